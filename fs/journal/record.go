@@ -1,0 +1,94 @@
+package journal
+
+import (
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// Kind says what a record tells. The numbers are those of the format.
+type Kind uint8
+
+const (
+	KindOp      Kind = 1 // an operation of this device
+	KindPack    Kind = 2 // a pack file that is complete and synced
+	KindAttempt Kind = 3 // the sealed bytes of a commit, before their PUT
+	KindSettled Kind = 4 // a slot of ours is in the chain
+	KindLost    Kind = 5 // an attempt whose slot belongs to somebody else
+	KindDropped Kind = 6 // packs that no operation needs any more
+	kindCarried Kind = 7 // a pack record moved to the end so that an old file can go; read as KindPack
+)
+
+// MaxRecord is the greatest encoding of one record, MaxAppend that of all records of one Append, in bytes.
+const (
+	MaxRecord = 2 << 20
+	MaxAppend = 4 << 20
+)
+
+// Record is one entry of the journal: Kind, and the one field that belongs to it.
+type Record struct {
+	Kind    Kind
+	Op      OpRecord
+	Pack    PackRecord
+	Attempt AttemptRecord
+	Settled SettledRecord
+	Lost    LostRecord
+	Dropped DroppedRecord
+}
+
+// OpRecord is an operation and the bytes that it brings along. Numbers rise within a journal.
+type OpRecord struct {
+	No     meta.OpNo
+	Time   meta.Time // of receipt
+	Op     []byte    // meta.EncodeOp; opaque here
+	Inline []Inline
+}
+
+// Inline is a run of file bytes that is not in a pack yet.
+type Inline struct {
+	Off  uint64 // in the file
+	Data []byte
+}
+
+// PackRecord names a closed pack file. A later record of the same number replaces an earlier one: the pack was sealed anew.
+type PackRecord struct {
+	No     meta.PackNo
+	Name   crypt.Name
+	Length uint32 // true length of the content
+	Epoch  crypt.Epoch
+	Size   int64 // bytes of the object
+}
+
+// AttemptRecord is synced before the first PUT of a commit, so that the same bytes, and never others, are sent again.
+type AttemptRecord struct {
+	Slot        uint64
+	ID          [32]byte
+	First, Last meta.OpNo
+	Object      []byte
+}
+
+// SettledRecord: operations up to Last and these packs are in the chain, and every slot up to Slot is known.
+type SettledRecord struct {
+	Slot  uint64
+	ID    [32]byte
+	Last  meta.OpNo
+	Packs []meta.PackNo
+}
+
+// LostRecord: the slot of this attempt was seen to hold another commit.
+type LostRecord struct {
+	Slot uint64
+	ID   [32]byte
+}
+
+// DroppedRecord: these closed packs are needed by no operation and will not be uploaded.
+type DroppedRecord struct {
+	Packs []meta.PackNo
+}
+
+// Operation, Packed, Attempted, Settled, Lost and Dropped make the record of their kind.
+func Operation(r OpRecord) Record      { return Record{Kind: KindOp, Op: r} }
+func Packed(r PackRecord) Record       { return Record{Kind: KindPack, Pack: r} }
+func Attempted(r AttemptRecord) Record { return Record{Kind: KindAttempt, Attempt: r} }
+func Settled(r SettledRecord) Record   { return Record{Kind: KindSettled, Settled: r} }
+func Lost(r LostRecord) Record         { return Record{Kind: KindLost, Lost: r} }
+func Dropped(r DroppedRecord) Record   { return Record{Kind: KindDropped, Dropped: r} }

@@ -1,0 +1,298 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// vector is a file of lines "name: value"; values other than expect and comment are hex.
+type vector struct {
+	name, expect, comment string
+	fields                map[string][]byte
+}
+
+var words = map[string]error{"ok": nil, "malformed": ErrMalformed, "newer": ErrNewer, "foreign": ErrForeign, "chain": nil}
+
+func vectors(t testing.TB, kind string) []vector {
+	t.Helper()
+	names, _ := filepath.Glob(filepath.Join("testdata", kind, "*.txt"))
+	if len(names) == 0 {
+		t.Fatalf("no vectors in testdata/%s", kind)
+	}
+	var all []vector
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		must(t, err)
+		v := vector{name: name, fields: map[string][]byte{}}
+		for line := range strings.Lines(string(b)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			switch value = strings.TrimSpace(value); key {
+			case "expect":
+				v.expect = value
+			case "comment":
+				v.comment = value
+			default:
+				h, err := hex.DecodeString(value)
+				must(t, err)
+				v.fields[key] = h
+			}
+		}
+		if _, ok := words[v.expect]; !ok {
+			t.Fatalf("%s expects %q", name, v.expect)
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// draft is a vector to be written.
+type draft struct {
+	kind, name, expect, comment string
+	fields                      []string // name, value, ...
+}
+
+func (d draft) String() string {
+	s := fmt.Sprintf("expect: %s\ncomment: %s\n", d.expect, d.comment)
+	for f := range slices.Chunk(d.fields, 2) {
+		s += fmt.Sprintf("%s: %s\n", f[0], f[1])
+	}
+	return s
+}
+
+// payloads are the same on every run.
+func payloads(t *testing.T) (all []draft) {
+	add := func(name, expect, comment string, kind Kind, b []byte) {
+		all = append(all, draft{"record", name, expect, comment, []string{"kind", fmt.Sprintf("%02x", kind), "hex", hex.EncodeToString(b)}})
+	}
+	enc := func(r Record) []byte {
+		b, err := appendPayload(nil, &r)
+		must(t, err)
+		return b
+	}
+	o := Operation(OpRecord{No: 7, Time: meta.Time{Sec: -1, Nsec: 999999999}, Op: []byte("operation"), Inline: []Inline{{Off: 4096, Data: []byte("data")}, {Off: math.MaxUint64, Data: []byte{}}}})
+	p := Packed(PackRecord{No: 1<<36 | 5, Name: crypt.Name{1, 2, 3}, Length: 4 << 20, Epoch: 2, Size: 4<<20 + 3000})
+	a := Attempted(AttemptRecord{Slot: 12, ID: [32]byte{9}, First: 7, Last: 8, Object: []byte("sealed commit")})
+	s := Settled(SettledRecord{Slot: 12, ID: [32]byte{9}, Last: 8, Packs: []meta.PackNo{3, 1<<36 | 5}})
+	add("op", "ok", "operation 7, two runs of inline data, the second empty", KindOp, enc(o))
+	add("op-bare", "ok", "operation without inline data", KindOp, enc(op(1, "")))
+	add("pack", "ok", "", KindPack, enc(p))
+	add("pack-carried", "ok", "a pack record repeated so that an old file can go", kindCarried, enc(p))
+	add("attempt", "ok", "", KindAttempt, enc(a))
+	add("settled", "ok", "", KindSettled, enc(s))
+	add("settled-no-packs", "ok", "", KindSettled, enc(Settled(SettledRecord{Slot: 1, Last: 8})))
+	add("lost", "ok", "", KindLost, enc(Lost(LostRecord{Slot: 12, ID: [32]byte{9}})))
+	add("dropped", "ok", "", KindDropped, enc(Dropped(DroppedRecord{Packs: []meta.PackNo{4}})))
+	add("kind-0", "newer", "no record has kind 0", 0, nil)
+	add("kind-8", "newer", "a kind of a later version", 8, enc(p))
+	second := enc(o)
+	be.PutUint32(second[16:], 1e9)
+	add("op-nanoseconds", "malformed", "1e9 nanoseconds", KindOp, second)
+	add("op-short", "malformed", "a byte of inline data is missing", KindOp, enc(Operation(o.Op))[:len(enc(o))-1])
+	add("op-trailing", "malformed", "a byte too many", KindOp, append(enc(o), 0))
+	add("op-count", "malformed", "2^32-1 runs of inline data in no bytes", KindOp, append(enc(op(1, ""))[:24], 0xff, 0xff, 0xff, 0xff))
+	add("op-length", "malformed", "operation longer than any record", KindOp, append(enc(op(1, ""))[:20], 0xff, 0xff, 0xff, 0xff))
+	negative := enc(p)
+	negative[len(negative)-8] = 0x80
+	add("pack-size", "malformed", "object size 2^63 and more", KindPack, negative)
+	add("pack-short", "malformed", "", KindPack, enc(p)[:40])
+	add("attempt-short", "malformed", "object cut", KindAttempt, enc(a)[:len(enc(a))-2])
+	add("settled-count", "malformed", "three packs announced, two there", KindSettled, func() []byte { b := enc(s); b[8+32+8+3] = 3; return b }())
+	add("lost-trailing", "malformed", "", KindLost, append(enc(Lost(LostRecord{})), 1))
+	add("dropped-short", "malformed", "half a count", KindDropped, []byte{0, 0})
+	return all
+}
+
+// seals have random nonces, and so are made once.
+func seals(t *testing.T) (all []draft) {
+	number := uint64(0x2a)
+	secret := testKey(t, 7)
+	id := hex.EncodeToString(testID[:])
+	root := strings.Repeat("07", 32)
+	prev := link{file: 0x29, count: 3, chain: tag{5, 6, 7}}
+	key, h := newHeader(secret, testID, number, prev)
+	header := func(name, expect, comment, id string, number uint64, edit func(b []byte) []byte) {
+		b := edit(slices.Clone(h))
+		all = append(all, draft{"header", name, expect, comment, []string{
+			"key", root, "journal", id, "number", fmt.Sprintf("%016x", number), "hex", hex.EncodeToString(b)}})
+	}
+	same := func(b []byte) []byte { return b }
+	flip := func(at int) func(b []byte) []byte {
+		return func(b []byte) []byte { b[(at+len(b))%len(b)] ^= 1; return b }
+	}
+	header("header", "ok", "file 42 after file 41, which ends after 3 records with tag 0506070..", id, number, same)
+	header("renamed", "foreign", "the name says another number", id, number+1, same)
+	header("journal", "foreign", "of another journal", strings.Repeat("00", 16), number, same)
+	header("salt", "foreign", "salt changed", id, number, flip(headerClear-1))
+	header("sealed", "foreign", "last byte changed", id, number, flip(-1))
+	header("magic", "malformed", "", id, number, flip(0))
+	header("short", "malformed", "a byte is missing", id, number, func(b []byte) []byte { return b[:len(b)-1] })
+
+	chain := tag(h[headerSize-tagSize:])
+	r := op(7, "operation")
+	plain, err := newPlain(&r)
+	must(t, err)
+	first, last := key.seal(nil, plain, 0, 0, chain)
+	plain, err = newPlain(&r)
+	must(t, err)
+	next, _ := key.seal(nil, plain, 1, 1, last)
+	sealed := func(name, expect, comment string, index uint32, prev tag, b []byte) {
+		all = append(all, draft{"sealed", name, expect, comment, []string{
+			"key", root, "journal", id, "number", fmt.Sprintf("%016x", number), "salt", hex.EncodeToString(h[headerClear-32 : headerClear]),
+			"index", fmt.Sprintf("%08x", index), "prev", hex.EncodeToString(prev[:]), "hex", hex.EncodeToString(b)}})
+	}
+	sealed("first", "ok", "holds the operation record 7; the tag before is the header's", 0, chain, first)
+	sealed("second", "ok", "one record was synced when it was written", 1, last, next)
+	sealed("chain", "chain", "opens, but does not follow what lies before it", 1, chain, next)
+	sealed("index", "malformed", "the second where the first belongs", 0, chain, next)
+	sealed("cut", "malformed", "a byte is missing", 0, chain, first[:len(first)-1])
+	sealed("tag", "malformed", "last byte changed", 0, chain, flip(-1)(slices.Clone(first)))
+	sealed("length", "malformed", "a length beyond the end", 0, chain, flip(2)(slices.Clone(first)))
+	sealed("zeros", "malformed", "what is written ahead", 0, chain, make([]byte, 100))
+	return all
+}
+
+// TestWriteVectors keeps testdata up to date when HUSHFS_WRITE_VECTORS is 1: it
+// writes what is missing, and refuses to change what is there.
+func TestWriteVectors(t *testing.T) {
+	write := os.Getenv("HUSHFS_WRITE_VECTORS") == "1"
+	compare := func(d draft, exact bool) {
+		name := filepath.Join("testdata", d.kind, d.name+".txt")
+		old, err := os.ReadFile(name)
+		switch {
+		case err == nil && exact && string(old) != d.String():
+			t.Errorf("%s differs from what is written today; it stays as it is", name)
+		case err == nil:
+		case !write:
+			t.Errorf("%s is missing; HUSHFS_WRITE_VECTORS=1 writes it", name)
+		default:
+			must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+			must(t, os.WriteFile(name, []byte(d.String()), 0o644))
+		}
+	}
+	for _, d := range payloads(t) {
+		compare(d, true)
+	}
+	for _, d := range seals(t) {
+		compare(d, false)
+	}
+}
+
+func TestRecordVectors(t *testing.T) {
+	for _, v := range vectors(t, "record") {
+		r, err := decodePayload(Kind(v.fields["kind"][0]), v.fields["hex"])
+		if !errors.Is(err, words[v.expect]) {
+			t.Errorf("%s: %v", v.name, err)
+		}
+		if err == nil {
+			if b, err := appendPayload(nil, &r); err != nil || !bytes.Equal(b, v.fields["hex"]) {
+				t.Errorf("%s encodes to %x", v.name, b)
+			}
+		}
+	}
+}
+
+func vectorKey(t testing.TB, v vector) (*crypt.Key, [16]byte, uint64) {
+	k, err := crypt.KeyFromBytes(v.fields["key"])
+	must(t, err)
+	return k, [16]byte(v.fields["journal"]), be.Uint64(v.fields["number"])
+}
+
+func TestHeaderVectors(t *testing.T) {
+	for _, v := range vectors(t, "header") {
+		k, id, number := vectorKey(t, v)
+		_, prev, chain, err := openHeader(k, id, number, v.fields["hex"])
+		if !errors.Is(err, words[v.expect]) {
+			t.Errorf("%s: %v", v.name, err)
+		}
+		if err == nil && (prev != link{file: 0x29, count: 3, chain: tag{5, 6, 7}} || !bytes.HasSuffix(v.fields["hex"], chain[:])) {
+			t.Errorf("%s: %+v %x", v.name, prev, chain)
+		}
+	}
+}
+
+func TestSealedVectors(t *testing.T) {
+	for _, v := range vectors(t, "sealed") {
+		k, id, number := vectorKey(t, v)
+		s, err := newFileKey(k, id, number, v.fields["salt"]).open(v.fields["hex"], be.Uint32(v.fields["index"]))
+		if !errors.Is(err, words[v.expect]) {
+			t.Errorf("%s: %v", v.name, err)
+		}
+		if err != nil {
+			continue
+		}
+		if joined := s.prev == tag(v.fields["prev"]); joined != (v.expect == "ok") {
+			t.Errorf("%s: follows what lies before it: %s", v.name, strconv.FormatBool(joined))
+		}
+		if r, err := decodePayload(s.kind, s.payload); err != nil || r.Op.No != 7 {
+			t.Errorf("%s: %+v, %v", v.name, r, err)
+		}
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	for _, v := range vectors(f, "record") {
+		f.Add(v.fields["kind"][0], v.fields["hex"])
+	}
+	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
+		r, err := decodePayload(Kind(kind), b)
+		if err != nil {
+			return
+		}
+		if again, err := appendPayload(nil, &r); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x is not canonical", b)
+		}
+	})
+}
+
+func FuzzOpenHeader(f *testing.F) {
+	var good [][]byte
+	for _, v := range vectors(f, "header") {
+		if f.Add(v.fields["hex"]); v.expect == "ok" {
+			good = append(good, v.fields["hex"])
+		}
+	}
+	k := testKey(f, 7)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _, _, err := openHeader(k, testID, 0x2a, b)
+		if err == nil && !slices.ContainsFunc(good, func(g []byte) bool { return bytes.HasPrefix(b, g) }) {
+			t.Errorf("%x opens", b)
+		}
+	})
+}
+
+// FuzzReadFile puts bytes where records belong: nothing but what was sealed comes out.
+func FuzzReadFile(f *testing.F) {
+	var salt []byte
+	var good [2][]byte
+	for _, v := range vectors(f, "sealed") {
+		f.Add(v.fields["hex"])
+		if v.expect == "ok" {
+			good[be.Uint32(v.fields["index"])], salt = v.fields["hex"], v.fields["salt"]
+		}
+	}
+	f.Add(slices.Concat(good[0], good[1], make([]byte, 50)))
+	f.Add(slices.Concat(make([]byte, len(good[0])), good[1]))
+	k := newFileKey(testKey(f, 7), testID, 0x2a, salt)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for index := range uint32(3) {
+			if _, err := k.open(b, index); err == nil && (index > 1 || !bytes.HasPrefix(b, good[index])) {
+				t.Errorf("%x opens as record %d", b, index)
+			}
+		}
+		if n := k.lost(b, 0); n > 1 || n == 1 && !bytes.Contains(b, good[1]) {
+			t.Errorf("%x tells of %d lost records", b, n)
+		}
+	})
+}
