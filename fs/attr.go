@@ -1,0 +1,105 @@
+package fs
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// valid is how long the kernel may keep entries and attributes: long, since what
+// changes elsewhere is pushed to it.
+const valid = time.Hour
+
+// blockSize is the st_blksize that programs see: a READ request's size.
+const blockSize = 128 << 10
+
+// types are the S_IFMT bits of each kind.
+var types = map[meta.Kind]uint32{
+	meta.File:    syscall.S_IFREG,
+	meta.Dir:     syscall.S_IFDIR,
+	meta.Symlink: syscall.S_IFLNK,
+	meta.Fifo:    syscall.S_IFIFO,
+	meta.Char:    syscall.S_IFCHR,
+	meta.Block:   syscall.S_IFBLK,
+	meta.Socket:  syscall.S_IFSOCK,
+}
+
+// kindOf is the inverse of types.
+func kindOf(mode uint32) (meta.Kind, bool) {
+	for k, bits := range types {
+		if bits == mode&syscall.S_IFMT {
+			return k, true
+		}
+	}
+	return 0, mode&syscall.S_IFMT == 0
+}
+
+// fill writes the attributes of an inode for the kernel.
+func (s *Server) fill(a volume.Attr, out *fuse.Attr) {
+	n := a.Inode
+	out.Ino = uint64(a.Ref.Ino)
+	out.Size = n.Size
+	out.Blocks = a.Blocks
+	out.Blksize = blockSize
+	out.Atime, out.Atimensec = uint64(n.Atime.Sec), n.Atime.Nsec
+	out.Mtime, out.Mtimensec = uint64(n.Mtime.Sec), n.Mtime.Nsec
+	out.Ctime, out.Ctimensec = uint64(n.Ctime.Sec), n.Ctime.Nsec
+	out.Mode = types[n.Kind] | uint32(n.Perm)
+	out.Nlink = n.Nlink
+	out.Owner = fuse.Owner{Uid: n.UID, Gid: n.GID}
+	if s.o.owner != nil {
+		out.Owner = *s.o.owner
+	}
+	out.Rdev = n.Rdev
+}
+
+// entry answers a look-up of name in the directory parent.
+func (s *Server) entry(parent uint64, name string, a volume.Attr, out *fuse.EntryOut) {
+	out.NodeId = s.nodes.lookup(a.Ref, parent, name)
+	out.SetEntryTimeout(valid)
+	out.SetAttrTimeout(valid)
+	s.fill(a, &out.Attr)
+}
+
+// setattr turns a SETATTR into an operation. The size is not part of it.
+func setattr(in *fuse.SetAttrIn) meta.Setattr {
+	var op meta.Setattr
+	if in.Valid&fuse.FATTR_MODE != 0 {
+		op.Valid |= meta.SetPerm
+		op.Perm = uint16(in.Mode & 07777)
+	}
+	if in.Valid&fuse.FATTR_UID != 0 {
+		op.Valid |= meta.SetUID
+		op.UID = in.Uid
+	}
+	if in.Valid&fuse.FATTR_GID != 0 {
+		op.Valid |= meta.SetGID
+		op.GID = in.Gid
+	}
+	if in.Valid&fuse.FATTR_ATIME != 0 {
+		op.Valid |= meta.SetAtime
+		op.Atime = stamp(in.Atime, in.Atimensec, in.Valid&fuse.FATTR_ATIME_NOW != 0)
+	}
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		op.Valid |= meta.SetMtime
+		op.Mtime = stamp(in.Mtime, in.Mtimensec, in.Valid&fuse.FATTR_MTIME_NOW != 0)
+	}
+	if in.Valid&fuse.FATTR_CTIME != 0 {
+		op.Valid |= meta.SetCtime
+		op.Ctime = stamp(in.Ctime, in.Ctimensec, false)
+	}
+	return op
+}
+
+// stamp is a time that the kernel sent, or the present.
+func stamp(sec uint64, nsec uint32, present bool) meta.Time {
+	if present {
+		t := time.Now()
+		return meta.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
+	}
+	return meta.Time{Sec: int64(sec), Nsec: nsec}
+}

@@ -1,0 +1,192 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// Verdict is what a machine makes of the object in a slot.
+type Verdict uint8
+
+// The verdicts. The zero value is none of them.
+const (
+	// Valid: the next commit of the chain.
+	Valid Verdict = iota + 1
+
+	// Junk: nothing, skipped by everybody. Only who holds two equal copies from two
+	// requests may skip it; a store that answers differently twice is failing.
+	Junk
+
+	// Evidence: signed for this very slot by a device that may write, on another
+	// past. Honest machines never do that, unless the store shows them different
+	// histories. The bytes must be kept and nothing written.
+	Evidence
+
+	// Stop: this machine cannot go on, though others can: a newer program was here,
+	// or the key of the next epoch is missing. No later slot may be judged.
+	Stop
+)
+
+// String returns the verdict in lower case.
+func (v Verdict) String() string {
+	switch v {
+	case Valid:
+		return "valid"
+	case Junk:
+		return "junk"
+	case Evidence:
+		return "evidence"
+	case Stop:
+		return "stop"
+	}
+	return fmt.Sprintf("verdict %d", uint8(v))
+}
+
+// Judgement is a verdict and what it rests on.
+type Judgement struct {
+	Verdict Verdict
+	Commit  *Commit // nil when the object did not open
+	Reason  string  // for people; empty when valid
+}
+
+func junk(c *Commit, format string, args ...any) Judgement {
+	return Judgement{Junk, c, fmt.Sprintf(format, args...)}
+}
+
+func stop(c *Commit, format string, args ...any) Judgement {
+	return Judgement{Stop, c, fmt.Sprintf(format, args...)}
+}
+
+// Judge says what the object in a slot above the state's is. All machines with the
+// same state come to the same verdict, but for Stop. retired tells whether a pack was
+// retired as of the state; nil means that none was. The state does not change, and
+// object is not kept.
+func (s *State) Judge(slot Slot, object []byte, retired func(meta.PackNo) bool) Judgement {
+	if slot <= s.Slot {
+		return stop(nil, "slot %d is not above the head's, %d", slot, s.Slot)
+	}
+	c, err := s.open(slot, object)
+	if err != nil {
+		return junk(nil, "%v", err)
+	}
+
+	author, enrolled := s.Ledger.Device(c.Device)
+	after, err := s.append(c)
+	switch {
+	case enrolled:
+		// Of a known author nothing is believed, not even that a program was newer,
+		// before the signature is good.
+	case errors.Is(err, ErrVersion) && c.Prev == s.Head:
+		// The new device's record itself may be what cannot be read.
+		return stop(c, "%v", err)
+	case err != nil:
+		return junk(c, "device %d is unknown: %v", c.Device, err)
+	default:
+		author, enrolled = after.Device(c.Device)
+		if !enrolled {
+			return junk(c, "device %d is unknown", c.Device)
+		}
+	}
+	if err := author.Key.Verify(c.signed(s.Volume), c.signature); err != nil {
+		return junk(c, "device %d: %v", c.Device, err)
+	}
+
+	if c.Prev != s.Head {
+		return Judgement{Evidence, c, fmt.Sprintf("device %d (%s) signed commit %v for slot %d on %v, but the head is %v",
+			c.Device, author.Name, c.ID, slot, c.Prev, s.Head)}
+	}
+	if errors.Is(err, ErrVersion) {
+		return stop(c, "%v", err)
+	}
+	if err != nil {
+		return junk(c, "%v", err)
+	}
+	if err := s.check(c, after, retired); err != nil {
+		return junk(c, "%v", err)
+	}
+	if opened, _ := after.Epoch(); opened != s.Epoch {
+		if c.opened, err = s.newKey(after); err != nil {
+			return stop(c, "device %d (%s) opened epoch %d for %x without a key for this member: %v",
+				c.Device, author.Name, opened, after.signer, err)
+		}
+	}
+	c.after = after
+	return Judgement{Verdict: Valid, Commit: c}
+}
+
+// open opens and decodes an object with any key that is known. What an envelope says
+// of its version is nobody's word, so a newer one is junk like all that does not open.
+func (s *State) open(slot Slot, object []byte) (*Commit, error) {
+	if len(object) > MaxCommit {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(object))
+	}
+	tail, err := crypt.ParseTail(object)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := s.keys[tail.Epoch()]
+	if !ok || tail.Epoch() > s.Epoch {
+		return nil, fmt.Errorf("sealed under epoch %d", tail.Epoch())
+	}
+	content, tail, err := crypt.Open(key, s.Volume, crypt.TypeCommit, object)
+	if err != nil {
+		return nil, err
+	}
+	c, err := decodeCommit(s.Volume, slot, tail.HeaderHash(), content)
+	if err != nil {
+		return nil, err
+	}
+	if c.Epoch != tail.Epoch() {
+		return nil, fmt.Errorf("%w: the body names epoch %d, the envelope %d", ErrMalformed, c.Epoch, tail.Epoch())
+	}
+	return c, nil
+}
+
+// append returns the ledger after the records of c, or what is wrong with them.
+func (s *State) append(c *Commit) (*Ledger, error) {
+	if len(c.Records) == 0 {
+		return s.Ledger, nil
+	}
+	l := s.Ledger.Clone()
+	for _, r := range c.Records {
+		if r.Slot != c.Slot {
+			return nil, fmt.Errorf("%w: record %d is for slot %d", ErrForged, r.N, r.Slot)
+		}
+		if err := l.Append(r); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// newKey finds the key of the epoch that a ledger opens, and that it leads back to
+// the one before.
+func (s *State) newKey(l *Ledger) (*crypt.Key, error) {
+	e, kcv := l.Epoch()
+	if k, ok := s.keys[e]; ok {
+		if k.Check(s.Volume, e) != kcv {
+			return nil, ErrKey
+		}
+		return k, nil
+	}
+	if s.Identity == nil {
+		return nil, ErrKey
+	}
+	return openEpoch(l, e, s.Identity)
+}
+
+func openEpoch(l *Ledger, e crypt.Epoch, id *identity.Identity) (*crypt.Key, error) {
+	k, err := l.unwrap(e, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.previousKey(e, k); err != nil {
+		k.Wipe()
+		return nil, err
+	}
+	return k, nil
+}

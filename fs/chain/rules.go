@@ -1,0 +1,124 @@
+package chain
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// check holds a commit on the state's head, by a device that may sign it, to the
+// rules. after is the ledger after its records. The error is ErrRefused. Which errors
+// there are must depend on nothing but the arguments: every machine must agree.
+func (s *State) check(c *Commit, after *Ledger, retired func(meta.PackNo) bool) error {
+	if c.Epoch != s.Epoch {
+		return fmt.Errorf("%w: epoch %d, not %d", ErrRefused, c.Epoch, s.Epoch)
+	}
+	if c.Ledger != after.Head() {
+		return fmt.Errorf("%w: it names another ledger", ErrRefused)
+	}
+	if err := s.checkOps(c); err != nil {
+		return err
+	}
+	if err := s.checkRecords(c); err != nil {
+		return err
+	}
+	if s.Head == rootID(s.Volume) && !putsRoot(c.Batch) {
+		return fmt.Errorf("%w: the first commit makes no root directory", ErrRefused)
+	}
+	return checkPacks(c, retired)
+}
+
+// checkOps: the operations of a device are in the chain once, and none is left out.
+func (s *State) checkOps(c *Commit) error {
+	last := s.LastOp[c.Device]
+	if c.First != last+1 || c.Last+1 < c.First || c.Last > meta.MaxOpNo {
+		return fmt.Errorf("%w: operations %d to %d of device %d follow %d", ErrRefused, c.First, c.Last, c.Device, last)
+	}
+	return nil
+}
+
+// checkRecords: who changes the ledger does nothing else. A device record is the
+// only one of its commit, and that commit is the device's first; it brings no file,
+// since all that an unknown machine may do is to make itself known.
+func (s *State) checkRecords(c *Commit) error {
+	if len(c.Records) == 0 {
+		return nil
+	}
+	if !c.Batch.Empty() || c.Last+1 != c.First {
+		return fmt.Errorf("%w: ledger records and operations in one commit", ErrRefused)
+	}
+	_, known := s.Ledger.Device(c.Device)
+	epochs := 0
+	for _, r := range c.Records {
+		switch r.Kind {
+		case KindDevice:
+			// The author being unknown before and known after, the record is its own.
+			if known || len(c.Records) != 1 {
+				return fmt.Errorf("%w: a device record that is not alone in the device's first commit", ErrRefused)
+			}
+		case KindEpoch:
+			if epochs++; epochs > 1 {
+				return fmt.Errorf("%w: two epochs in one commit", ErrRefused)
+			}
+		}
+	}
+	return nil
+}
+
+// checkPacks: packs come under the commit's own epoch, or who was removed before it
+// could read them; and no extent lies in a pack that is going to be deleted.
+func checkPacks(c *Commit, retired func(meta.PackNo) bool) error {
+	var err error
+	c.Batch.Packs(func(no meta.PackNo, p meta.PackRecord) bool {
+		if p.Epoch != uint32(c.Epoch) {
+			err = fmt.Errorf("%w: new pack %d is of epoch %d", ErrRefused, no, p.Epoch)
+		}
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	changed := retirements(c.Batch)
+	c.Batch.Extents(func(e meta.Extent) bool {
+		gone, ok := changed[e.Pack]
+		if !ok {
+			gone = retired != nil && retired(e.Pack)
+		}
+		if gone {
+			err = fmt.Errorf("%w: extent in retired pack %d", ErrRefused, e.Pack)
+		}
+		return err == nil
+	})
+	return err
+}
+
+// retirements are the packs that a batch retires (true) or revives (false).
+func retirements(b *meta.Batch) map[meta.PackNo]bool {
+	var out map[meta.PackNo]bool
+	note := func(key []byte, retires bool) {
+		if no, err := meta.ParseRetiredKey(key); err == nil {
+			if out == nil {
+				out = map[meta.PackNo]bool{}
+			}
+			out[no] = retires
+		}
+	}
+	for _, k := range b.Deletes {
+		note(k, false)
+	}
+	for _, kv := range b.Puts {
+		note(kv.Key, true)
+	}
+	return out
+}
+
+func putsRoot(b *meta.Batch) bool {
+	root := meta.InodeKey(meta.RootRef)
+	for _, kv := range b.Puts {
+		if bytes.Equal(kv.Key, root) {
+			return true
+		}
+	}
+	return false
+}

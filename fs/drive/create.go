@@ -1,0 +1,143 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/state"
+	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/store"
+)
+
+// CreateOptions of a new drive. Passphrase, DeviceName and StateDir must be set.
+type CreateOptions struct {
+	Passphrase []byte
+	KDF        keyslot.Params // zero is keyslot.DefaultParams
+	Name       string         // what its owner calls it; may be empty
+	DeviceName string         // what this machine is called
+	UID, GID   uint32         // owner of the root directory
+	StateDir   func(ID) (string, error)
+	Log        *slog.Logger // nil discards
+}
+
+// Created is a drive that was just made. Words are its recovery words: they are
+// kept nowhere.
+type Created struct {
+	ID    ID
+	Words []string
+}
+
+// Create makes a drive in b, which must be empty, and this machine its first
+// device. The header comes last: before it there is no drive, after it a whole
+// one. It fails with ErrNotEmpty where anything is there.
+func Create(ctx context.Context, b store.Bucket, o CreateOptions) (*Created, error) {
+	if o.KDF == (keyslot.Params{}) {
+		o.KDF = keyslot.DefaultParams
+	}
+	page, err := b.List(ctx, "", "", 1)
+	if err != nil {
+		return nil, fmt.Errorf("look whether the place is empty: %w", err)
+	}
+	if len(page) > 0 {
+		return nil, ErrNotEmpty
+	}
+	now := time.Now()
+	owner, device, key, root := identity.New(), identity.NewDevice(), crypt.NewKey(), crypt.NewKey()
+	defer owner.Wipe()
+	defer root.Wipe()
+	ledger, err := chain.NewLedger(owner, key, device.Public(), o.DeviceName)
+	if err != nil {
+		return nil, err
+	}
+	vol := ledger.Volume()
+	id := ID(keyslot.DriveID(owner.Public(), vol))
+	header, words, err := o.header(id, vol, owner, root, now)
+	if err != nil {
+		return nil, err
+	}
+	st, err := chain.NewState(vol, key, ledger)
+	if err != nil {
+		return nil, err
+	}
+	if err := publish.WriteHint(ctx, b, st, device, 1); err != nil {
+		return nil, err
+	}
+	if err := firstCommit(ctx, b, st, device, o, now); err != nil {
+		return nil, err
+	}
+	dir, err := o.StateDir(id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := state.Create(dir, root, id, device, 1, o.DeviceName, st.Remember(), 1); err != nil {
+		return nil, fmt.Errorf("write the state folder: %w", err)
+	}
+	if err := b.PutIfAbsent(ctx, keyslot.ObjectName(header.Counter), header.Encode()); err != nil {
+		return nil, fmt.Errorf("write the drive header: %w", err)
+	}
+	return &Created{ID: id, Words: words}, nil
+}
+
+// header makes the drive header with a passphrase slot and a words slot.
+func (o *CreateOptions) header(id ID, vol crypt.VolumeID, owner *identity.Identity, root *crypt.Key, now time.Time) (*keyslot.Header, []string, error) {
+	words, entropy, err := keyslot.GenerateWords()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer entropy.Wipe()
+	w, err := identity.NewWordsKey(entropy)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer w.Wipe()
+	pub := w.Public()
+	if err := o.KDF.Check(availableMemory()); err != nil {
+		return nil, nil, err
+	}
+	pass, err := keyslot.NewPassphrase(root, id, o.Passphrase, o.KDF, "passphrase", now)
+	if err != nil {
+		return nil, nil, err
+	}
+	recovery, err := keyslot.NewWords(root, id, pub, "recovery words", now)
+	if err != nil {
+		return nil, nil, err
+	}
+	const counter = 1
+	keyring, err := keyslot.SealKeyring(root, id, counter, &keyslot.Keyring{
+		Identity:  owner,
+		Volumes:   []keyslot.VolumeEntry{{ID: vol, Kind: keyslot.KindMain}},
+		Words:     &pub,
+		DriveName: o.Name,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := keyslot.New(root, id, counter, []keyslot.Slot{pass, recovery}, keyring)
+	return h, words, err
+}
+
+// firstCommit takes slot 1 with the root directory.
+func firstCommit(ctx context.Context, b store.Bucket, st *chain.State, device *identity.Device, o CreateOptions, now time.Time) error {
+	t := meta.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
+	c, err := st.Build(1, device, 1, now, 1, 1, meta.InitBatch(t, o.UID, o.GID), nil)
+	if err != nil {
+		return err
+	}
+	err = b.PutIfAbsent(ctx, chain.SlotName(st.Volume, 1), c.Object)
+	if err != nil && !errors.Is(err, store.ErrExist) {
+		return fmt.Errorf("write the first commit: %w", err)
+	}
+	j := st.Judge(1, c.Object, nil)
+	if j.Verdict != chain.Valid {
+		return fmt.Errorf("first commit: %s", j.Reason)
+	}
+	return st.Advance(j.Commit)
+}

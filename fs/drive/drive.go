@@ -1,0 +1,118 @@
+// Package drive makes and opens a drive: its header with the ways into the root
+// key, its keyring, and the first objects of its main volume.
+package drive
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/crypt/keyslot"
+)
+
+var (
+	ErrNoDrive  = errors.New("no drive there")                       // the store holds no header
+	ErrNotEmpty = errors.New("something is there already")           // init never overwrites
+	ErrNewer    = errors.New("drive of a newer format")              // this program is too old for it
+	ErrOther    = errors.New("another drive than the one asked for") // Expect does not match
+)
+
+// ID says which drive it is and whose: a hash over the owner's keys and the
+// first record of the main volume. It is no secret.
+type ID [32]byte
+
+// String is the whole id, 52 characters of base32.
+func (id ID) String() string { return keyslot.DriveIDFull(id) }
+
+// Short is the form for folders and mount strings, 26 characters.
+func (id ID) Short() string { return keyslot.DriveIDString(id) }
+
+// ParseID reads the form of String.
+func ParseID(s string) (ID, error) {
+	id, err := keyslot.ParseDriveID(s)
+	return ID(id), err
+}
+
+// Unlocked is a drive whose root key is known.
+type Unlocked struct {
+	ID   ID
+	Name string // what its owner calls it; may be empty
+
+	root    *crypt.Key
+	header  *keyslot.Header
+	keyring *keyslot.Keyring
+}
+
+// open opens the keyring of h under root, which it keeps.
+func open(h *keyslot.Header, root *crypt.Key) (*Unlocked, error) {
+	k, err := h.OpenKeyring(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.Check(h.Drive); err != nil {
+		return nil, err
+	}
+	return &Unlocked{ID: h.Drive, Name: k.DriveName, root: root, header: h, keyring: k}, nil
+}
+
+// Root is the root key; it must not be wiped.
+func (u *Unlocked) Root() *crypt.Key { return u.root }
+
+// Identity is the member's identity.
+func (u *Unlocked) Identity() *identity.Identity { return u.keyring.Identity }
+
+// Main is the entry of the main volume in the keyring.
+func (u *Unlocked) Main() keyslot.VolumeEntry {
+	for _, v := range u.keyring.Volumes {
+		if v.Kind == keyslot.KindMain {
+			return v
+		}
+	}
+	panic("drive: keyring without a main volume passed its check")
+}
+
+// Wipe overwrites the keys.
+func (u *Unlocked) Wipe() {
+	u.keyring.Wipe()
+	u.root.Wipe()
+}
+
+// Handover encodes the drive for a child process, to be sent through a pipe: the
+// root key, 32 bytes, then the header. The caller wipes it.
+func (u *Unlocked) Handover() []byte {
+	root := u.root.Bytes()
+	defer clear(root)
+	return append(append([]byte(nil), root...), u.header.Encode()...)
+}
+
+// FromHandover reads what Handover wrote.
+func FromHandover(b []byte) (*Unlocked, error) {
+	if len(b) < crypt.KeySize {
+		return nil, fmt.Errorf("handover of %d bytes", len(b))
+	}
+	root, err := crypt.KeyFromBytes(b[:crypt.KeySize])
+	if err != nil {
+		return nil, err
+	}
+	h, err := keyslot.Decode(b[crypt.KeySize:])
+	if err != nil {
+		return nil, err
+	}
+	return open(h, root)
+}
+
+// headerFile is the copy of the last good header in the state folder.
+const headerFile = "header"
+
+// KeepHeader stores the header in the state folder dir: whoever fills the bucket
+// with junk headers cannot lock out a machine that has been in once.
+func (u *Unlocked) KeepHeader(dir string) error {
+	tmp := filepath.Join(dir, headerFile+".new")
+	if err := os.WriteFile(tmp, u.header.Encode(), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(dir, headerFile))
+}

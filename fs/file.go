@@ -1,0 +1,146 @@
+package fs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	a, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777)}, true, &out.EntryOut)
+	if !st.Ok() {
+		return st
+	}
+	out.Fh = s.handles.add(a.Ref)
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	return fuse.OK
+}
+
+func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	ref, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	if err := s.v.Open(ref, in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY); err != nil {
+		return errno(s.log, "open", err)
+	}
+	out.Fh = s.handles.add(ref)
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	return fuse.OK
+}
+
+func (s *Server) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return nil, st
+	}
+	n, err := s.v.Read(s.ctx(cancel), ref, in.Offset, buf)
+	if err != nil {
+		return nil, errno(s.log, "read", err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// file is the inode of a request that comes with a handle: a handle keeps its
+// inode when the node is gone.
+func (s *Server) file(node, fh uint64) (meta.Ref, fuse.Status) {
+	if h := s.handles.get(fh); h != nil {
+		return h.ref, fuse.OK
+	}
+	return s.node(node)
+}
+
+func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return 0, st
+	}
+	if err := s.v.Write(s.ctx(cancel), ref, in.Offset, data); err != nil {
+		// The kernel believes the write that it cached; a new node id makes it
+		// ask for size and content again.
+		s.notify.changed(volume.Change{Inodes: []meta.Ref{ref}})
+		return 0, errno(s.log, "write", err)
+	}
+	return uint32(len(data)), fuse.OK
+}
+
+func (s *Server) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return st
+	}
+	return errno(s.log, "flush", s.v.Flush(ref))
+}
+
+func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return st
+	}
+	return errno(s.log, "fsync", s.v.Fsync(ref))
+}
+
+func (s *Server) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
+	if h := s.handles.remove(in.Fh); h != nil {
+		s.v.Release(h.ref)
+	}
+}
+
+// The modes of fallocate(2).
+const (
+	fallocKeepSize  = 0x01
+	fallocPunchHole = 0x02
+	fallocZeroRange = 0x10
+)
+
+// Fallocate reserves nothing: there is no space that could be set aside in a
+// bucket. It sets the size, and makes holes.
+func (s *Server) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return st
+	}
+	ctx, keep := s.ctx(cancel), in.Mode&fallocKeepSize != 0
+	switch in.Mode &^ fallocKeepSize {
+	case 0:
+	case fallocPunchHole, fallocZeroRange:
+		if err := s.v.PunchHole(ctx, ref, in.Offset, in.Length); err != nil {
+			return errno(s.log, "fallocate", err)
+		}
+	default:
+		return fuse.Status(syscall.EOPNOTSUPP)
+	}
+	a, err := s.v.Attr(ref)
+	if err == nil && !keep && in.Offset+in.Length > a.Inode.Size {
+		err = s.v.Truncate(ctx, ref, in.Offset+in.Length, nil)
+	}
+	return errno(s.log, "fallocate", err)
+}
+
+// The whence values of SEEK_DATA and SEEK_HOLE.
+const (
+	seekData = 3
+	seekHole = 4
+)
+
+func (s *Server) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return st
+	}
+	if in.Whence != seekData && in.Whence != seekHole {
+		return fuse.EINVAL
+	}
+	at, ok, err := s.v.Data(ref, in.Offset, in.Whence == seekHole)
+	if err != nil {
+		return errno(s.log, "lseek", err)
+	}
+	if !ok {
+		return fuse.Status(syscall.ENXIO)
+	}
+	out.Offset = at
+	return fuse.OK
+}

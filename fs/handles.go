@@ -1,0 +1,52 @@
+package fs
+
+import (
+	"sync"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// handles are the open files and directories of the kernel, by number.
+type handles struct {
+	mu   sync.Mutex // guards the fields below; nothing is taken after it
+	next uint64
+	m    map[uint64]*handle
+}
+
+// handle is one open file or directory. An open directory shows the names that
+// were there when its reading began, so cookies, ordinals in that list, stay
+// what they are while names come and go.
+type handle struct {
+	ref meta.Ref
+
+	mu     sync.Mutex // guards the fields below
+	listed bool
+	list   []volume.Entry
+}
+
+func (h *handles) add(ref meta.Ref) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.m == nil {
+		h.m = map[uint64]*handle{}
+	}
+	h.next++
+	h.m[h.next] = &handle{ref: ref}
+	return h.next
+}
+
+func (h *handles) get(fh uint64) *handle {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.m[fh]
+}
+
+// remove returns the handle that is gone.
+func (h *handles) remove(fh uint64) *handle {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	x := h.m[fh]
+	delete(h.m, fh)
+	return x
+}

@@ -1,0 +1,115 @@
+package fs
+
+import (
+	"sync"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// nodes gives inodes the numbers by which the kernel calls them. A node id is
+// never used again: an inode whose content another machine changed gets a new
+// one, and what is open keeps the old. The kernel counts its look-ups and gives
+// them back by FORGET.
+type nodes struct {
+	mu    sync.Mutex // guards the fields below; nothing is taken after it
+	byID  map[uint64]*node
+	byIno map[meta.Ino]*node // the current node of an inode
+	next  uint64
+}
+
+type node struct {
+	id      uint64
+	ref     meta.Ref
+	lookups uint64
+
+	// The name under which the kernel last found it: the dentry to be dropped
+	// when the inode gets a new node id.
+	parent uint64
+	name   string
+}
+
+// rootID is the kernel's name for the root of every mount (FUSE_ROOT_ID).
+const rootID = 1
+
+func newNodes() *nodes {
+	root := &node{id: rootID, ref: meta.RootRef, lookups: 1}
+	return &nodes{
+		byID:  map[uint64]*node{rootID: root},
+		byIno: map[meta.Ino]*node{meta.Root: root},
+		next:  rootID + 1,
+	}
+}
+
+// ref returns the inode that the kernel calls id. A late request for a node that
+// was forgotten gets none.
+func (t *nodes) ref(id uint64) (meta.Ref, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.byID[id]
+	if n == nil {
+		return meta.Ref{}, false
+	}
+	return n.ref, true
+}
+
+// lookup returns the node id of an inode, found under a name of the directory
+// parent, and counts one look-up.
+func (t *nodes) lookup(ref meta.Ref, parent uint64, name string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.byIno[ref.Ino]
+	if n == nil {
+		n = &node{id: t.next, ref: ref}
+		t.next++
+		t.byID[n.id] = n
+		t.byIno[ref.Ino] = n
+	}
+	n.lookups++
+	n.parent, n.name = parent, name
+	return n.id
+}
+
+// forget gives count look-ups back.
+func (t *nodes) forget(id, count uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.byID[id]
+	if n == nil || id == rootID {
+		return
+	}
+	if n.lookups > count {
+		n.lookups -= count
+		return
+	}
+	delete(t.byID, id)
+	if t.byIno[n.ref.Ino] == n {
+		delete(t.byIno, n.ref.Ino)
+	}
+}
+
+// current returns the node id of an inode that the kernel knows.
+func (t *nodes) current(ino meta.Ino) (uint64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.byIno[ino]
+	if n == nil {
+		return 0, false
+	}
+	return n.id, true
+}
+
+// renew makes the next look-up of an inode give a new node id, and returns the
+// old one with the dentry that leads to it. The old one stays until the kernel
+// forgets it.
+func (t *nodes) renew(ino meta.Ino) (old node, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.byIno[ino]
+	if n == nil {
+		return node{}, false
+	}
+	if n.id != rootID {
+		delete(t.byIno, ino)
+	}
+	return *n, true
+}

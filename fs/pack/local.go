@@ -1,0 +1,105 @@
+package pack
+
+import (
+	"os"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// Peek copies bytes of a pack that is still in memory and says whether it is.
+func (w *Writer) Peek(at Loc, dst []byte) bool {
+	w.mu.Lock()
+	p := w.closing[at.Pack]
+	if p == nil && w.cur != nil && w.cur.no == at.Pack {
+		p = w.cur
+	}
+	if p == nil || int(at.Off)+len(dst) > len(p.data) {
+		w.mu.Unlock()
+		return false
+	}
+	// finish takes the buffer away under mu only, and hands it to another pack.
+	copy(dst, p.data[at.Off:])
+	w.mu.Unlock()
+	return true
+}
+
+// Local returns the description of a closed pack that has a file in Dir.
+func (w *Writer) Local(no meta.PackNo) (Info, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, ok := w.local[no]
+	return i, ok
+}
+
+// Adopt makes a pack whose file is complete one of the closed packs.
+func (w *Writer) Adopt(i Info) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.local[i.No] = i
+}
+
+// Durable reports whether pack no needs nothing more from the writer: it is in
+// a file, or it left this machine's care long ago.
+func (w *Writer) Durable(no meta.PackNo) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closing[no] == nil && (w.cur == nil || w.cur.no != no)
+}
+
+// Locals lists the closed packs that have a file in Dir.
+func (w *Writer) Locals() []Info {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := make([]Info, 0, len(w.local))
+	for _, i := range w.local {
+		l = append(l, i)
+	}
+	return l
+}
+
+// Forget drops the closed pack no: its file is elsewhere by now, or is removed.
+func (w *Writer) Forget(no meta.PackNo) error {
+	w.mu.Lock()
+	delete(w.local, no)
+	w.mu.Unlock()
+	if err := os.Remove(Path(w.o.Dir, no)); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+// Open returns the number of the open pack, how many bytes it has and since
+// when; zero when there is none.
+func (w *Writer) Open() (no meta.PackNo, bytes int, since time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cur == nil {
+		return 0, 0, time.Time{}
+	}
+	return w.cur.no, len(w.cur.data), w.cur.since
+}
+
+// Bytes is the number of file bytes in memory and in local files.
+func (w *Writer) Bytes() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var n int64
+	if w.cur != nil {
+		n += int64(len(w.cur.data))
+	}
+	for _, p := range w.closing {
+		n += int64(len(p.data))
+	}
+	for _, i := range w.local {
+		n += i.Length
+	}
+	return n
+}
+
+// Err is why the last pack could not be written to its file; nil when it was.
+func (w *Writer) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}

@@ -1,0 +1,145 @@
+// Package fs speaks FUSE: it turns the kernel's requests into calls of a volume
+// and errors into numbers.
+//
+// Node ids are our own (see nodes). With the writeback cache the kernel collects
+// small writes into large ones and owns size and times of the files it writes;
+// what other machines change is pushed to it by one notifier, for which nothing
+// waits.
+package fs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// Options of a mount.
+type Options struct {
+	AllowOther bool   // other users may enter; then owners are shown as they are stored
+	ReadOnly   bool   // the kernel refuses changes
+	FsName     string // first column of df; holds no secret
+	Log        *slog.Logger
+
+	owner *fuse.Owner // who all files are shown to belong to; nil: as stored
+}
+
+// Server is one mount. It ends when the mount is taken away.
+type Server struct {
+	fuse.RawFileSystem // answers ENOSYS to what is not overridden
+
+	o       Options
+	log     *slog.Logger
+	v       *volume.Volume
+	nodes   *nodes
+	handles handles
+	srv     *fuse.Server
+	notify  *notifier
+}
+
+var _ fuse.RawFileSystem = (*Server)(nil)
+
+// maxWrite is the size of the largest WRITE; 1 MiB is the kernel's own limit.
+const maxWrite = 1 << 20
+
+// inflight is how many bytes of requests are in memory at a time.
+const inflight = 32 << 20
+
+// Mount mounts v at dir, an empty directory, and returns when the mount answers.
+func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if uid := os.Getuid(); uid != 0 && !o.AllowOther {
+		o.owner = &fuse.Owner{Uid: uint32(uid), Gid: uint32(os.Getgid())}
+	}
+	s := &Server{RawFileSystem: fuse.NewDefaultRawFileSystem(), o: o, log: o.Log, v: v, nodes: newNodes()}
+	opts := &fuse.MountOptions{
+		AllowOther:               o.AllowOther,
+		FsName:                   o.FsName,
+		Name:                     "hushfs",
+		Options:                  []string{"default_permissions"},
+		MaxWrite:                 maxWrite,
+		MaxBackground:            128,
+		MaxInflightRequestBytes:  inflight,
+		DirectMount:              os.Getuid() == 0,
+		DisableSplice:            true,
+		EnableSymlinkCaching:     true,
+		ExplicitDataCacheControl: true,
+		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE,
+		PanicHandler:             s.panicked,
+	}
+	if o.ReadOnly {
+		opts.Options = append(opts.Options, "ro")
+	}
+	srv, err := fuse.NewServer(s, dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("mount: %w", err)
+	}
+	s.srv = srv
+	s.notify = newNotifier(srv, s.nodes, s.log)
+	v.Follow(s.notify.changed)
+	go srv.Serve()
+	go s.notify.run()
+	if err := srv.WaitMount(); err != nil {
+		return nil, fmt.Errorf("mount: %w", err)
+	}
+	return s, nil
+}
+
+// Wait returns when the mount is gone.
+func (s *Server) Wait() {
+	s.srv.Wait()
+	s.notify.close()
+}
+
+// Unmount takes the mount away; it fails while programs use it.
+func (s *Server) Unmount() error { return s.srv.Unmount() }
+
+// panicked keeps the mount alive when a request meets a mistake of ours.
+func (s *Server) panicked(v any) fuse.Status {
+	s.log.Error("request failed by a panic", "panic", fmt.Sprint(v))
+	return fuse.EIO
+}
+
+func (s *Server) String() string { return "hushfs" }
+
+func (s *Server) Init(*fuse.Server) {}
+
+func (s *Server) OnUnmount() {}
+
+// request is the context of one request: it ends when the program that waits is
+// interrupted.
+type request struct {
+	context.Context
+	cancel <-chan struct{}
+}
+
+func (s *Server) ctx(cancel <-chan struct{}) context.Context {
+	return request{context.Background(), cancel}
+}
+
+func (r request) Done() <-chan struct{} { return r.cancel }
+
+func (r request) Err() error {
+	select {
+	case <-r.cancel:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// node finds the inode of a request.
+func (s *Server) node(id uint64) (meta.Ref, fuse.Status) {
+	ref, ok := s.nodes.ref(id)
+	if !ok {
+		return ref, fuse.Status(estale)
+	}
+	return ref, fuse.OK
+}

@@ -1,0 +1,58 @@
+package volume
+
+import (
+	"slices"
+	"sync"
+)
+
+// notes are what a person should know: objects that are damaged, and things
+// that went wrong and were not mended yet. They hold no file name.
+type notes struct {
+	mu       sync.Mutex // guards the fields below; nothing is taken after it
+	damaged  map[string]bool
+	warnings map[string]string // by subject
+}
+
+// damage remembers an object that is missing or does not verify.
+func (n *notes) damage(object string) (isNew bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.damaged == nil {
+		n.damaged = map[string]bool{}
+	}
+	isNew = !n.damaged[object]
+	n.damaged[object] = true
+	return isNew
+}
+
+// warn remembers what is wrong with a subject until mend is called for it.
+func (n *notes) warn(subject string, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.warnings == nil {
+		n.warnings = map[string]string{}
+	}
+	n.warnings[subject] = subject + ": " + err.Error()
+}
+
+func (n *notes) mend(subject string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.warnings, subject)
+}
+
+// list returns damaged objects and warnings, sorted.
+func (n *notes) list() (damaged, warnings []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	damaged, warnings = []string{}, []string{}
+	for o := range n.damaged {
+		damaged = append(damaged, o)
+	}
+	for _, w := range n.warnings {
+		warnings = append(warnings, w)
+	}
+	slices.Sort(damaged)
+	slices.Sort(warnings)
+	return damaged, warnings
+}

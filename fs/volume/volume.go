@@ -1,0 +1,209 @@
+// Package volume composes the parts of one mounted volume: the view of its
+// metadata, the packs of its file bytes, the journal, and what publishes them.
+//
+// A change becomes an operation, is executed on the view at once, waits in a
+// queue in memory, goes to the journal with what was queued before it, and from
+// there into a commit. The order is the same everywhere. Only file bytes float:
+// they become an operation when something depends on them (see dirty).
+package volume
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hushfs/hushfs/cache"
+	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/pack"
+	"github.com/hushfs/hushfs/fs/state"
+	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/view"
+	"github.com/hushfs/hushfs/store"
+)
+
+// Options of a volume. Bucket, Drive, State and Cache must be set.
+type Options struct {
+	Bucket       store.Bucket
+	Drive        *drive.Unlocked
+	State, Cache string // folders of this drive, made when missing
+	ReadOnly     bool   // nothing is written to the bucket
+	DeviceName   string // what this machine is called if it has to be enrolled
+	UID, GID     uint32 // of the mounting user
+	CacheSize    int64  // bytes of sealed packs kept near; 0 means the lesser of 10 GiB and 20 % of the free disk
+	Log          *slog.Logger
+	Step         func(name string) // called at each step of journal, packs and publishing; nil is none
+}
+
+// Volume is one mounted volume. Its methods are safe for concurrent use.
+type Volume struct {
+	o       Options
+	log     *slog.Logger
+	view    *view.View
+	state   *state.State
+	journal *journal.Journal
+	packs   *pack.Writer
+	reader  *pack.Reader
+	cache   *cache.Files
+	sync    *publish.Syncer
+	bucket  *counted
+	notes   notes
+
+	enroll sync.Mutex // held while the machine is being enrolled; taken before all others
+
+	persisting sync.Mutex // held while operations go from the queue to the journal; taken before mu
+
+	// landing is read-held while written bytes lie in a pack and no extent names
+	// them yet; taken before mu.
+	landing sync.RWMutex
+
+	mu       sync.Mutex // guards the fields below; held over view.Execute, never over the store or the disk
+	device   meta.Device
+	nextOp   meta.OpNo
+	queue    []queued // executed, not in the journal yet
+	pos      uint64   // the journal's position after the newest record of ours
+	dirty    map[meta.Ino]*dirty
+	open     map[meta.Ino]*opened
+	orphans  map[meta.Ino]*orphan
+	closing  bool
+	onChange func(Change)
+
+	stop    context.CancelFunc // ends Run
+	stopped chan struct{}      // closed when Run returned
+}
+
+// queued is an operation on its way to the journal.
+type queued struct {
+	no   meta.OpNo
+	time meta.Time
+	op   meta.Op
+}
+
+// Change tells what a slot of another machine changed, for the kernel's caches.
+type Change struct {
+	Inodes []meta.Ref
+	Names  []Name
+}
+
+// Name is an entry of a directory.
+type Name struct {
+	Parent meta.Ino
+	Name   []byte
+}
+
+const (
+	// syncEvery is how often what waits in memory goes to the journal, settleAge
+	// how old file data must be to become an operation by itself. Together they
+	// keep the promise of 5 s.
+	syncEvery = time.Second
+	settleAge = 3 * time.Second
+)
+
+// Run does the work in the background until ctx ends or Shutdown is called.
+func (v *Volume) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v.mu.Lock()
+	v.stop = cancel
+	v.stopped = make(chan struct{})
+	defer close(v.stopped)
+	v.mu.Unlock()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return v.packs.Run(ctx) })
+	g.Go(func() error { return v.sync.Run(ctx) })
+	g.Go(func() error {
+		tick := time.NewTicker(syncEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				v.settle(settleAge)
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// settle turns file data older than age into operations and brings everything
+// to the journal.
+func (v *Volume) settle(age time.Duration) {
+	if err := v.pinOld(age); err != nil {
+		v.notes.warn("changes", err)
+		return
+	}
+	if err := v.persist(); err != nil {
+		// It stays in memory; the next tick, or an fsync, tries again.
+		v.log.Warn("journal not written", "err", err)
+		v.notes.warn("journal", err)
+		return
+	}
+	v.notes.mend("journal")
+	v.notes.mend("changes")
+}
+
+// Follow makes fn hear of what other machines change. It must not block.
+func (v *Volume) Follow(fn func(Change)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.onChange = fn
+}
+
+// WaitStored returns when everything that was written before is in the store.
+func (v *Volume) WaitStored(ctx context.Context) error {
+	if err := v.pinOld(0); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	last := v.nextOp - 1
+	v.mu.Unlock()
+	return v.sync.Flush(ctx, last)
+}
+
+// Shutdown takes no further change, brings everything to the journal and from
+// there to the store until ctx ends, then closes the volume and wipes its keys.
+// It fails with ErrUndrained when something stays in the journal.
+func (v *Volume) Shutdown(ctx context.Context) error {
+	v.mu.Lock()
+	v.closing = true
+	v.orphans = map[meta.Ino]*orphan{} // files without a name end with the mount
+	stop, stopped := v.stop, v.stopped
+	v.mu.Unlock()
+	err := v.pinOld(0)
+	if err == nil {
+		err = v.persist()
+	}
+	if err == nil && !v.o.ReadOnly && stop != nil {
+		err = v.sync.Flush(ctx, v.lastOp())
+	}
+	if stop != nil {
+		stop()
+		<-stopped
+	}
+	return v.end(err)
+}
+
+// end closes what Open opened and says how the volume ended.
+func (v *Volume) end(err error) error {
+	if cerr := v.journal.Close(); err == nil {
+		err = cerr
+	}
+	left := v.view.Pending()
+	v.state.Wipe()
+	v.o.Drive.Wipe()
+	if len(left) > 0 && !v.o.ReadOnly {
+		return &Undrained{Ops: len(left), Bytes: v.packs.Bytes(), Why: err}
+	}
+	return err
+}
+
+func (v *Volume) lastOp() meta.OpNo {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.nextOp - 1
+}
