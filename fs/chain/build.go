@@ -75,7 +75,7 @@ func (s *State) checkOwn(c *Commit, dev *identity.Device) error {
 	if len(c.Records) > MaxRecords {
 		return fmt.Errorf("%w: %d records", ErrTooLarge, len(c.Records))
 	}
-	after, err := s.append(c)
+	after, err := s.ledgerAfter(c)
 	if err != nil {
 		return err
 	}

@@ -123,8 +123,8 @@ func (s *State) sealHint(sealer *crypt.Sealer, boxes [][]byte, dev *identity.Dev
 	if err != nil {
 		return nil, fmt.Errorf("seal hint: %w", err)
 	}
-	clear := SealedHint{Epoch: s.Epoch, Check: s.Key.Check(s.Volume, s.Epoch), boxes: boxes, envelope: envelope}
-	object := clear.Encode()
+	sealed := SealedHint{Epoch: s.Epoch, Check: s.Key.Check(s.Volume, s.Epoch), boxes: boxes, envelope: envelope}
+	object := sealed.Encode()
 	if len(object) > MaxHint {
 		return nil, fmt.Errorf("%w: hint", ErrTooLarge)
 	}

@@ -75,7 +75,7 @@ func (s *State) Judge(slot Slot, object []byte, retired func(meta.PackNo) bool) 
 	}
 
 	author, enrolled := s.Ledger.Device(c.Device)
-	after, err := s.append(c)
+	after, err := s.ledgerAfter(c)
 	switch {
 	case enrolled:
 		// Of a known author nothing is believed, not even that a program was newer,
@@ -146,8 +146,8 @@ func (s *State) open(slot Slot, object []byte) (*Commit, error) {
 	return c, nil
 }
 
-// append returns the ledger after the records of c, or what is wrong with them.
-func (s *State) append(c *Commit) (*Ledger, error) {
+// ledgerAfter returns the ledger after the records of c, or what is wrong with them.
+func (s *State) ledgerAfter(c *Commit) (*Ledger, error) {
 	if len(c.Records) == 0 {
 		return s.Ledger, nil
 	}
@@ -184,9 +184,11 @@ func openEpoch(l *Ledger, e crypt.Epoch, id *identity.Identity) (*crypt.Key, err
 	if err != nil {
 		return nil, err
 	}
-	if _, err := l.previousKey(e, k); err != nil {
+	before, err := l.previousKey(e, k)
+	if err != nil {
 		k.Wipe()
 		return nil, err
 	}
+	before.Wipe() // a second copy
 	return k, nil
 }
