@@ -8,10 +8,14 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
+	"github.com/hushfs/hushfs/fs/state"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 )
@@ -26,20 +30,11 @@ var errnos = []struct {
 	{context.DeadlineExceeded, syscall.ETIMEDOUT},
 	{syscall.ENOSPC, syscall.ENOSPC},
 	{syscall.EDQUOT, syscall.EDQUOT},
-	{volume.ErrReadOnly, syscall.EROFS},
-	{volume.ErrNoSpace, syscall.ENOSPC},
-	{volume.ErrStale, syscall.ESTALE},
-	{volume.ErrShutdown, syscall.EIO},
-	{volume.ErrEnroll, syscall.EIO},
 	{journal.ErrFull, syscall.ENOSPC},
-	{pack.ErrDamaged, syscall.EIO},
-	{pack.ErrUnknown, syscall.EIO},
-	{pack.ErrClosed, syscall.EIO},
-	{crypt.ErrForged, syscall.EIO},
-	{crypt.ErrVersion, syscall.EIO},
-	{store.ErrUnavailable, syscall.EIO},
-	{store.ErrDenied, syscall.EIO},
-	{store.ErrFull, syscall.EIO},
+	{volume.ErrNoSpace, syscall.ENOSPC},
+	{volume.ErrReadOnly, syscall.EROFS},
+	{volume.ErrStale, syscall.ESTALE},
+
 	{meta.ErrNotExist, syscall.ENOENT},
 	{meta.ErrExist, syscall.EEXIST},
 	{meta.ErrNotDir, syscall.ENOTDIR},
@@ -54,22 +49,70 @@ var errnos = []struct {
 	{meta.ErrNotFile, syscall.EINVAL},
 	{meta.ErrTooLarge, syscall.EFBIG},
 	{meta.ErrConflict, syscall.ESTALE},
-	{meta.ErrMalformed, syscall.EIO},
+
+	// What cannot be had, or not be verified, or not be kept. The log says which.
+	{pack.ErrDamaged, syscall.EIO},
+	{pack.ErrUnknown, syscall.EIO},
+	{pack.ErrClosed, syscall.EIO},
 	{meta.ErrAbsent, syscall.EIO},
 	{meta.ErrUnknown, syscall.EIO},
+	{meta.ErrMalformed, syscall.EIO},
+	{volume.ErrShutdown, syscall.EIO},
+	{volume.ErrEnroll, syscall.EIO},
+	{volume.ErrState, syscall.EIO},
+	{volume.ErrJournal, syscall.EIO},
+	{volume.ErrRollback, syscall.EIO},
+	{volume.ErrFork, syscall.EIO},
+	{volume.ErrUndrained, syscall.EIO},
+	{publish.ErrFork, syscall.EIO},
+	{publish.ErrRollback, syscall.EIO},
+	{publish.ErrConflict, syscall.EIO},
+	{publish.ErrNoKey, syscall.EIO},
+	{state.ErrForeign, syscall.EIO},
+	{state.ErrMalformed, syscall.EIO},
+	{journal.ErrForeign, syscall.EIO},
+	{journal.ErrNewer, syscall.EIO},
+	{journal.ErrInUse, syscall.EIO},
+	{journal.ErrClosed, syscall.EIO},
+	{journal.ErrOrder, syscall.EIO},
+	{journal.ErrTooLarge, syscall.EIO},
+	{journal.ErrMalformed, syscall.EIO},
+	{journal.ErrBroken, syscall.EIO},
+	{chain.ErrMalformed, syscall.EIO},
+	{chain.ErrForged, syscall.EIO},
+	{chain.ErrVersion, syscall.EIO},
+	{chain.ErrRefused, syscall.EIO},
+	{chain.ErrTooLarge, syscall.EIO},
+	{chain.ErrOrder, syscall.EIO},
+	{chain.ErrNoBox, syscall.EIO},
+	{chain.ErrKey, syscall.EIO},
+	{chain.ErrDeviceName, syscall.EIO},
+	{crypt.ErrForged, syscall.EIO},
+	{crypt.ErrVersion, syscall.EIO},
+	{crypt.ErrSpent, syscall.EIO},
+	{crypt.ErrTooLarge, syscall.EIO},
+	{crypt.ErrEmpty, syscall.EIO},
+	{crypt.ErrMalformed, syscall.EIO},
+	{crypt.ErrSecret, syscall.EIO},
+	{cache.ErrAbsent, syscall.EIO},
+	{store.ErrNotExist, syscall.EIO},
+	{store.ErrExist, syscall.EIO},
+	{store.ErrUnavailable, syscall.EIO},
+	{store.ErrDenied, syscall.EIO},
+	{store.ErrFull, syscall.EIO},
+	{store.ErrName, syscall.EIO},
+	{store.ErrRange, syscall.EIO},
+	{store.ErrTooLarge, syscall.EIO},
 }
 
-// errno returns what a program gets for err; an error without a row is EIO and a
-// line in the log.
+// errno returns what a program gets for err. EIO leaves a line in the log, and
+// an error without a row is EIO.
 func errno(log *slog.Logger, op string, err error) fuse.Status {
 	if err == nil {
 		return fuse.OK
 	}
 	for _, row := range errnos {
-		if errors.Is(err, row.err) {
-			if row.errno == syscall.EIO {
-				log.Error("operation failed", "op", op, "err", err)
-			}
+		if errors.Is(err, row.err) && row.errno != syscall.EIO {
 			return fuse.Status(row.errno)
 		}
 	}

@@ -58,7 +58,11 @@ func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 	if !st.Ok() {
 		return 0, st
 	}
-	if err := s.v.Write(s.ctx(cancel), ref, in.Offset, data); err != nil {
+	err := s.v.Demote(s.ctx(cancel), ref, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+	if err == nil {
+		err = s.v.Write(s.ctx(cancel), ref, in.Offset, data)
+	}
+	if err != nil {
 		// The kernel believes the write that it cached; a new node id makes it
 		// ask for size and content again.
 		s.notify.changed(volume.Change{Inodes: []meta.Ref{ref}})
@@ -104,6 +108,9 @@ func (s *Server) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 		return st
 	}
 	ctx, keep := s.ctx(cancel), in.Mode&fallocKeepSize != 0
+	if err := s.v.Demote(ctx, ref, in.Uid != 0); err != nil {
+		return errno(s.log, "fallocate", err)
+	}
 	switch in.Mode &^ fallocKeepSize {
 	case 0:
 	case fallocPunchHole, fallocZeroRange:

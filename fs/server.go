@@ -71,8 +71,10 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 		DisableSplice:            true,
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
-		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE,
-		PanicHandler:             s.panicked,
+		// With HANDLE_KILLPRIV_V2 taking setuid bits and capabilities from a changed
+		// file is ours, and the kernel need not ask for them before every write.
+		ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2,
+		PanicHandler:      s.panicked,
 	}
 	if o.ReadOnly {
 		opts.Options = append(opts.Options, "ro")

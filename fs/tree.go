@@ -64,10 +64,18 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 		if err := s.v.Truncate(ctx, ref, size, mtime); err != nil {
 			return errno(s.log, "truncate", err)
 		}
+		if err := s.v.Demote(ctx, ref, in.Valid&fuse.FATTR_KILL_SUIDGID != 0); err != nil {
+			return errno(s.log, "truncate", err)
+		}
 	}
 	if op.Valid != 0 {
 		if err := s.v.Setattr(ctx, ref, op); err != nil {
 			return errno(s.log, "setattr", err)
+		}
+		if op.Valid&(meta.SetUID|meta.SetGID) != 0 && op.Valid&meta.SetPerm == 0 {
+			if err := s.v.Demote(ctx, ref, true); err != nil {
+				return errno(s.log, "chown", err)
+			}
 		}
 	}
 	return s.attr(ref, out)

@@ -1,0 +1,118 @@
+package volume
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// capability is the attribute that gives a program privileges; a change of the
+// program takes it away.
+const capability = "security.capability"
+
+// Xattr returns the value of an extended attribute; it must not be changed.
+func (v *Volume) Xattr(ref meta.Ref, name []byte) (value []byte, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n, err := v.stored(ref)
+	if err != nil {
+		return nil, err
+	}
+	err = v.base(ref, func(r meta.Reader) error {
+		value, err = meta.GetXattr(r, ref, n, name)
+		return err
+	})
+	return value, err
+}
+
+// Xattrs returns the names of an inode's extended attributes, sorted, each with
+// a NUL behind it.
+func (v *Volume) Xattrs(ref meta.Ref) (names []byte, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n, err := v.stored(ref)
+	if err != nil {
+		return nil, err
+	}
+	err = v.base(ref, func(r meta.Reader) error {
+		return meta.ListXattrs(r, ref, n, func(name []byte) bool {
+			names = append(append(names, name...), 0)
+			return true
+		})
+	})
+	return names, err
+}
+
+// SetXattr sets an extended attribute.
+func (v *Volume) SetXattr(ctx context.Context, ref meta.Ref, name, value []byte, flags meta.XattrFlags) error {
+	if err := v.room(); err != nil {
+		return err
+	}
+	return v.amend(ctx, ref, &meta.Setxattr{Ref: ref, Name: name, Value: value, Flags: flags})
+}
+
+// RemoveXattr removes an extended attribute, or fails with meta.ErrNoAttr.
+func (v *Volume) RemoveXattr(ctx context.Context, ref meta.Ref, name []byte) error {
+	return v.amend(ctx, ref, &meta.Removexattr{Ref: ref, Name: name})
+}
+
+// amend executes an operation that concerns one inode alone, which may have no
+// name any more.
+func (v *Volume) amend(ctx context.Context, ref meta.Ref, op meta.Op) error {
+	if err := v.writable(ctx); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.amendLocked(ref, op)
+}
+
+func (v *Volume) amendLocked(ref meta.Ref, op meta.Op) error {
+	if v.closing {
+		return ErrShutdown
+	}
+	if o := v.orphans[ref.Ino]; o != nil {
+		return v.applyOrphan(o, op)
+	}
+	if _, err := v.stored(ref); err != nil {
+		return err
+	}
+	return v.execute(op)
+}
+
+// Demote takes privileges from a file whose content or owner changes: its
+// capabilities, and with ids the setuid bit, and the setgid bit where the group
+// may execute it. It leaves files alone that have none.
+func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
+	if err := v.writable(ctx); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n, err := v.stored(ref)
+	if err != nil || n.Kind != meta.File {
+		return err
+	}
+	const setuid, setgid, groupExec = 04000, 02000, 00010
+	perm := n.Perm
+	if ids {
+		perm &^= setuid
+		if perm&groupExec != 0 {
+			perm &^= setgid
+		}
+	}
+	if perm != n.Perm {
+		if err := v.amendLocked(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm, Perm: perm}); err != nil {
+			return err
+		}
+	}
+	if !n.Xattrs {
+		return nil
+	}
+	err = v.amendLocked(ref, &meta.Removexattr{Ref: ref, Name: []byte(capability)})
+	if errors.Is(err, meta.ErrNoAttr) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+package fs
+
+import (
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// The flags of setxattr(2).
+const (
+	xattrCreate  = 1
+	xattrReplace = 2
+)
+
+// namespaces are those of xattr(7) that are kept. The kernel keeps users away
+// from trusted and security. POSIX ACLs, in the namespace system, would have to
+// be enforced too.
+var namespaces = []string{"user.", "trusted.", "security."}
+
+// kept says whether attributes called so are stored.
+func kept(attr string) bool {
+	for _, ns := range namespaces {
+		if strings.HasPrefix(attr, ns) && len(attr) > len(ns) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+	ref, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return 0, st
+	}
+	if !kept(attr) {
+		return 0, fuse.Status(syscall.EOPNOTSUPP)
+	}
+	value, err := s.v.Xattr(ref, []byte(attr))
+	if err != nil {
+		return 0, errno(s.log, "getxattr", err)
+	}
+	return give(dest, value)
+}
+
+func (s *Server) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	ref, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return 0, st
+	}
+	names, err := s.v.Xattrs(ref)
+	if err != nil {
+		return 0, errno(s.log, "listxattr", err)
+	}
+	return give(dest, names)
+}
+
+// give copies b to dest, or says how much room it needs.
+func give(dest, b []byte) (uint32, fuse.Status) {
+	if len(dest) < len(b) {
+		return uint32(len(b)), fuse.ERANGE
+	}
+	return uint32(copy(dest, b)), fuse.OK
+}
+
+func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr string, data []byte) fuse.Status {
+	ref, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	if !kept(attr) {
+		return fuse.Status(syscall.EOPNOTSUPP)
+	}
+	if len(data) > meta.MaxXattr {
+		return fuse.Status(syscall.E2BIG)
+	}
+	var flags meta.XattrFlags
+	switch in.Flags {
+	case 0:
+	case xattrCreate:
+		flags = meta.XattrCreate
+	case xattrReplace:
+		flags = meta.XattrReplace
+	default:
+		return fuse.EINVAL
+	}
+	// The request's buffer is the kernel's again when this returns.
+	value := append([]byte(nil), data...)
+	return errno(s.log, "setxattr", s.v.SetXattr(s.ctx(cancel), ref, []byte(attr), value, flags))
+}
+
+func (s *Server) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string) fuse.Status {
+	ref, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	if !kept(attr) {
+		return fuse.Status(syscall.EOPNOTSUPP)
+	}
+	return errno(s.log, "removexattr", s.v.RemoveXattr(s.ctx(cancel), ref, []byte(attr)))
+}
