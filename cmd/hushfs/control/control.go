@@ -1,0 +1,88 @@
+// Package control is the conversation between the daemon of a mounted drive and
+// the commands that ask about it: HTTP with JSON over a unix socket that only
+// the drive's user and root may use.
+//
+//	GET  /status            what is mounted and what waits          -> Status
+//	POST /wait?timeout=1m   answers when all is in the store        -> Status
+//	POST /unmount?lazy=1    takes the kernel's mount away           -> Status
+//	POST /shutdown          unmounts, drains, answers at the end    -> Result
+//	                        ?lazy=1 as above, ?now=1 leaves the rest in the journal
+//
+// The daemon answers as long as it lives, also while it drains. An error is a
+// Problem under the name "error". Nothing here holds a key or a name that lies
+// in the drive.
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// Phase is where a daemon stands between its start and its end.
+type Phase string
+
+const (
+	Starting Phase = "starting" // replays its journal, is not mounted yet
+	Mounted  Phase = "mounted"  // the drive is in the folder
+	Detached Phase = "detached" // not in the folder any more, but programs still hold files of it open
+	Draining Phase = "draining" // sends what waits; there is no mount any more
+	Done     Phase = "done"     // keys are wiped, the process is about to end
+)
+
+// Ending reports whether a daemon in this phase has lost its mount and will end
+// by itself.
+func (p Phase) Ending() bool { return p == Detached || p == Draining || p == Done }
+
+// Status is one mounted drive.
+type Status struct {
+	PID        int           `json:"pid"`
+	Mountpoint string        `json:"mountpoint"`  // absolute, symbolic links resolved
+	Store      string        `json:"store"`       // as given to mount, absolute
+	Phase      Phase         `json:"phase"`       //
+	Since      time.Time     `json:"since"`       // start of the daemon
+	DrainUntil time.Time     `json:"drain_until"` // when a drain is given up; zero outside Draining
+	State      string        `json:"state"`       // folder of this machine's state of the drive
+	Program    string        `json:"program"`     // version of the daemon
+	Volume     volume.Status `json:"volume"`
+}
+
+// How a daemon is to end.
+type How struct {
+	Lazy bool // take the mount away also when programs use it
+	Now  bool // do not drain: leave the rest in the journal
+}
+
+// Result is how a daemon ended.
+type Result struct {
+	Stored       bool   `json:"stored"`        // everything is in the store
+	Message      string `json:"message"`       // why not; empty when Stored
+	PendingOps   int    `json:"pending_ops"`   // left in the journal, for the next mount
+	PendingBytes int64  `json:"pending_bytes"` //
+}
+
+// Problem is an error as it travels: to another process, and to a program that
+// asked for JSON. Code is an exit code of hushfs.
+type Problem struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Next    string `json:"next,omitempty"` // what the reader can do
+	Busy    bool   `json:"busy,omitempty"` // the mount stays because programs use it
+}
+
+// Error is the message without the next step.
+func (p *Problem) Error() string { return p.Message }
+
+// Daemon is what the server needs of the process it speaks for. All methods are
+// safe for concurrent use and return when ctx ends.
+type Daemon interface {
+	Status() Status
+	WaitStored(ctx context.Context) error
+	// Unmount returns when the mount is gone from the tree; lazy also when
+	// programs use it.
+	Unmount(ctx context.Context, lazy bool) error
+	// Shutdown unmounts when need be and returns when the drain has ended. A
+	// ctx that ends before leaves the daemon draining.
+	Shutdown(ctx context.Context, how How) (Result, error)
+}

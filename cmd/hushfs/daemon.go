@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs"
+	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// daemonConfig is all that a daemon is told, beside the keys. All paths are
+// absolute.
+type daemonConfig struct {
+	Store        string        `json:"store"`
+	Mountpoint   string        `json:"mountpoint"`
+	State        string        `json:"state"`
+	Cache        string        `json:"cache"`
+	Sockets      []string      `json:"sockets"` // to listen at the first that is free
+	ReadOnly     bool          `json:"read_only"`
+	AllowOther   bool          `json:"allow_other"`
+	CacheSize    int64         `json:"cache_size"`
+	DrainTimeout time.Duration `json:"drain_timeout"`
+	StoreDelay   time.Duration `json:"store_delay"`
+	DeviceName   string        `json:"device_name"`
+	Verbose      bool          `json:"verbose"`
+	JSON         bool          `json:"json"`
+}
+
+// server is a daemon at work: one volume, its mount, its socket.
+type server struct {
+	app    *app
+	c      daemonConfig
+	log    *slog.Logger
+	since  time.Time
+	hurry  context.CancelFunc // ends the drain, also one that has not begun
+	gone   chan struct{}      // closed when the kernel has let go of the mount
+	done   chan struct{}      // closed when result is there
+	result control.Result     // how the drain ended; read after done
+
+	mu    sync.Mutex     // guards the fields below
+	vol   *volume.Volume // nil before it is open
+	phase control.Phase
+	until time.Time     // of the drain
+	last  volume.Status // as asked for last
+}
+
+var _ control.Daemon = (*server)(nil)
+
+// grace is how long a daemon that is done waits for its last answers to be
+// read, and how long it waits for a busy mount when it is told to end.
+const grace = 5 * time.Second
+
+// serve is the life of a daemon: it opens the volume, mounts it, calls ready,
+// and goes on until the mount is gone and what waits is in the store. Secret is
+// wiped. ctx ends with the first signal; held stays the caller's.
+func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lock, log *slog.Logger, ready func(control.Status) error) error {
+	step, err := newSteps(a.env)
+	if err != nil {
+		return err
+	}
+	u, err := drive.FromHandover(secret)
+	wipe(secret)
+	if err != nil {
+		return explain("take over the unlocked drive", err)
+	}
+	defer u.Wipe()
+	b, err := openStore(c.Store, c.ReadOnly)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+
+	draining, hurry := context.WithCancel(context.Background())
+	defer hurry()
+	s := &server{
+		app: a, c: c, log: log, since: time.Now(), hurry: hurry, phase: control.Starting,
+		gone: make(chan struct{}), done: make(chan struct{}),
+	}
+	end, err := s.listen(held)
+	if err != nil {
+		return err
+	}
+	defer end()
+
+	if err := makePrivate(c.Cache); err != nil {
+		return &problem{code: codeState, what: "the cache folder cannot be used", why: err, next: "Check its owner and mode, or set XDG_CACHE_HOME to another place."}
+	}
+	v, err := volume.Open(ctx, volume.Options{
+		Bucket: slow(b, c.StoreDelay), Drive: u, State: c.State, Cache: c.Cache,
+		ReadOnly: c.ReadOnly, DeviceName: c.DeviceName,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize,
+		Log: log, Step: step,
+	})
+	if err != nil {
+		return explain("the drive was not mounted", err)
+	}
+	s.opened(v)
+
+	m, err := fs.Mount(v, c.Mountpoint, fs.Options{
+		AllowOther: c.AllowOther, ReadOnly: c.ReadOnly, FsName: fsSource + u.ID.Short()[:8], Log: log,
+	})
+	if err != nil {
+		// Nothing was written through it; what its journal held stays there.
+		hurry()
+		closing := v.Shutdown(draining)
+		if errors.Is(closing, volume.ErrUndrained) {
+			closing = nil
+		}
+		return &problem{code: codeFUSE, what: "the kernel did not mount the drive", why: errors.Join(err, closing),
+			next: "Ordinary users need fusermount3 set-uid root (package fuse3); in a container also the right to mount."}
+	}
+	go func() { m.Wait(); close(s.gone) }()
+	// Not before the mount is there: a process that dies while it is being
+	// mounted can leave a mount that hangs.
+	running := s.run(v)
+	s.enter(control.Mounted)
+	log.Info("mounted", "pid", os.Getpid(), "pending_ops", s.Status().Volume.PendingOps)
+	if err := ready(s.Status()); err != nil {
+		log.Warn("nobody was told that the mount is ready", "err", err)
+	}
+
+	signals := s.watchSignals(ctx)
+	s.untilUnmounted(signals.first)
+	err = s.drain(draining, v)
+	running.end()
+	// For those who ask too late for an answer through the socket.
+	if werr := held.write(holder{PID: os.Getpid(), Mountpoint: c.Mountpoint, Result: &s.result}); werr != nil {
+		log.Warn("the state folder cannot be written to", "err", werr)
+	}
+	signals.end()
+	return err
+}
+
+// listen opens the socket and answers at it. The function that is returned
+// waits until the last answers are read, and takes the socket away.
+func (s *server) listen(held *lock) (end func(), err error) {
+	for _, path := range s.c.Sockets {
+		if err = makePrivate(filepath.Dir(path)); err != nil {
+			continue
+		}
+		l, lerr := control.Listen(path)
+		if err = lerr; err != nil {
+			continue // a daemon with the same runtime folder and another state, or no such folder any more
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			err := control.Serve(ctx, l, grace, control.ServerOptions{
+				Daemon: s, Log: s.log,
+				Explain: func(err error) *control.Problem { return explain("the daemon", err).wire() },
+			})
+			if err != nil && ctx.Err() == nil {
+				s.log.Error("the control socket is gone; umount and status do not reach this daemon", "err", err)
+			}
+		}()
+		end = func() {
+			stop()
+			<-ended
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				s.log.Warn("control socket not removed", "err", err)
+			}
+		}
+		if err := held.write(holder{PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Socket: path}); err != nil {
+			end()
+			return nil, explain("write to the state folder", err)
+		}
+		return end, nil
+	}
+	return nil, &problem{code: codeState, what: "no control socket can be made", why: err, next: "Check owner and mode of XDG_RUNTIME_DIR and of the state folder."}
+}
+
+// running is the volume's background work.
+type running struct {
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+func (s *server) run(v *volume.Volume) running {
+	ctx, stop := context.WithCancel(context.Background())
+	r := running{stop, make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		if err := v.Run(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("work in the background has stopped; nothing more is sent", "err", err)
+		}
+	}()
+	return r
+}
+
+func (r running) end() {
+	r.stop()
+	<-r.ended
+}
+
+// drain shuts the volume down. It ends when everything is in the store, the
+// time for it is over, or hurry was called.
+func (s *server) drain(ctx context.Context, v *volume.Volume) error {
+	until := time.Now().Add(s.c.DrainTimeout)
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	s.mu.Lock()
+	s.phase, s.until = control.Draining, until
+	s.mu.Unlock()
+	before := s.Status().Volume
+	s.log.Info("unmounted; sending what waits", "pending_ops", before.PendingOps, "pending_bytes", before.PendingBytes)
+
+	shown := make(chan struct{})
+	watching, watched := context.WithCancel(ctx)
+	go func() {
+		defer close(shown)
+		s.watchDrain(watching)
+	}()
+	err := v.Shutdown(ctx)
+	watched()
+	<-shown
+	if err == nil && s.c.ReadOnly && before.PendingOps > 0 {
+		// A mount that may not write is content with that; who reads "locked,
+		// everything is in the store" would not be.
+		err = fmt.Errorf("%s from an earlier mount, and this one was read-only: %w", unsent(before), volume.ErrUndrained)
+	}
+
+	s.mu.Lock()
+	s.phase = control.Done
+	if err == nil {
+		s.last.Stored, s.last.PendingOps, s.last.PendingBytes, s.last.OldestPending = true, 0, 0, time.Time{}
+	} else {
+		s.last.Stored = false
+	}
+	s.result = control.Result{Stored: err == nil, PendingOps: s.last.PendingOps, PendingBytes: s.last.PendingBytes}
+	s.mu.Unlock()
+	var p *problem
+	if err != nil {
+		p = explain("the drive is locked", err)
+		s.result.Message = p.Error()
+	}
+	close(s.done)
+	switch {
+	case p == nil:
+		s.log.Info("locked; everything is in the store")
+		return nil
+	case p.code == codeUndrained:
+		s.log.Warn("locked; not everything is in the store", "err", err)
+	default:
+		s.log.Error("locked; closing the volume failed", "err", err)
+	}
+	return p
+}
+
+// watchDrain keeps the status fresh, for nobody can ask the volume once it is
+// closed, and shows the drain to whoever looks at a mount in the foreground.
+func (s *server) watchDrain(ctx context.Context) {
+	var bar *progress
+	if isTerminal(s.app.stderr) {
+		bar = s.app.newProgress()
+		defer bar.end()
+	}
+	for pause(ctx, 200*time.Millisecond) == nil {
+		bar.show(s.Status().Volume)
+	}
+}

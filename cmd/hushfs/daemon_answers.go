@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+func (s *server) opened(v *volume.Volume) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vol = v
+}
+
+func (s *server) enter(p control.Phase) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = p
+}
+
+// Status implements control.Daemon.
+func (s *server) Status() control.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.vol != nil && s.phase != control.Done {
+		s.last = s.vol.Status()
+	}
+	phase := s.phase
+	if phase == control.Mounted && !isHushMount(s.c.Mountpoint) {
+		phase = control.Detached
+	}
+	return control.Status{
+		PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Store: s.c.Store, Phase: phase, Since: s.since,
+		DrainUntil: s.until, State: s.c.State, Program: programVersion(), Volume: s.last,
+	}
+}
+
+// WaitStored implements control.Daemon.
+func (s *server) WaitStored(ctx context.Context) error {
+	s.mu.Lock()
+	v, phase := s.vol, s.phase
+	s.mu.Unlock()
+	if v == nil || phase == control.Starting {
+		return s.starting()
+	}
+	if phase == control.Done {
+		<-s.done
+		return s.undrained()
+	}
+	err := v.WaitStored(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+		return &problem{code: codeTimeout, what: "not everything is in the store yet", why: errors.New(waiting(s.Status().Volume)), next: "It is on its way; wait again, or look: hushfs status"}
+	}
+	return explain("wait for the store", err)
+}
+
+// undrained is the problem of a drain that left something, nil if none did.
+func (s *server) undrained() error {
+	if s.result.Stored {
+		return nil
+	}
+	return explain(s.result.Message, volume.ErrUndrained)
+}
+
+func (s *server) starting() error {
+	return &problem{code: codeNotMounted, what: "the drive is still being mounted", next: "Wait for it."}
+}
+
+// Unmount implements control.Daemon.
+func (s *server) Unmount(ctx context.Context, lazy bool) error {
+	switch phase := s.Status().Phase; {
+	case phase == control.Starting:
+		return s.starting()
+	case phase != control.Mounted:
+		return nil
+	}
+	err := detach(ctx, s.c.Mountpoint, lazy)
+	if errors.Is(err, errBusy) {
+		return &problem{code: codeMountpoint, what: s.c.Mountpoint + " is busy", busy: true,
+			next: "Close what uses it, or take it away at once: hushfs umount --lazy " + shellQuote(s.c.Mountpoint)}
+	}
+	return explain("unmount", err)
+}
+
+// Shutdown implements control.Daemon.
+func (s *server) Shutdown(ctx context.Context, how control.How) (control.Result, error) {
+	if err := s.Unmount(ctx, how.Lazy); err != nil {
+		return control.Result{}, err
+	}
+	if how.Now {
+		s.hurry()
+	}
+	select {
+	case <-s.done:
+		return s.result, nil
+	case <-ctx.Done():
+		return control.Result{}, ctx.Err()
+	}
+}

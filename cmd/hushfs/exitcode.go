@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/volume"
+	"github.com/hushfs/hushfs/store"
+	"github.com/hushfs/hushfs/store/dir"
+)
+
+// code is an exit code. The numbers are a promise to scripts: none changes its
+// meaning, new ones are added behind.
+type code int
+
+const (
+	codeOK         code = 0
+	codeFailure    code = 1
+	codeUsage      code = 2
+	codeSecret     code = 3
+	codeNoDrive    code = 4
+	codeNotEmpty   code = 5
+	codeNewer      code = 6
+	codeMountpoint code = 7
+	codeFUSE       code = 8
+	codeMounted    code = 9
+	codeNotMounted code = 10
+	codeStore      code = 11
+	codeHistory    code = 12
+	codeTimeout    code = 13
+	codeUndrained  code = 14
+	codeState      code = 15
+)
+
+// codes says what each code means, in the words of help and docs.
+var codes = []struct {
+	code    code
+	meaning string
+}{
+	{codeOK, "it worked; of umount and wait: everything is in the store"},
+	{codeFailure, "another failure; the message says which"},
+	{codeUsage, "the command line is wrong, or a prompt would be needed without a terminal"},
+	{codeSecret, "wrong passphrase or recovery words"},
+	{codeNoDrive, "no drive at the store, or another one than expected"},
+	{codeNotEmpty, "the place is not empty, or the file exists; nothing was touched"},
+	{codeNewer, "written by a newer hushfs"},
+	{codeMountpoint, "the mountpoint cannot be used, or is busy"},
+	{codeFUSE, "FUSE cannot be used"},
+	{codeMounted, "the drive is mounted already"},
+	{codeNotMounted, "no drive is mounted there"},
+	{codeStore, "the store cannot be reached, refuses, or is full"},
+	{codeHistory, "the store shows an older or another history than this machine saw"},
+	{codeTimeout, "the time given was over"},
+	{codeUndrained, "not everything is in the store; the rest is safe in the local journal"},
+	{codeState, "the local state cannot be used: network folder, foreign, damaged or full"},
+}
+
+// problem is an error as the user sees it: what happened, why, what to do next.
+type problem struct {
+	code code
+	what string // "hushfs mount: no drive at file:///x"
+	why  error  // nil when what says it all
+	next string // a whole sentence; empty when there is nothing to advise
+	busy bool   // see control.Problem
+	dir  string // of the mount that it is about, if it is about one
+}
+
+func (p *problem) Error() string {
+	if p.why == nil {
+		return p.what
+	}
+	return p.what + ": " + p.why.Error()
+}
+
+func (p *problem) Unwrap() error { return p.why }
+
+// usage is a problem with the command line itself.
+func usage(format string, a ...any) *problem {
+	return &problem{code: codeUsage, what: fmt.Sprintf(format, a...)}
+}
+
+// rules give an error of the packages below its code and advice; the first that
+// matches counts.
+var rules = []struct {
+	is   error
+	code code
+	next string
+}{
+	{keyslot.ErrPassphrase, codeSecret, "Try again; with the recovery words it is: hushfs mount --recovery-file F STORE DIR"},
+	{keyslot.ErrWords, codeSecret, "Compare the words with the paper, one by one."},
+	{keyslot.ErrKDF, codeFailure, "The drive asks for more or less memory than hushfs accepts on this machine. Nothing was allocated. Try a machine with more memory, or the recovery words."},
+	{keyslot.ErrDrive, codeNoDrive, "Check STORE: another drive lies there than the recovery file or this machine expects."},
+	{drive.ErrOther, codeNoDrive, "Check STORE: another drive lies there than the recovery file or this machine expects."},
+	{drive.ErrNoDrive, codeNoDrive, "Check STORE for a typing error. To make a new drive there: hushfs init STORE"},
+	{dir.ErrMissing, codeNoDrive, "Check STORE for a typing error, and that its disk is mounted."},
+	{dir.ErrNotDir, codeNoDrive, "STORE must be a directory."},
+	{drive.ErrNotEmpty, codeNotEmpty, "Nothing was touched. Choose an empty or new directory."},
+	{drive.ErrNewer, codeNewer, "Install a newer hushfs on this machine."},
+	{keyslot.ErrNewer, codeNewer, "Install a newer hushfs on this machine."},
+	{crypt.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
+	{volume.ErrUndrained, codeUndrained, "The rest is safe in the journal of this machine; the next mount sends it."},
+	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it."},
+	{volume.ErrFork, codeHistory, "Nothing was mounted. Somebody may be showing two histories; ask whoever runs the store before you trust it."},
+	{volume.ErrJournal, codeState, "Nothing is lost: the journal stays as it is. Keep the state folder and report this."},
+	{volume.ErrState, codeState, "If the folder came from another machine or drive, move it away: this machine then joins the drive as a new one."},
+	{volume.ErrNoSpace, codeState, "Make room on the local disk and try again."},
+	{store.ErrFull, codeStore, "Make room in the store and try again."},
+	{store.ErrDenied, codeStore, "Check the permissions of STORE."},
+	{store.ErrUnavailable, codeStore, "Check that the disk or network of STORE is there and try again."},
+	{dir.ErrNoLinks, codeStore, "Choose a directory on a file system with hard links, as ext4, xfs or btrfs."},
+	{control.ErrNoDaemon, codeFailure, ""},
+	{context.DeadlineExceeded, codeTimeout, "Try again, or with a longer --timeout."},
+	{context.Canceled, codeFailure, ""},
+	{syscall.ENOSPC, codeState, "Make room on the local disk and try again."},
+	{syscall.EDQUOT, codeState, "Make room in your quota and try again."},
+	{syscall.EROFS, codeState, "The folder must be writable."},
+}
+
+// explain finds the problem in err, or makes one out of it by rule; what is put
+// in front of an error that has no words of its own. nil stays nil.
+func explain(what string, err error) *problem {
+	if err == nil {
+		return nil
+	}
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var travelled *control.Problem
+	if errors.As(err, &travelled) {
+		return &problem{code: code(travelled.Code), what: travelled.Message, next: travelled.Next, busy: travelled.Busy}
+	}
+	for _, r := range rules {
+		if errors.Is(err, r.is) {
+			switch r.is { // whose own words are a programmer's
+			case context.Canceled:
+				err = errors.New("interrupted")
+			case context.DeadlineExceeded:
+				err = errors.New("the time is over")
+			}
+			return &problem{code: r.code, what: what, why: err, next: r.next}
+		}
+	}
+	return &problem{code: codeFailure, what: what, why: err}
+}
+
+// wire is p as it goes to another process or to a program.
+func (p *problem) wire() *control.Problem {
+	return &control.Problem{Code: int(p.code), Message: p.Error(), Next: p.next, Busy: p.busy}
+}
+
+// text is p as it goes to a person: "what: why. Next step."
+func (p *problem) text() string {
+	s := strings.ReplaceAll(strings.TrimRight(p.Error(), ". \n"), "\n", "; ")
+	if p.next != "" {
+		s += ". " + p.next
+	}
+	return s
+}

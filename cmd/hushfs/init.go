@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/store/dir"
+)
+
+// initFlags of hushfs init.
+type initFlags struct {
+	secret    secretFlags
+	recovery  string // file to write the recovery words to
+	name      string
+	kdfMemory sizeFlag
+	kdfPasses uint16
+}
+
+// initResult is what init prints with --json. The words are not in it.
+type initResult struct {
+	Drive        string `json:"drive"` // id, all 52 characters
+	Name         string `json:"name"`
+	Store        string `json:"store"`
+	RecoveryFile string `json:"recovery_file,omitempty"`
+}
+
+func (a *app) initCommand() *cobra.Command {
+	var o initFlags
+	c := &cobra.Command{
+		Use:   "init [flags] STORE",
+		Short: "Make a new drive",
+		Long: `Make a new drive in STORE, a directory that is empty or not there yet.
+
+You are asked for a passphrase, twice; press Enter alone to have one made for
+you. Then 24 recovery words are shown, once: write them down. They open the
+drive when the passphrase is lost. Without either, nobody can open it.
+
+A place that holds anything is refused and not touched.`,
+		Example: `  hushfs init ~/Cloud/home
+  hushfs init --name photos --recovery-file /media/stick/photos.words file:///srv/photos
+  pass show hushfs | hushfs init --passphrase-file - --recovery-file words /srv/drive`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := c.Flags()
+	o.secret.register(f)
+	f.StringVar(&o.recovery, "recovery-file", "", "write the recovery words to the new `FILE` (mode 0600) instead of showing them")
+	f.StringVar(&o.name, "name", "", "what you call the drive (default: the last part of STORE)")
+	f.Var(&o.kdfMemory, "kdf-memory", "memory that a try at the passphrase costs, as `SIZE` (default 256MiB)")
+	f.Uint16Var(&o.kdfPasses, "kdf-passes", 0, "`PASSES` of the key derivation over that memory (default 3)")
+	return a.command(c, func(ctx context.Context, args []string) error { return a.init(ctx, o, args[0]) })
+}
+
+func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
+	path, err := parseStore(arg)
+	if err != nil {
+		return err
+	}
+	if err := o.secret.check(); err != nil {
+		return err
+	}
+	params, err := o.params()
+	if err != nil {
+		return err
+	}
+	if o.name == "" {
+		o.name = filepath.Base(path)
+	}
+	if err := harden(); err != nil {
+		return err
+	}
+	where, err := findPlaces(a.env)
+	if err != nil {
+		return err
+	}
+	if err := emptyPlace(path); err != nil {
+		return err
+	}
+
+	// Where the words go is settled before there are any.
+	words, err := a.openWords(o.recovery, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, words.close()) }()
+	pass, err := a.newPassphrase(ctx, o.secret)
+	if err != nil {
+		return err
+	}
+	defer wipe(pass)
+
+	made, err := makeFolders(path)
+	if err != nil {
+		return &problem{code: codeStore, what: "the store cannot be made", why: err, next: "Choose a place where you may write."}
+	}
+	created, err := createDrive(ctx, path, drive.CreateOptions{
+		Passphrase: pass, KDF: params, Name: o.name, DeviceName: deviceName(),
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
+		StateDir: where.stateDir, Log: a.logger(a.stderr),
+	})
+	if err != nil {
+		(&mountpoint{made: made}).undo()
+		p := explain("no drive was made", err)
+		if p.code != codeNotEmpty && emptyPlace(path) != nil {
+			p.next += " What init has left in " + shellQuote(path) + " is of no use; remove it before you try again."
+		}
+		return p
+	}
+	if err := words.give(created.ID, created.Words); err != nil {
+		return &problem{code: codeFailure, what: "the drive was made, but its recovery words could not be kept", why: err,
+			next: "The drive is empty: remove " + shellQuote(path) + " and run init again."}
+	}
+	if a.json {
+		a.print(initResult{created.ID.String(), o.name, path, o.recovery})
+		return nil
+	}
+	a.say("Drive %q made.", o.name)
+	if o.recovery != "" {
+		a.say("Its recovery words are in %s: keep them away from this machine.", o.recovery)
+	}
+	a.say("Next:\n  hushfs mount %s ~/Drive", shellQuote(arg))
+	return nil
+}
+
+func createDrive(ctx context.Context, path string, o drive.CreateOptions) (*drive.Created, error) {
+	b, err := dir.Open(path, dir.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	return drive.Create(ctx, b, o)
+}
+
+// params are the key derivation's, zero for the default. What is out of bounds
+// is a mistake in the command line here.
+func (o *initFlags) params() (keyslot.Params, error) {
+	if o.kdfMemory == 0 && o.kdfPasses == 0 {
+		return keyslot.Params{}, nil
+	}
+	p := keyslot.DefaultParams
+	if o.kdfMemory != 0 {
+		p.MemoryKiB = uint32(min(o.kdfMemory>>10, math.MaxUint32))
+	}
+	if o.kdfPasses != 0 {
+		p.Passes = o.kdfPasses
+	}
+	if err := p.Check(math.MaxUint64); err != nil {
+		return p, &problem{code: codeUsage, what: "--kdf-memory or --kdf-passes", why: err, next: "See: hushfs init --help"}
+	}
+	return p, nil
+}
+
+// deviceName is what this machine is called in the drive.
+func deviceName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "unnamed"
+	}
+	return name[:min(len(name), 64)]
+}

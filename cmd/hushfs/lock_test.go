@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// quiet is an app whose messages go to a file; said reads them.
+func quiet(t *testing.T) (a *app, said func() string) {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &app{stdin: f, stdout: f, stderr: f, env: func(string) string { return "" }}, func() string {
+		b, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+}
+
+// phaseDaemon is a daemon that only has a status.
+type phaseDaemon struct {
+	mu     sync.Mutex
+	status control.Status
+	asked  chan struct{} // closed at the first question
+	once   sync.Once
+}
+
+func (d *phaseDaemon) Status() control.Status {
+	d.once.Do(func() { close(d.asked) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.status
+}
+func (d *phaseDaemon) WaitStored(context.Context) error    { return nil }
+func (d *phaseDaemon) Unmount(context.Context, bool) error { return nil }
+func (d *phaseDaemon) Shutdown(context.Context, control.How) (control.Result, error) {
+	return control.Result{}, nil
+}
+
+// holding takes the lock of a new state folder and answers as a daemon in phase.
+func holding(t *testing.T, phase control.Phase) (state string, l *lock, d *phaseDaemon) {
+	t.Helper()
+	state = t.TempDir()
+	l, err := takeLock(state, holder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.release() })
+	d = &phaseDaemon{asked: make(chan struct{}), status: control.Status{PID: 4711, Mountpoint: "/their/drive", Phase: phase,
+		Volume: volume.Status{PendingOps: 3, PendingBytes: 2048}}}
+	socket := filepath.Join(state, "control.sock")
+	listener, err := control.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		o := control.ServerOptions{Daemon: d, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Explain: func(err error) *control.Problem { return explain("", err).wire() }}
+		if err := control.Serve(ctx, listener, time.Second, o); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() { stop(); <-served })
+	if err := l.write(holder{PID: 4711, Mountpoint: "/their/drive", Socket: socket}); err != nil {
+		t.Fatal(err)
+	}
+	return state, l, d
+}
+
+func TestLockIsOne(t *testing.T) {
+	state := t.TempDir()
+	if !free(state) {
+		t.Error("a state without a lock is not free")
+	}
+	l, err := takeLock(state, holder{PID: 1, Mountpoint: "/a/long/mountpoint"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := takeLock(state, holder{PID: 2}); !errors.Is(err, errLocked) {
+		t.Errorf("second lock: %v", err)
+	}
+	if free(state) {
+		t.Error("free while it is held")
+	}
+	if err := l.write(holder{PID: 1, Mountpoint: "/b"}); err != nil {
+		t.Fatal(err)
+	}
+	if h := readHolder(state); h.PID != 1 || h.Mountpoint != "/b" {
+		t.Errorf("%+v", h)
+	}
+	if err := l.release(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = takeLock(state, holder{PID: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := readHolder(state); h.PID != 3 || h.Mountpoint != "" {
+		t.Errorf("%+v", h)
+	}
+	if err := l.release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMountOfAMountedDriveNamesIt(t *testing.T) {
+	a, _ := quiet(t)
+	state, _, _ := holding(t, control.Mounted)
+	_, err := a.lockDrive(t.Context(), state, "/my/drive", 0)
+	p := explain("", err)
+	if p == nil || p.code != codeMounted || !strings.Contains(p.text(), "4711") || !strings.Contains(p.text(), "/their/drive") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestMountJoinsADrain(t *testing.T) {
+	for _, phase := range []control.Phase{control.Draining, control.Detached} {
+		t.Run(string(phase), func(t *testing.T) {
+			a, said := quiet(t)
+			state, l, d := holding(t, phase)
+			go func() {
+				<-d.asked
+				l.release()
+			}()
+			got, err := a.lockDrive(t.Context(), state, "/my/drive", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h := readHolder(state); h.PID != os.Getpid() || h.Mountpoint != "/my/drive" {
+				t.Errorf("%+v", h)
+			}
+			if err := got.release(); err != nil {
+				t.Fatal(err)
+			}
+			if s := said(); !strings.Contains(s, "4711") || !strings.Contains(s, "3 changes (2.0 KiB) wait") {
+				t.Errorf("said %q", s)
+			}
+		})
+	}
+}
+
+func TestJoiningADrainTimesOut(t *testing.T) {
+	a, _ := quiet(t)
+	state, _, _ := holding(t, control.Draining)
+	_, err := a.lockDrive(t.Context(), state, "/my/drive", 30*time.Millisecond)
+	p := explain("", err)
+	if p == nil || p.code != codeTimeout || !strings.Contains(p.text(), "3 changes (2.0 KiB)") {
+		t.Errorf("%v", err)
+	}
+}

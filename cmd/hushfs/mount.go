@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/drive"
+)
+
+// mountFlags of hushfs mount.
+type mountFlags struct {
+	secret       secretFlags
+	foreground   bool
+	readOnly     bool
+	allowOther   bool
+	cacheSize    sizeFlag
+	timeout      time.Duration // for the drain of an earlier mount; 0: no limit
+	drainTimeout time.Duration
+	storeDelay   time.Duration
+}
+
+// mountResult is what mount prints with --json.
+type mountResult struct {
+	Mounted control.Status `json:"mounted"`
+}
+
+func (a *app) mountCommand() *cobra.Command {
+	var o mountFlags
+	c := &cobra.Command{
+		Use:   "mount [flags] STORE DIR",
+		Short: "Unlock a drive and mount it",
+		Long: `Unlock the drive in STORE and mount it at DIR, an empty folder of yours that
+is made when it is missing.
+
+The command returns when the mount answers; a daemon in the background then
+serves it and sends what you write to the store. With -f the command itself is
+the daemon: SIGINT or SIGTERM unmounts and sends the rest, a second one leaves
+the rest in the local journal, for the next mount.
+
+A drive can be mounted once by a user. If an earlier mount of it still sends,
+mount says so and waits for it. A mount whose daemon died is cleaned up.`,
+		Example: `  hushfs mount ~/Cloud/home ~/Drive
+  hushfs mount --passphrase-command 'pass show hushfs' file:///srv/photos ~/Photos
+  hushfs mount --recovery-file words ~/Cloud/home ~/Drive
+  hushfs mount -f --drain-timeout 5m /srv/drive /mnt/drive`,
+		Args: cobra.ExactArgs(2),
+	}
+	f := c.Flags()
+	o.secret.register(f)
+	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
+	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
+	f.BoolVar(&o.readOnly, "read-only", false, "change nothing")
+	f.BoolVar(&o.allowOther, "allow-other", false, "let other users of this machine in, as far as the files' modes do")
+	f.Var(&o.cacheSize, "cache-size", "disk for the cache, as `SIZE` (default: 10GiB, or 20 % of the free disk when that is less)")
+	f.DurationVar(&o.timeout, "timeout", 0, "wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
+	f.DurationVar(&o.drainTimeout, "drain-timeout", time.Hour, "after unmounting send for at most this `DURATION`, then leave the rest for the next mount; 0 leaves it at once")
+	a.testFlags(c, &o.storeDelay)
+	return a.command(c, func(ctx context.Context, args []string) error { return a.mount(ctx, o, args[0], args[1]) })
+}
+
+// testFlags are for tests only.
+func (a *app) testFlags(c *cobra.Command, storeDelay *time.Duration) {
+	const name = "test-store-delay"
+	c.Flags().DurationVar(storeDelay, name, 0, "each PUT to the store takes this much longer")
+	c.Flags().Lookup(name).Hidden = true
+}
+
+func (o *mountFlags) check() error {
+	for name, d := range map[string]time.Duration{"--timeout": o.timeout, "--drain-timeout": o.drainTimeout, "--test-store-delay": o.storeDelay} {
+		if d < 0 {
+			return usage("%s is negative", name)
+		}
+	}
+	return o.secret.check()
+}
+
+func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) (err error) {
+	path, err := parseStore(storeArg)
+	if err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	if dirArg == "" {
+		return usage("DIR is empty")
+	}
+	dir, err := filepath.Abs(dirArg)
+	if err != nil {
+		return err
+	}
+	if err := harden(); err != nil {
+		return err
+	}
+	where, err := findPlaces(a.env)
+	if err != nil {
+		return err
+	}
+
+	// All that can be wrong without the passphrase is found before it is asked for.
+	id, err := a.peek(ctx, path, where.state)
+	if err != nil {
+		return explain("no drive was mounted", err)
+	}
+	if err := checkFUSE(o.allowOther); err != nil {
+		return err
+	}
+	state, err := where.stateDir(id)
+	if err != nil {
+		return err
+	}
+	held, err := a.lockDrive(ctx, state, dir, o.timeout)
+	if err != nil {
+		return explain("lock the drive's state", err)
+	}
+	defer func() { held.release() }()
+	m, err := a.prepareMountpoint(ctx, dir, map[string]string{
+		"the store": path, "the state folder": where.state, "the cache folder": where.cache,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			m.undo()
+		}
+	}()
+
+	u, handover, err := a.unlockFor(ctx, o, path)
+	if err != nil {
+		return err
+	}
+	defer wipe(handover)
+	if u != id {
+		// The newest header was no header of the drive that opened.
+		if state, err = where.stateDir(u); err != nil {
+			return err
+		}
+		other, err := a.lockDrive(ctx, state, dir, o.timeout)
+		if err != nil {
+			return explain("lock the drive's state", err)
+		}
+		held.release()
+		held = other
+	}
+	if kind, err := fsKind(state); err == nil && kind == memoryFS {
+		a.warn("the state folder is in memory: what is not in the store yet is lost when this machine stops. Set XDG_STATE_HOME to a folder on a disk.")
+	}
+	c := daemonConfig{
+		Store: path, Mountpoint: m.dir, State: state, Cache: where.cacheDir(u), Sockets: where.sockets(u),
+		ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize),
+		DrainTimeout: o.drainTimeout, StoreDelay: o.storeDelay, DeviceName: deviceName(),
+		Verbose: a.verbose, JSON: a.json,
+	}
+	if o.foreground {
+		return a.serve(ctx, c, handover, held, a.logger(a.stderr), func(s control.Status) error {
+			m.made = nil
+			a.mounted(s)
+			return nil
+		})
+	}
+	s, err := a.background(ctx, c, handover, held)
+	if err != nil {
+		return err
+	}
+	a.mounted(s)
+	return nil
+}
+
+// peek finds the drive's id without a secret.
+func (a *app) peek(ctx context.Context, path, states string) (drive.ID, error) {
+	b, err := openStore(path, true) // what is no drive is not touched
+	if err != nil {
+		return drive.ID{}, err
+	}
+	defer b.Close()
+	ids, err := drive.Peek(ctx, b, states)
+	if err != nil {
+		return drive.ID{}, err
+	}
+	if len(ids) == 0 {
+		return drive.ID{}, drive.ErrNoDrive
+	}
+	return ids[0], nil
+}
+
+// unlockFor unlocks the drive: here when this process is about to end, in a
+// child when it is to be the daemon. The handover is the caller's to wipe.
+func (a *app) unlockFor(ctx context.Context, o mountFlags, path string) (drive.ID, []byte, error) {
+	r := unlockRequest{Store: path, Secret: o.secret}
+	if !o.foreground {
+		u, err := a.unlock(ctx, r)
+		if err != nil {
+			return drive.ID{}, nil, err
+		}
+		defer u.Wipe()
+		return u.ID, u.Handover(), nil
+	}
+	id, handover, err := a.unlockInChild(ctx, r)
+	if err != nil {
+		return drive.ID{}, nil, err
+	}
+	return id, handover, nil
+}
+
+// mounted tells the user that the drive is there.
+func (a *app) mounted(s control.Status) {
+	if a.json {
+		a.print(mountResult{s})
+		return
+	}
+	a.say("Mounted at %s. %s waiting. Lock with: hushfs umount %s", s.Mountpoint, count(s.Volume.PendingOps, "change"), shellQuote(s.Mountpoint))
+	for _, w := range s.Volume.Warnings {
+		a.warn("%s", w)
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// progress shows how a drain goes: a bar on a terminal, else a line now and
+// then. A nil progress shows nothing.
+type progress struct {
+	out  io.Writer
+	bar  *progressbar.ProgressBar // nil without a terminal
+	most int64                    // most work seen at once
+	next time.Time                // of the next line
+}
+
+const (
+	opWeight  = 4096             // what an operation counts for beside the bytes
+	lineEvery = 10 * time.Second // without a terminal
+)
+
+func (a *app) newProgress() *progress {
+	p := &progress{out: a.stderr}
+	if isTerminal(a.stderr) && !a.json {
+		p.bar = progressbar.NewOptions64(1,
+			progressbar.OptionSetWriter(a.stderr),
+			progressbar.OptionSetWidth(30),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionClearOnFinish())
+	}
+	return p
+}
+
+// show tells how much waits.
+func (p *progress) show(s volume.Status) {
+	if p == nil {
+		return
+	}
+	left := s.PendingBytes + int64(s.PendingOps)*opWeight
+	p.most = max(p.most, left)
+	text := waiting(s)
+	if s.Offline != "" {
+		text += " (the store cannot be reached: " + s.Offline + ")"
+	}
+	if p.bar == nil {
+		if now := time.Now(); left > 0 && !now.Before(p.next) {
+			fmt.Fprintf(p.out, "%s\n", text)
+			p.next = now.Add(lineEvery)
+		}
+		return
+	}
+	if left == 0 {
+		text = "finishing"
+	}
+	p.bar.Describe(text)
+	p.bar.ChangeMax64(max(p.most, 1))
+	// Short of the end: a bar that is full removes itself, and the drain may
+	// still have its last word to say.
+	p.set(min(p.most-left, max(p.most-1, 0)))
+}
+
+// set and end leave out the errors of the bar: a terminal that went away must
+// not stop a drain.
+func (p *progress) set(n int64) { _ = p.bar.Set64(n) }
+
+// end takes the bar away.
+func (p *progress) end() {
+	if p != nil && p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
+
+// waiting is what is not in the store yet: "3 changes (1.2 MiB) wait".
+func waiting(s volume.Status) string {
+	if s.PendingOps == 1 {
+		return unsent(s) + " waits"
+	}
+	return unsent(s) + " wait"
+}
+
+// unsent is what is not in the store yet: "3 changes (1.2 MiB)".
+func unsent(s volume.Status) string {
+	if s.PendingBytes == 0 {
+		return count(s.PendingOps, "change")
+	}
+	return fmt.Sprintf("%s (%s)", count(s.PendingOps, "change"), size(s.PendingBytes))
+}

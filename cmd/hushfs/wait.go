@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/hushfs/hushfs/cmd/hushfs/control"
+)
+
+// waitResult is what wait prints with --json.
+type waitResult struct {
+	Stored control.Status `json:"stored"`
+}
+
+func (a *app) waitCommand() *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "wait [flags] PATH",
+		Short: "Wait until everything written is in the store",
+		Long: `Wait until everything written so far to the drive that PATH lies in is in the
+store: PATH itself and all the rest. Programs may go on to write meanwhile;
+what they write later is not waited for.`,
+		Example: `  cp report.odt ~/Drive/ && hushfs wait ~/Drive/report.odt
+  hushfs wait --timeout 10m ~/Drive || echo "still sending"`,
+		Args: cobra.ExactArgs(1),
+	}
+	c.Flags().DurationVar(&timeout, "timeout", 0, "wait at most this `DURATION`, as 90s (default: as long as it takes)")
+	return a.command(c, func(ctx context.Context, args []string) error { return a.wait(ctx, timeout, args[0]) })
+}
+
+func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error {
+	if timeout < 0 {
+		return usage("--timeout is negative")
+	}
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	all, err := a.findDrives(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeAll(all)
+	dead, err := hushMounts()
+	if err != nil {
+		return err
+	}
+	path := resolveTo(arg, append(mountpoints(all), dead...))
+	dir := mountOf(path, append(mountpoints(all), dead...))
+	var d *foundDrive
+	for _, one := range all {
+		if one.status.Mountpoint == dir && one.status.Phase == control.Mounted {
+			d = one
+		}
+	}
+	switch {
+	case d == nil && dir != "" && isHushMount(dir):
+		return a.deadMount(ctx, dir)
+	case d == nil:
+		return &problem{code: codeNotMounted, what: path + " lies in no mounted drive", next: "See what is mounted: hushfs status"}
+	}
+	err = answers(ctx, forever, func() error { return writeBack(dir, path) })
+	if err != nil {
+		return explain("hand what was written to the drive", err)
+	}
+	left := time.Duration(0)
+	if until, ok := ctx.Deadline(); ok {
+		left = max(time.Until(until), time.Millisecond)
+	}
+	s, err := a.waitShowing(ctx, d, left)
+	if err != nil {
+		return a.notStored(ctx, d, err)
+	}
+	if a.json {
+		a.print(waitResult{s})
+		return nil
+	}
+	a.say("Everything written so far is in the store.")
+	return nil
+}
+
+// forever is a limit for what another limit ends.
+const forever = 100 * 365 * 24 * time.Hour
+
+// waitShowing waits for the store with a bar.
+func (a *app) waitShowing(ctx context.Context, d *foundDrive, timeout time.Duration) (control.Status, error) {
+	type answer struct {
+		status control.Status
+		err    error
+	}
+	// The daemon ends the wait by itself; ctx is a little later, for one that
+	// does not answer.
+	patient := context.WithoutCancel(ctx)
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		patient, cancel = context.WithTimeout(patient, timeout+askTimeout)
+		defer cancel()
+	}
+	patient, cancel := context.WithCancel(patient)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel()
+		}
+	})
+	defer stop()
+	done := make(chan answer, 1)
+	go func() {
+		s, err := d.Wait(patient, timeout)
+		done <- answer{s, err}
+	}()
+	bar := a.newProgress()
+	defer bar.end()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case e := <-done:
+			return e.status, e.err
+		case <-tick.C:
+			if s, err := d.Status(patient); err == nil {
+				bar.show(s.Volume)
+			}
+		}
+	}
+}
+
+func (a *app) notStored(ctx context.Context, d *foundDrive, err error) error {
+	switch {
+	case errors.Is(err, control.ErrNoDaemon):
+		return &problem{code: codeUndrained, what: fmt.Sprintf("the daemon (pid %d) ended while it was waited for", d.status.PID),
+			next: "What fsync acknowledged is safe in the journal of this machine; mount the drive again to send it."}
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &problem{code: codeUndrained, what: "interrupted; not everything is in the store yet", next: "It goes on to be sent; look with: hushfs status"}
+	}
+	return explain("wait for the store", err)
+}
+
+// writeBack makes the kernel hand everything that it keeps of the mount at dir
+// to the daemon, and what it keeps of path in any case: some kernels do not
+// wait for write-back in syncfs on FUSE.
+func writeBack(dir, path string) error {
+	if err := syncMount(dir); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return errors.New(filepath.Base(path) + ": " + err.Error())
+	}
+	if k := st.Mode & unix.S_IFMT; k != unix.S_IFREG && k != unix.S_IFDIR {
+		return nil
+	}
+	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Open(path, unix.O_RDONLY|flags, 0)
+	if errors.Is(err, unix.EACCES) {
+		fd, err = unix.Open(path, unix.O_WRONLY|flags, 0)
+	}
+	if errors.Is(err, unix.EACCES) {
+		return nil // a file without rights; syncfs has asked for it
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Fsync(fd)
+}
+
+// syncMount is syncfs(2) of the mount at dir.
+func syncMount(dir string) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Syncfs(fd)
+}
+
+// flushHelper is the process by which a daemon has its own mount written back.
+func (a *app) flushHelper(ctx context.Context, args []string) error {
+	return answers(ctx, forever, func() error { return syncMount(args[0]) })
+}
