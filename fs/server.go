@@ -86,11 +86,11 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	s.srv = srv
 	s.notify = newNotifier(srv, s.nodes, s.log)
 	v.Follow(s.notify.changed)
+	// NewServer has mounted and answered the first request; others queue until
+	// Serve takes them. Its WaitMount is not used: it opens a file in the mount,
+	// and a daemon killed while it waits for itself cannot die.
 	go srv.Serve()
 	go s.notify.run()
-	if err := srv.WaitMount(); err != nil {
-		return nil, fmt.Errorf("mount: %w", err)
-	}
 	return s, nil
 }
 

@@ -81,6 +81,9 @@ func (s *server) Unmount(ctx context.Context, lazy bool) error {
 		return nil
 	}
 	err := detach(ctx, s.c.Mountpoint, lazy)
+	if err == nil {
+		return nil // not a nil *problem, which would be an error
+	}
 	if errors.Is(err, errBusy) {
 		return &problem{code: codeMountpoint, what: s.c.Mountpoint + " is busy", busy: true,
 			next: "Close what uses it, or take it away at once: hushfs umount --lazy " + shellQuote(s.c.Mountpoint)}

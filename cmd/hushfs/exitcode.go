@@ -11,6 +11,7 @@ import (
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/keyslot"
 	"github.com/hushfs/hushfs/fs/drive"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/dir"
@@ -105,6 +106,8 @@ var rules = []struct {
 	{drive.ErrNewer, codeNewer, "Install a newer hushfs on this machine."},
 	{keyslot.ErrNewer, codeNewer, "Install a newer hushfs on this machine."},
 	{crypt.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
+	{keyslot.ErrHeader, codeStore, "The drive's header in STORE is damaged or altered. Bring the object back from a copy of the store."},
+	{publish.ErrNoKey, codeStore, "Objects that every mount needs are missing from STORE or damaged. Bring them back from a copy of the store."},
 	{volume.ErrUndrained, codeUndrained, "The rest is safe in the journal of this machine; the next mount sends it."},
 	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it."},
 	{volume.ErrFork, codeHistory, "Nothing was mounted. Somebody may be showing two histories; ask whoever runs the store before you trust it."},

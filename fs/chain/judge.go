@@ -6,7 +6,6 @@ import (
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
-	"github.com/hushfs/hushfs/fs/meta"
 )
 
 // Verdict is what a machine makes of the object in a slot.
@@ -62,10 +61,10 @@ func stop(c *Commit, format string, args ...any) Judgement {
 }
 
 // Judge says what the object in a slot above the state's is. All machines with the
-// same state come to the same verdict, but for Stop. retired tells whether a pack was
-// retired as of the state; nil means that none was. The state does not change, and
+// same state come to the same verdict, but for Stop. past tells of packs as of the
+// state; nil means that there are none so far. The state does not change, and
 // object is not kept.
-func (s *State) Judge(slot Slot, object []byte, retired func(meta.PackNo) bool) Judgement {
+func (s *State) Judge(slot Slot, object []byte, past Past) Judgement {
 	if slot <= s.Slot {
 		return stop(nil, "slot %d is not above the head's, %d", slot, s.Slot)
 	}
@@ -105,7 +104,7 @@ func (s *State) Judge(slot Slot, object []byte, retired func(meta.PackNo) bool) 
 	if err != nil {
 		return junk(c, "%v", err)
 	}
-	if err := s.check(c, after, retired); err != nil {
+	if err := s.check(c, after, past); err != nil {
 		return junk(c, "%v", err)
 	}
 	if opened, _ := after.Epoch(); opened != s.Epoch {

@@ -250,6 +250,36 @@ func TestFirstCommitMakesTheRoot(t *testing.T) {
 	}
 }
 
+// past knows of at most one pack of each kind.
+type past struct{ packed, retired meta.PackNo }
+
+func (p past) Packed(no meta.PackNo) bool  { return no == p.packed }
+func (p past) Retired(no meta.PackNo) bool { return no == p.retired }
+
+func TestPackRecords(t *testing.T) {
+	own, foreign := meta.MakePack(1, 1), meta.MakePack(2, 1)
+	for _, c := range []struct {
+		name string
+		pack meta.PackNo
+		past past
+		want Verdict
+	}{
+		{"a number of the author's", own, past{}, Valid},
+		{"a number of another device", foreign, past{}, Junk},
+		{"a pack that has a record", own, past{packed: own}, Junk},
+		{"another pack has a record", own, past{packed: foreign}, Valid},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.first()
+			object := w.forge(forgery{slot: 2, last: 1, batch: file(c.pack, 1).Encode()})
+			if j := w.Judge(2, object, c.past); j.Verdict != c.want {
+				t.Errorf("%v (%s), want %v", j.Verdict, j.Reason, c.want)
+			}
+		})
+	}
+}
+
 func TestRetiredPacks(t *testing.T) {
 	pack := meta.MakePack(1, 1)
 	retire := meta.KV{Key: meta.RetiredKey(pack), Value: meta.AppendRetired(nil, 2)}
@@ -277,7 +307,11 @@ func TestRetiredPacks(t *testing.T) {
 			w := newWorld(t)
 			w.first()
 			object := w.forge(forgery{slot: 2, last: 1, batch: c.b.Encode()})
-			j := w.Judge(2, object, func(no meta.PackNo) bool { return c.retired && no == pack })
+			p := past{}
+			if c.retired {
+				p.retired = pack
+			}
+			j := w.Judge(2, object, p)
 			if j.Verdict != c.want {
 				t.Errorf("%v (%s), want %v", j.Verdict, j.Reason, c.want)
 			}

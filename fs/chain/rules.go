@@ -7,10 +7,17 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
+// Past is what the batches up to the state's slot say of packs. Every machine must
+// answer alike.
+type Past interface {
+	Packed(meta.PackNo) bool  // a commit has put the pack's record
+	Retired(meta.PackNo) bool // and one has marked it as going to be deleted
+}
+
 // check holds a commit on the state's head, by a device that may sign it, to the
 // rules. after is the ledger after its records. The error is ErrRefused. Which errors
 // there are must depend on nothing but the arguments: every machine must agree.
-func (s *State) check(c *Commit, after *Ledger, retired func(meta.PackNo) bool) error {
+func (s *State) check(c *Commit, after *Ledger, past Past) error {
 	if c.Epoch != s.Epoch {
 		return fmt.Errorf("%w: epoch %d, not %d", ErrRefused, c.Epoch, s.Epoch)
 	}
@@ -26,7 +33,7 @@ func (s *State) check(c *Commit, after *Ledger, retired func(meta.PackNo) bool) 
 	if s.Head == rootID(s.Volume) && !putsRoot(c.Batch) {
 		return fmt.Errorf("%w: the first commit makes no root directory", ErrRefused)
 	}
-	return checkPacks(c, retired)
+	return checkPacks(c, past)
 }
 
 // checkOps: the operations of a device are in the chain once, and none is left out.
@@ -67,12 +74,19 @@ func (s *State) checkRecords(c *Commit) error {
 }
 
 // checkPacks: packs come under the commit's own epoch, or who was removed before it
-// could read them; and no extent lies in a pack that is going to be deleted.
-func checkPacks(c *Commit, retired func(meta.PackNo) bool) error {
+// could read them; with numbers of the author's own, or one device could take those
+// that another is about to use; and once, or whoever writes could put other bytes
+// under everybody's files. No extent lies in a pack that is going to be deleted.
+func checkPacks(c *Commit, past Past) error {
 	var err error
 	c.Batch.Packs(func(no meta.PackNo, p meta.PackRecord) bool {
-		if p.Epoch != uint32(c.Epoch) {
+		switch {
+		case p.Epoch != uint32(c.Epoch):
 			err = fmt.Errorf("%w: new pack %d is of epoch %d", ErrRefused, no, p.Epoch)
+		case no.Device() != c.Device:
+			err = fmt.Errorf("%w: pack %d has the number of device %d", ErrRefused, no, no.Device())
+		case past != nil && past.Packed(no):
+			err = fmt.Errorf("%w: pack %d has a record already", ErrRefused, no)
 		}
 		return err == nil
 	})
@@ -83,7 +97,7 @@ func checkPacks(c *Commit, retired func(meta.PackNo) bool) error {
 	c.Batch.Extents(func(e meta.Extent) bool {
 		gone, ok := changed[e.Pack]
 		if !ok {
-			gone = retired != nil && retired(e.Pack)
+			gone = past != nil && past.Retired(e.Pack)
 		}
 		if gone {
 			err = fmt.Errorf("%w: extent in retired pack %d", ErrRefused, e.Pack)

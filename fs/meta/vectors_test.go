@@ -217,6 +217,3 @@ func cat(parts ...any) []byte {
 	}
 	return b
 }
-
-// str is a byte string: its length as a varint, then its bytes.
-func str(b []byte) []byte { return append(binary.AppendUvarint(nil, uint64(len(b))), b...) }
