@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,10 +38,15 @@ type Created struct {
 
 // Create makes a drive in b, which must be empty, and this machine its first
 // device. The header comes last: before it there is no drive, after it a whole
-// one. It fails with ErrNotEmpty where anything is there.
+// one. It fails with ErrNotEmpty where anything is there, with keyslot's ErrKDF,
+// ErrPassphrase (it is empty) and ErrHeader (the name), before anything is
+// written, and with the store's errors.
 func Create(ctx context.Context, b store.Bucket, o CreateOptions) (*Created, error) {
 	if o.KDF == (keyslot.Params{}) {
 		o.KDF = keyslot.DefaultParams
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	page, err := b.List(ctx, "", "", 1)
 	if err != nil {
@@ -52,6 +58,8 @@ func Create(ctx context.Context, b store.Bucket, o CreateOptions) (*Created, err
 	now := time.Now()
 	owner, device, key, root := identity.New(), identity.NewDevice(), crypt.NewKey(), crypt.NewKey()
 	defer owner.Wipe()
+	defer device.Wipe()
+	defer key.Wipe()
 	defer root.Wipe()
 	ledger, err := chain.NewLedger(owner, key, device.Public(), o.DeviceName)
 	if err != nil {
@@ -77,13 +85,38 @@ func Create(ctx context.Context, b store.Bucket, o CreateOptions) (*Created, err
 	if err != nil {
 		return nil, err
 	}
-	if _, err := state.Create(dir, root, id, device, 1, o.DeviceName, st.Remember(), 1); err != nil {
+	local, err := state.Create(dir, root, id, device, 1, o.DeviceName, st.Remember(), 1)
+	if err != nil {
 		return nil, fmt.Errorf("write the state folder: %w", err)
 	}
-	if err := b.PutIfAbsent(ctx, keyslot.ObjectName(header.Counter), header.Encode()); err != nil {
+	defer local.Wipe()
+	if err := putHeader(ctx, b, header); err != nil {
 		return nil, fmt.Errorf("write the drive header: %w", err)
 	}
+	if err := state.KeepHeader(dir, vol, header.Encode()); err != nil {
+		o.Log.Warn("header not kept", "err", err)
+	}
 	return &Created{ID: id, Words: words}, nil
+}
+
+// putHeader makes the drive one. Where the answer is lost the drive may be there
+// all the same, and its words must not be: so the store is asked what it has.
+func putHeader(ctx context.Context, b store.Bucket, h *keyslot.Header) error {
+	name, raw := keyslot.ObjectName(h.Counter), h.Encode()
+	err := b.PutIfAbsent(ctx, name, raw)
+	if err == nil {
+		return nil
+	}
+	got, gerr := b.Get(ctx, name, 0, keyslot.MaxSize+1)
+	switch {
+	case gerr == nil && bytes.Equal(got, raw):
+		return nil
+	case gerr == nil:
+		return fmt.Errorf("%w: another drive was made there at the same time", ErrNotEmpty)
+	case errors.Is(gerr, store.ErrNotExist):
+		return err
+	}
+	return fmt.Errorf("%w; it may have arrived all the same: %w", err, gerr)
 }
 
 // header makes the drive header with a passphrase slot and a words slot.
@@ -131,8 +164,7 @@ func firstCommit(ctx context.Context, b store.Bucket, st *chain.State, device *i
 	if err != nil {
 		return err
 	}
-	err = b.PutIfAbsent(ctx, chain.SlotName(st.Volume, 1), c.Object)
-	if err != nil && !errors.Is(err, store.ErrExist) {
+	if err := b.PutIfAbsent(ctx, chain.SlotName(st.Volume, 1), c.Object); err != nil {
 		return fmt.Errorf("write the first commit: %w", err)
 	}
 	j := st.Judge(1, c.Object, nil)

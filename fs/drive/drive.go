@@ -3,14 +3,14 @@
 package drive
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
 	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/state"
 )
 
 var (
@@ -46,13 +46,16 @@ type Unlocked struct {
 	keyring *keyslot.Keyring
 }
 
-// open opens the keyring of h under root, which it keeps.
+// open opens the keyring of h under root, which it keeps, or wipes after an error.
 func open(h *keyslot.Header, root *crypt.Key) (*Unlocked, error) {
 	k, err := h.OpenKeyring(root)
 	if err != nil {
+		root.Wipe()
 		return nil, err
 	}
 	if err := k.Check(h.Drive); err != nil {
+		k.Wipe()
+		root.Wipe()
 		return nil, err
 	}
 	return &Unlocked{ID: h.Drive, Name: k.DriveName, root: root, header: h, keyring: k}, nil
@@ -60,6 +63,10 @@ func open(h *keyslot.Header, root *crypt.Key) (*Unlocked, error) {
 
 // Root is the root key; it must not be wiped.
 func (u *Unlocked) Root() *crypt.Key { return u.root }
+
+// Previous are the root keys that the drive had before, newest first; they must
+// not be wiped.
+func (u *Unlocked) Previous() []*crypt.Key { return u.keyring.Previous }
 
 // Identity is the member's identity.
 func (u *Unlocked) Identity() *identity.Identity { return u.keyring.Identity }
@@ -88,10 +95,11 @@ func (u *Unlocked) Handover() []byte {
 	return append(append([]byte(nil), root...), u.header.Encode()...)
 }
 
-// FromHandover reads what Handover wrote.
+// FromHandover reads what Handover wrote. It keeps nothing of b. Errors are
+// keyslot's ErrHeader, ErrNewer and ErrDrive.
 func FromHandover(b []byte) (*Unlocked, error) {
 	if len(b) < crypt.KeySize {
-		return nil, fmt.Errorf("handover of %d bytes", len(b))
+		return nil, fmt.Errorf("%w: handover of %d bytes", keyslot.ErrHeader, len(b))
 	}
 	root, err := crypt.KeyFromBytes(b[:crypt.KeySize])
 	if err != nil {
@@ -99,20 +107,28 @@ func FromHandover(b []byte) (*Unlocked, error) {
 	}
 	h, err := keyslot.Decode(b[crypt.KeySize:])
 	if err != nil {
+		root.Wipe()
 		return nil, err
 	}
 	return open(h, root)
 }
 
-// headerFile is the copy of the last good header in the state folder.
-const headerFile = "header"
-
 // KeepHeader stores the header in the state folder dir: whoever fills the bucket
-// with junk headers cannot lock out a machine that has been in once.
+// with junk headers cannot lock out a machine that has been in once. A newer
+// header of the same drive that lies there stays.
 func (u *Unlocked) KeepHeader(dir string) error {
-	tmp := filepath.Join(dir, headerFile+".new")
-	if err := os.WriteFile(tmp, u.header.Encode(), 0o600); err != nil {
-		return err
+	b := u.header.Encode()
+	main, raw, err := state.Header(dir, keyslot.MaxSize)
+	// One that cannot be read is no loss when it is replaced.
+	if err == nil && main == u.Main().ID && bytes.Equal(raw, b) {
+		return nil
 	}
-	return os.Rename(tmp, filepath.Join(dir, headerFile))
+	if h, err := keyslot.Decode(raw); err == nil && h.Drive == u.header.Drive && h.Counter > u.header.Counter {
+		// Its keyring opens only if it was made for this root, drive and counter.
+		if k, err := h.OpenKeyring(u.root); err == nil {
+			k.Wipe()
+			return nil
+		}
+	}
+	return state.KeepHeader(dir, u.Main().ID, b)
 }

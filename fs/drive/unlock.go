@@ -4,11 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,52 +17,61 @@ import (
 	"github.com/hushfs/hushfs/store"
 )
 
-// headersMax is how many headers are looked at, newest first. Whoever can write
-// to the bucket can put junk in front of the good one.
-const headersMax = 16
-
 // UnlockOptions say with what to unlock: Passphrase, or Recovery.
 type UnlockOptions struct {
 	Passphrase []byte
-	Recovery   *crypt.Key               // entropy of the recovery words
-	Expect     *ID                      // refuse any other drive; nil takes what is there
-	StateDir   func(ID) (string, error) // where this machine may have a copy of the header; nil is nowhere
-	Log        *slog.Logger             // nil discards
+	Recovery   *crypt.Key   // entropy of the recovery words
+	Expect     *ID          // refuse any other drive; nil takes what is there
+	StateRoot  string       // holds a state folder a drive, with this machine's copy of the header; empty is none
+	Log        *slog.Logger // nil discards
 }
 
 // Unlock opens the drive in b. It fails with ErrNoDrive, ErrNewer, ErrOther,
-// with keyslot's ErrPassphrase, ErrWords and ErrKDF, or with the store's errors.
+// with keyslot's ErrPassphrase, ErrWords, ErrKDF and ErrHeader, or with the
+// store's errors. Where none of the headers in b opens, this machine's own copies
+// are tried; the store's answer is the error when these do not open either.
+//
+// A passphrase slot authenticates its drive: only who knows the passphrase can
+// have made it. Recovery words do not; whoever has learnt their public half can
+// make a drive that they open. So with Recovery, Expect comes from the paper, or
+// a person has to confirm the id.
 func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	found, err := headers(ctx, b, o.Log)
-	if err != nil {
+	if err != nil && !lockedOut(err) {
 		return nil, err
 	}
-	if o.Expect != nil {
-		var ours []*keyslot.Header
-		for _, h := range found {
-			if h.Drive == *o.Expect {
-				ours = append(ours, h)
-			}
+	if o.Expect != nil && len(found) > 0 {
+		found = slices.DeleteFunc(found, func(h *keyslot.Header) bool { return ID(h.Drive) != *o.Expect })
+		if len(found) == 0 {
+			err = ErrOther
 		}
-		if len(ours) == 0 {
-			return nil, ErrOther
-		}
-		found = ours
 	}
-	u, err := o.try(found)
 	if err == nil {
-		return u, nil
+		var u *Unlocked
+		if u, err = o.try(found); err == nil {
+			return u, nil
+		}
 	}
-	if kept := o.kept(found); len(kept) > 0 {
+	kept, kerr := o.kept(ctx, b, found)
+	if kerr != nil {
+		return nil, kerr
+	}
+	if len(kept) > 0 {
 		if u, kerr := o.try(kept); kerr == nil {
 			o.Log.Warn("no header in the store opens; unlocked with this machine's copy", "err", err)
 			return u, nil
 		}
 	}
 	return nil, err
+}
+
+// lockedOut says of an error of headers that somebody may have brought it about
+// by what he put into the store, or took from it.
+func lockedOut(err error) bool {
+	return errors.Is(err, keyslot.ErrHeader) || errors.Is(err, ErrNewer) || errors.Is(err, errBare)
 }
 
 // try opens the first header that the secret opens.
@@ -86,6 +94,9 @@ func (o *UnlockOptions) try(headers []*keyslot.Header) (*Unlocked, error) {
 		if herr == nil {
 			u, oerr := open(h, root)
 			if oerr == nil {
+				if o.Expect == nil {
+					o.Log.Warn("the recovery words do not say which drive they are for: compare its id", "drive", u.ID.String())
+				}
 				return u, nil
 			}
 			herr = oerr
@@ -95,100 +106,6 @@ func (o *UnlockOptions) try(headers []*keyslot.Header) (*Unlocked, error) {
 		}
 	}
 	return nil, err
-}
-
-// kept reads this machine's copies of the headers of the drives found.
-func (o *UnlockOptions) kept(found []*keyslot.Header) []*keyslot.Header {
-	if o.StateDir == nil {
-		return nil
-	}
-	var kept []*keyslot.Header
-	seen := map[ID]bool{}
-	for _, h := range found {
-		id := ID(h.Drive)
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		dir, err := o.StateDir(id)
-		if err != nil {
-			continue
-		}
-		raw, err := os.ReadFile(filepath.Join(dir, headerFile))
-		if err != nil {
-			continue
-		}
-		if h, err := keyslot.Decode(raw); err == nil && h.Drive == id {
-			kept = append(kept, h)
-		}
-	}
-	return kept
-}
-
-// Peek returns the ids of the drives in b, newest header first, without any
-// secret; nothing vouches for them.
-func Peek(ctx context.Context, b store.Bucket) ([]ID, error) {
-	found, err := headers(ctx, b, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
-	var ids []ID
-	seen := map[ID]bool{}
-	for _, h := range found {
-		if id := ID(h.Drive); !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
-		}
-	}
-	return ids, nil
-}
-
-// headers returns the headers that decode, newest first.
-func headers(ctx context.Context, b store.Bucket, log *slog.Logger) ([]*keyslot.Header, error) {
-	page, err := b.List(ctx, keyslot.Prefix, "", headersMax)
-	if err != nil {
-		return nil, fmt.Errorf("look for a drive: %w", err)
-	}
-	if len(page) == 0 {
-		return nil, nothing(ctx, b)
-	}
-	var found []*keyslot.Header
-	newer := false
-	for _, i := range page {
-		raw, err := b.Get(ctx, i.Name, 0, keyslot.MaxSize+1)
-		if err != nil {
-			return nil, fmt.Errorf("read the drive header: %w", err)
-		}
-		h, err := keyslot.DecodeObject(i.Name, raw)
-		if err != nil {
-			newer = newer || errors.Is(err, keyslot.ErrNewer)
-			log.Warn("header passed over", "object", i.Name, "err", err)
-			continue
-		}
-		found = append(found, h)
-	}
-	switch {
-	case len(found) > 0:
-		return found, nil
-	case newer:
-		return nil, ErrNewer
-	}
-	return nil, fmt.Errorf("%w: %d headers, none of them readable", keyslot.ErrHeader, len(page))
-}
-
-// nothing says what a store without a header holds instead.
-func nothing(ctx context.Context, b store.Bucket) error {
-	page, err := b.List(ctx, "v", "", 1)
-	if err != nil {
-		return fmt.Errorf("look for a drive: %w", err)
-	}
-	if len(page) == 1 {
-		version, _, _ := strings.Cut(page[0].Name, "/")
-		if n, err := strconv.Atoi(version[1:]); err == nil && n > 0 {
-			return fmt.Errorf("%w: %s", ErrNewer, version)
-		}
-	}
-	return ErrNoDrive
 }
 
 // availableMemory is how much memory Argon2id may count with, in bytes; no limit

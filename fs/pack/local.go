@@ -7,7 +7,8 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Peek copies bytes of a pack that is still in memory and says whether it is.
+// Peek fills dst with the bytes of a pack from at.Off on, if the pack is still in
+// memory and has so many, and says whether it did. at.Len is not looked at.
 func (w *Writer) Peek(at Loc, dst []byte) bool {
 	w.mu.Lock()
 	p := w.closing[at.Pack]

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/crypt"
@@ -35,12 +35,15 @@ type ReaderOptions struct {
 type Reader struct {
 	o        ReaderOptions
 	segments *lru.Cache[segment, []byte]
-	openers  *lru.Cache[meta.PackNo, *opener]
-	flight   singleflight.Group
+	openers  *lru.Cache[crypt.Name, *opener]
+
+	mu      sync.Mutex          // guards flights; no lock is taken after it but those of the lru
+	flights map[segment]*flight // by each segment that one brings
 }
 
+// segment names a segment by the pack's name, which stands for its content.
 type segment struct {
-	no    meta.PackNo
+	name  crypt.Name
 	index int
 }
 
@@ -55,19 +58,21 @@ const openPacks = 1024
 
 // NewReader returns a reader.
 func NewReader(o ReaderOptions) *Reader {
-	if o.Segments == 0 {
+	if o.Segments <= 0 {
 		o.Segments = 512
 	}
-	r := &Reader{o: o}
+	r := &Reader{o: o, flights: map[segment]*flight{}}
 	// New fails for sizes below 1 only.
-	r.segments, _ = lru.New[segment, []byte](max(o.Segments, 1))
-	r.openers, _ = lru.New[meta.PackNo, *opener](openPacks)
+	r.segments, _ = lru.New[segment, []byte](o.Segments)
+	r.openers, _ = lru.New[crypt.Name, *opener](openPacks)
 	return r
 }
 
-// ReadAt fills dst with the bytes of pack at.Pack from at.Off on. It fails with
-// a Damage when the object is missing or does not verify, with store errors when
-// the bucket cannot be asked. After an error dst holds nothing to be used.
+// ReadAt fills dst with the bytes of pack at.Pack from at.Off on; at.Len is not
+// looked at. It fails with a Damage when the object is missing or does not
+// verify, with ErrUnknown when there is no such pack, or none any more, with
+// store errors when the bucket cannot be asked. After an error dst holds nothing
+// to be used.
 func (r *Reader) ReadAt(ctx context.Context, at Loc, dst []byte) error {
 	if r.o.Writer.Peek(at, dst) {
 		return nil
@@ -98,66 +103,38 @@ func (r *Reader) info(no meta.PackNo) (Info, error) {
 	return r.o.Find(no)
 }
 
-// segment returns the plaintext of one segment; it must not be changed.
-func (r *Reader) segment(ctx context.Context, info Info, index int) ([]byte, error) {
-	key := segment{info.No, index}
-	if b, ok := r.segments.Get(key); ok {
-		return b, nil
-	}
-	first, count := r.window(info, index)
-	ch := r.flight.DoChan(fmt.Sprintf("%d/%d", info.No, index), func() (any, error) {
-		// Whoever came first may give up; others wait for the same bytes.
-		return r.load(context.WithoutCancel(ctx), info, first, count)
-	})
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case res := <-ch:
-		if res.Err != nil {
-			return nil, res.Err
-		}
-		return res.Val.([][]byte)[index-first], nil
-	}
-}
-
-// window says which segments to load when index is wanted: the one alone, or
-// more where reading goes forward through a pack of the bucket.
-func (r *Reader) window(info Info, index int) (first, count int) {
-	if _, local := r.o.Writer.Local(info.No); local {
-		return index, 1
-	}
-	total := crypt.Segments(crypt.Padme(info.Length))
-	if index > 0 && r.segments.Contains(segment{info.No, index - 1}) {
-		return index, min(16, total-index)
-	}
-	return index, 1
-}
-
-// load brings segments into memory, from the nearest place that has them. Where
-// they do not verify they are looked for one place further; the bucket is asked
-// twice, since a transfer can go wrong.
+// load brings segments into memory, from the nearest place that has them: the
+// one called first, and those behind it as far as they verify. Where the first
+// does not verify it is looked for one place further; the bucket is asked twice,
+// since a transfer can go wrong.
 func (r *Reader) load(ctx context.Context, info Info, first, count int) ([][]byte, error) {
-	var last error
+	var why []error
 	for _, src := range []source{r.localFile(info), r.cachedFile(info), r.object(info), r.object(info)} {
 		plain, err := r.read(ctx, info, src, first, count)
 		switch {
 		case err == nil:
 			return plain, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		case errors.Is(err, cache.ErrAbsent):
-		case errors.Is(err, crypt.ErrForged), errors.Is(err, crypt.ErrVersion), errors.Is(err, store.ErrNotExist):
-			r.openers.Remove(info.No)
+		case errors.Is(err, crypt.ErrForged), errors.Is(err, crypt.ErrVersion), errors.Is(err, store.ErrNotExist), errors.Is(err, errUnreadable):
 			src.bad()
-			last = err
+			why = append(why, fmt.Errorf("%s: %w", src.place, err))
 		default:
 			return nil, fmt.Errorf("pack %s: %w", info.Name, err)
 		}
 	}
-	r.o.Bad(r.o.Name(info.Name), last)
-	return nil, &Damage{info.No, info.Name, last}
+	if _, err := r.info(info.No); errors.Is(err, ErrUnknown) {
+		// It was dropped, since nothing needs it any more, while it was looked for.
+		return nil, err
+	}
+	d := &Damage{info.No, info.Name, errors.Join(why...)}
+	r.o.Bad(r.o.Name(info.Name), d.Why)
+	return nil, d
 }
 
 // read gets count segments, and the tail when it is not known, from src and
-// checks them.
+// checks them. It returns at least the first.
 func (r *Reader) read(ctx context.Context, info Info, src source, first, count int) ([][]byte, error) {
 	var sealed []byte
 	var op *opener
@@ -167,35 +144,56 @@ func (r *Reader) read(ctx context.Context, info Info, src source, first, count i
 		return err
 	})
 	g.Go(func() (err error) {
-		off := int64(first) * (crypt.SegmentSize + crypt.Overhead)
-		end := min(off+int64(count)*(crypt.SegmentSize+crypt.Overhead), info.ObjectSize()-crypt.TailSize(info.Length))
-		sealed, err = src.get(ctx, off, end-off)
+		off, _ := crypt.SegmentRange(info.Length, first)
+		last, n := crypt.SegmentRange(info.Length, first+count-1)
+		sealed, err = src.get(ctx, off, last+n-off)
 		return err
 	})
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	plain := make([][]byte, 0, count)
-	for i := first; len(sealed) > 0 && i < first+count; i++ {
-		n := min(len(sealed), crypt.SegmentSize+crypt.Overhead)
-		b, err := op.Segment(make([]byte, 0, n-crypt.Overhead), i, sealed[:n])
-		if err != nil {
+	var plain [][]byte
+	for i := first; i < first+count; i++ {
+		_, n := crypt.SegmentRange(info.Length, i)
+		if int64(len(sealed)) < n {
+			break // the object ends before
+		}
+		b, err := op.open(i, sealed[:n])
+		if err != nil && len(plain) == 0 {
 			return nil, err
+		}
+		if err != nil {
+			break // whoever wants that one looks for it elsewhere
 		}
 		sealed = sealed[n:]
 		plain = append(plain, b)
-		r.segments.Add(segment{info.No, i}, b)
+		r.segments.Add(segment{info.Name, i}, b)
 	}
-	if len(plain) != count {
-		return nil, crypt.ErrForged // the object is shorter than its record says
+	if len(plain) == 0 {
+		return nil, crypt.ErrForged
 	}
 	return plain, nil
+}
+
+// open opens one segment. What lies behind the pack's true length must be zeros.
+func (o *opener) open(index int, sealed []byte) ([]byte, error) {
+	b, err := o.Segment(make([]byte, 0, len(sealed)-crypt.Overhead), index, sealed)
+	if err != nil {
+		return nil, err
+	}
+	pad := b[min(int64(len(b)), max(0, o.info.Length-int64(index)*crypt.SegmentSize)):]
+	for _, c := range pad {
+		if c != 0 {
+			return nil, crypt.ErrForged
+		}
+	}
+	return b, nil
 }
 
 // opener returns what opens segments of the pack, getting and checking its tail
 // first when it is not in memory.
 func (r *Reader) opener(ctx context.Context, info Info, src source) (*opener, error) {
-	if op, ok := r.openers.Get(info.No); ok && op.info == info {
+	if op, ok := r.openers.Get(info.Name); ok && op.info == info {
 		return op, nil
 	}
 	size := crypt.TailSize(info.Length)
@@ -215,6 +213,6 @@ func (r *Reader) opener(ctx context.Context, info Info, src source) (*opener, er
 		return nil, err
 	}
 	op := &opener{info, o}
-	r.openers.Add(info.No, op)
+	r.openers.Add(info.Name, op)
 	return op, nil
 }

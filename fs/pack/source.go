@@ -3,6 +3,7 @@ package pack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -11,8 +12,11 @@ import (
 
 // source is one place that may have the bytes of a sealed pack.
 type source struct {
+	place string // for errors
+
 	// get returns n bytes from off, fewer when the object ends before. It fails
-	// with cache.ErrAbsent when this place never had the object.
+	// with cache.ErrAbsent when this place does not have the object, and with
+	// errUnreadable when the local disk does not give it.
 	get func(ctx context.Context, off, n int64) ([]byte, error)
 
 	bad func() // the bytes did not verify
@@ -21,6 +25,7 @@ type source struct {
 // localFile is the file of a pack that is not in the bucket yet.
 func (r *Reader) localFile(info Info) source {
 	return source{
+		place: "local file",
 		get: func(_ context.Context, off, n int64) ([]byte, error) {
 			if _, ok := r.o.Writer.Local(info.No); !ok {
 				return nil, cache.ErrAbsent
@@ -30,11 +35,11 @@ func (r *Reader) localFile(info Info) source {
 				return nil, cache.ErrAbsent // it went to the cache or the bucket meanwhile
 			}
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 			}
 			return readFile(f, off, n)
 		},
-		bad: func() {},
+		bad: func() {}, // it may be the only copy there is
 	}
 }
 
@@ -42,6 +47,7 @@ func (r *Reader) localFile(info Info) source {
 func (r *Reader) cachedFile(info Info) source {
 	name := info.Name.String()
 	return source{
+		place: "cache",
 		get: func(_ context.Context, off, n int64) ([]byte, error) {
 			if r.o.Cache == nil {
 				return nil, cache.ErrAbsent
@@ -50,13 +56,7 @@ func (r *Reader) cachedFile(info Info) source {
 			if err != nil {
 				return nil, err
 			}
-			b, err := readFile(f, off, n)
-			if err != nil {
-				// A disk that cannot read its copy is no reason to fail: drop it.
-				r.o.Cache.Drop(name)
-				return nil, cache.ErrAbsent
-			}
-			return b, nil
+			return readFile(f, off, n)
 		},
 		bad: func() { r.o.Cache.Drop(name) },
 	}
@@ -65,6 +65,7 @@ func (r *Reader) cachedFile(info Info) source {
 // object is the object in the bucket.
 func (r *Reader) object(info Info) source {
 	return source{
+		place: "store",
 		get: func(ctx context.Context, off, n int64) ([]byte, error) {
 			return r.o.Bucket.Get(ctx, r.o.Name(info.Name), off, n)
 		},
@@ -72,13 +73,16 @@ func (r *Reader) object(info Info) source {
 	}
 }
 
+// errUnreadable: the local disk has the bytes and does not give them.
+var errUnreadable = errors.New("local disk")
+
 // readFile reads n bytes at off and closes f.
 func readFile(f *os.File, off, n int64) (b []byte, err error) {
 	defer f.Close()
 	b = make([]byte, n)
 	got, err := f.ReadAt(b, off)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	return b[:got], nil
 }

@@ -2,14 +2,10 @@ package pack
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/meta"
@@ -27,11 +23,11 @@ type Options struct {
 	Next func() (meta.PackNo, error)
 
 	// Closed is told of each pack whose file is complete and synced, before
-	// anything may refer to it durably.
+	// anything may refer to it durably. After an error it is told again.
 	Closed func(Info) error
 
-	Buffers int               // packs in memory at a time, 4 MiB each; 0 means 6
-	Step    func(name string) // called at each step of Steps; nil is none
+	Buffers int               // packs in memory at a time, 4 MiB each and as much again while they are sealed; 0 means 6
+	Step    func(name string) // called at each step of Steps, by several goroutines at a time; nil is none
 }
 
 // Steps are the names given to Options.Step, in the order of a pack's life.
@@ -40,27 +36,32 @@ var Steps = []string{"pack.seal", "pack.write", "pack.written", "pack.synced", "
 // open is a pack that is still in memory. Its bytes are only appended to, under
 // Writer.mu, and not changed once they are there.
 type open struct {
-	no     meta.PackNo
-	data   []byte // of capacity Size
-	since  time.Time
-	sealed []byte        // the object, once it was sealed: a retry writes the same bytes
-	info   Info          // with sealed
-	done   chan struct{} // closed when the file is complete
-	busy   sync.Mutex    // held by who seals and writes it; no lock is taken after it but mu
+	no    meta.PackNo
+	data  []byte // of capacity Size
+	since time.Time
+
+	busy   sync.Mutex // held by who seals and writes it, and guards the fields below; only Writer.mu is taken after it
+	sealed []byte     // the object, once it was sealed: a retry writes the same bytes
+	info   Info       // with sealed
+	filed  bool       // the file is complete and synced
+	done   bool       // and Closed was told
 }
 
 // Writer gathers bytes in packs and writes the packs to local files.
 type Writer struct {
-	o    Options
-	room chan struct{} // a token a buffer
-
-	work chan *open // full packs, to the goroutines of Run
+	o       Options
+	write   func(path string, b []byte) error // Writer.writeFile; a test has another
+	room    chan struct{}                     // a token a buffer
+	opening chan struct{}                     // of capacity 1: the right to open a pack
+	wake    chan struct{}                     // of capacity 1: the queue has a pack
 
 	mu      sync.Mutex // guards the fields below
 	cur     *open      // nil, or the pack that is being filled
 	closing map[meta.PackNo]*open
+	queue   []*open              // of closing: those that nobody who waits for them writes
 	local   map[meta.PackNo]Info // closed, with a file in Dir
 	free    [][]byte             // buffers for reuse
+	spare   [][]byte             // the same, of objects
 	err     error                // why the last attempt to write a file failed
 	running bool
 }
@@ -76,10 +77,12 @@ func NewWriter(o Options, local []Info) *Writer {
 	w := &Writer{
 		o:       o,
 		room:    make(chan struct{}, o.Buffers),
-		work:    make(chan *open, o.Buffers),
+		opening: make(chan struct{}, 1),
+		wake:    make(chan struct{}, 1),
 		closing: map[meta.PackNo]*open{},
 		local:   map[meta.PackNo]Info{},
 	}
+	w.write = w.writeFile
 	for _, i := range local {
 		w.local[i.No] = i
 	}
@@ -89,22 +92,19 @@ func NewWriter(o Options, local []Info) *Writer {
 // retryEvery is how long a pack that could not be written waits.
 const retryEvery = time.Second
 
+// writers is how many packs Run seals and writes at a time.
+const writers = 2
+
 // Run seals and writes full packs until ctx ends. Without it Append does so
-// itself.
+// itself. What it leaves is still read from memory, and written by Close.
 func (w *Writer) Run(ctx context.Context) error {
 	w.setRunning(true)
 	defer w.setRunning(false)
 	g, ctx := errgroup.WithContext(ctx)
-	for range 2 {
+	for range writers {
 		g.Go(func() error {
-			for {
-				select {
-				case <-ctx.Done():
-					return nil
-				case p := <-w.work:
-					w.persist(ctx, p)
-				}
-			}
+			w.persist(ctx)
+			return nil
 		})
 	}
 	return g.Wait()
@@ -116,32 +116,78 @@ func (w *Writer) setRunning(on bool) {
 	w.running = on
 }
 
-// persist writes p until it succeeds or ctx ends.
-func (w *Writer) persist(ctx context.Context, p *open) {
-	for w.finish(p) != nil {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(retryEvery):
+// persist writes queued packs until ctx ends.
+func (w *Writer) persist(ctx context.Context) {
+	for {
+		p := w.next()
+		if p == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.wake:
+			}
+			continue
 		}
+		for w.finish(p) != nil {
+			select {
+			case <-ctx.Done():
+				w.enqueue(p)
+				return
+			case <-time.After(retryEvery):
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// next takes the oldest pack from the queue; nil when there is none.
+func (w *Writer) next() *open {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue) == 0 {
+		return nil
+	}
+	p := w.queue[0]
+	w.queue = w.queue[1:]
+	if len(w.queue) > 0 {
+		w.signal() // there is work for another
+	}
+	return p
+}
+
+// enqueue leaves p, which is in closing, to Run.
+func (w *Writer) enqueue(p *open) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(w.queue, p)
+	w.signal()
+}
+
+func (w *Writer) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
 	}
 }
 
 // Append copies data into the open pack and says where it lies: one run, or
 // more where a pack became full. It waits while all buffers are in use, and
-// fails at once when they cannot be emptied because the disk refuses.
+// fails at once when they cannot be emptied because the disk refuses. What it
+// took before an error stays in packs, and nothing ever refers to it.
 func (w *Writer) Append(ctx context.Context, data []byte) ([]Loc, error) {
 	var locs []Loc
 	for len(data) > 0 {
 		w.mu.Lock()
-		if w.cur == nil {
+		p := w.cur
+		if p == nil {
 			w.mu.Unlock()
 			if err := w.begin(ctx); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		p := w.cur
 		n := min(len(data), Size-len(p.data))
 		locs = append(locs, Loc{p.no, uint32(len(p.data)), uint32(n)})
 		p.data = append(p.data, data[:n]...)
@@ -151,14 +197,15 @@ func (w *Writer) Append(ctx context.Context, data []byte) ([]Loc, error) {
 			w.retire(p)
 		}
 		inline := full && !w.running
+		if full && w.running {
+			w.queue = append(w.queue, p)
+			w.signal()
+		}
 		w.mu.Unlock()
-		switch {
-		case inline:
-			if err := w.finish(p); err != nil {
+		if inline {
+			if err := w.complete(p); err != nil {
 				return nil, err
 			}
-		case full:
-			w.work <- p
 		}
 	}
 	return locs, nil
@@ -172,6 +219,18 @@ func (w *Writer) retire(p *open) {
 
 // begin opens a new pack, unless somebody else just did.
 func (w *Writer) begin(ctx context.Context) error {
+	select {
+	case w.opening <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-w.opening }()
+	w.mu.Lock()
+	opened := w.cur != nil
+	w.mu.Unlock()
+	if opened {
+		return nil
+	}
 	if err := w.reserve(ctx); err != nil {
 		return err
 	}
@@ -182,17 +241,13 @@ func (w *Writer) begin(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cur != nil {
-		<-w.room
-		return nil
-	}
 	var data []byte
 	if n := len(w.free); n > 0 {
 		data, w.free = w.free[n-1][:0], w.free[:n-1]
 	} else {
 		data = make([]byte, 0, Size)
 	}
-	w.cur = &open{no: no, data: data, since: time.Now(), done: make(chan struct{})}
+	w.cur = &open{no: no, data: data, since: time.Now()}
 	return nil
 }
 
@@ -205,10 +260,18 @@ func (w *Writer) reserve(ctx context.Context) error {
 		default:
 		}
 		w.mu.Lock()
-		err := w.err
+		err, running := w.err, w.running
 		w.mu.Unlock()
 		if err != nil {
 			return err
+		}
+		if !running {
+			if p := w.next(); p != nil { // Run ended and left it
+				if err := w.complete(p); err != nil {
+					return err
+				}
+				continue
+			}
 		}
 		select {
 		case w.room <- struct{}{}:
@@ -225,101 +288,17 @@ func (w *Writer) reserve(ctx context.Context) error {
 func (w *Writer) Close(no meta.PackNo) error {
 	w.mu.Lock()
 	p := w.closing[no]
-	if p == nil && w.cur != nil && w.cur.no == no {
-		p = w.cur
+	mine := false
+	if p == nil && w.cur != nil && w.cur.no == no && len(w.cur.data) > 0 {
+		p, mine = w.cur, true
 		w.retire(p)
 	}
 	w.mu.Unlock()
-	if p == nil {
+	switch {
+	case p == nil:
 		return nil
+	case mine:
+		return w.complete(p)
 	}
 	return w.finish(p)
-}
-
-// finish seals p and writes its file. Whoever comes second waits for the first.
-func (w *Writer) finish(p *open) error {
-	p.busy.Lock()
-	defer p.busy.Unlock()
-	select {
-	case <-p.done:
-		return nil
-	default:
-	}
-	err := w.writeOut(p)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.err = err
-	if err != nil {
-		return err
-	}
-	w.local[p.no] = p.info
-	delete(w.closing, p.no)
-	if len(w.free) < cap(w.room) {
-		w.free = append(w.free, p.data)
-	}
-	p.data, p.sealed = nil, nil
-	close(p.done)
-	<-w.room
-	return nil
-}
-
-// writeOut seals p once and brings the object to disk.
-func (w *Writer) writeOut(p *open) error {
-	if p.sealed == nil {
-		w.o.Step("pack.seal")
-		s := crypt.NewSealer(w.o.Key, w.o.Volume, crypt.TypePack, w.o.Epoch)
-		sealed, name, err := s.Seal(make([]byte, 0, crypt.ObjectSize(int64(len(p.data)))), p.data)
-		if err != nil {
-			return fmt.Errorf("seal pack: %w", err)
-		}
-		p.sealed = sealed
-		p.info = Info{No: p.no, Name: name, Length: int64(len(p.data)), Epoch: w.o.Epoch}
-	}
-	if err := w.writeFile(Path(w.o.Dir, p.no), p.sealed); err != nil {
-		return fmt.Errorf("write pack file: %w", err)
-	}
-	if err := w.o.Closed(p.info); err != nil {
-		return err
-	}
-	w.o.Step("pack.closed")
-	return nil
-}
-
-// Path is the local file of pack no.
-func Path(dir string, no meta.PackNo) string {
-	return filepath.Join(dir, fmt.Sprintf("%016x", uint64(no)))
-}
-
-func (w *Writer) writeFile(path string, b []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	w.o.Step("pack.write")
-	if _, err := f.Write(b); err != nil {
-		return err
-	}
-	w.o.Step("pack.written")
-	if err := unix.Fdatasync(int(f.Fd())); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	w.o.Step("pack.synced")
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

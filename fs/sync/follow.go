@@ -15,60 +15,88 @@ import (
 func (s *Syncer) CatchUp(ctx context.Context) error {
 	s.working.Lock()
 	defer s.working.Unlock()
+	if err := s.halted(); err != nil {
+		return err
+	}
+	if err := s.conclude(ctx); err != nil {
+		return err
+	}
 	return s.catchUp(ctx)
 }
 
 func (s *Syncer) catchUp(ctx context.Context) error {
 	for {
 		slot := s.slot()
-		object, err := s.o.Bucket.Get(ctx, chain.SlotName(s.o.Chain.Volume, slot), 0, -1)
-		s.reached(err)
+		object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
 		if errors.Is(err, store.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("look at slot %d: %w", slot, err)
 		}
-		if err := s.follow(ctx, slot, object); err != nil {
+		j, err := s.judge(ctx, slot, object)
+		if err != nil {
+			return err
+		}
+		if err := s.pass(slot, j); err != nil {
 			return err
 		}
 	}
 }
 
-// follow judges the object that lies in slot and moves chain and view over it.
-func (s *Syncer) follow(ctx context.Context, slot chain.Slot, object []byte) error {
+// judge says what the object that lies in slot is: a commit of another device,
+// or junk, which two answers of the store agree on. Anything else stops
+// publishing and is an error.
+func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (chain.Judgement, error) {
 	j := s.o.Chain.Judge(slot, object, nil)
-	if j.Verdict == chain.Junk {
-		again, err := s.o.Bucket.Get(ctx, chain.SlotName(s.o.Chain.Volume, slot), 0, -1)
-		s.reached(err)
+	switch j.Verdict {
+	case chain.Valid:
+		_, number, _ := s.o.State.Device()
+		if number != 0 && j.Commit.Device == number {
+			return j, s.stop(fmt.Errorf("%w: slot %d", errTwin, slot))
+		}
+		return j, nil
+	case chain.Junk:
+		again, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
 		if err != nil {
-			return fmt.Errorf("look at slot %d again: %w", slot, err)
+			return j, fmt.Errorf("look at slot %d again: %w", slot, err)
 		}
 		if !bytes.Equal(again, object) {
-			return fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
+			return j, fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
 		}
+		return j, nil
+	case chain.Evidence:
+		s.o.Evidence(slot, object)
+	}
+	return j, s.stop(trouble(slot, j))
+}
+
+// pass moves chain and view over a slot that was judged.
+func (s *Syncer) pass(slot chain.Slot, j chain.Judgement) error {
+	if j.Verdict == chain.Junk {
 		s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
 		s.setNext(slot + 1)
 		return nil
 	}
-	if j.Verdict != chain.Valid {
-		return s.stop(trouble(slot, j))
-	}
 	if err := s.o.Chain.Advance(j.Commit); err != nil {
 		return s.stop(err)
 	}
-	s.setNext(slot + 1)
+	s.mu.Lock()
+	s.next = slot + 1
+	// Under mu, or who asks in between would take what failed for stored.
 	failed, err := s.o.View.Follow(uint64(slot), j.Commit.Batch)
+	s.failed += len(failed)
+	s.mu.Unlock()
 	if err != nil {
 		return s.stop(err)
-	}
-	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
-		return err
 	}
 	s.o.Changed(j.Commit.Batch)
 	if len(failed) > 0 {
 		// They stay in the journal, whole.
 		return s.stop(fmt.Errorf("%w: %d changes made here wait in the journal: %w", ErrConflict, len(failed), failed[0].Err))
+	}
+	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
+		return fmt.Errorf("remember slot %d: %w", slot, err)
 	}
 	return nil
 }

@@ -27,22 +27,25 @@ type Loaded struct {
 	Damaged   []string                // objects that are missing or no commits
 }
 
-// hintsMax is how many hints are looked at, newest first, before giving up.
-const hintsMax = 64
+// hintsPage is how many hints are listed at a time, newest first.
+const hintsPage = 64
 
 // fetchAhead is how many commits are on their way at a time.
 const fetchAhead = 16
 
-// Load finds the volume's key and ledger, and follows the chain from slot 1.
+// Load finds the volume's key and ledger, and follows the chain from slot 1. The
+// hint that it found them by is a claim, signed by a device, that there was a
+// slot: a store that does not show that slot is missing commits.
 func Load(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, log *slog.Logger) (*Loaded, error) {
-	key, ledger, err := findLedger(ctx, b, vol, id, log)
+	f, err := findLedger(ctx, b, vol, id, log)
 	if err != nil {
 		return nil, err
 	}
-	start, err := chain.NewState(vol, key, ledger)
+	start, err := chain.NewState(vol, f.key, f.ledger)
 	if err != nil {
 		return nil, err
 	}
+	start.Identity = id
 	l := &Loaded{Chain: start, Confirmed: view.NewMemory(), Next: 1, IDs: map[chain.Slot]chain.ID{0: start.Head}}
 	slots, err := listSlots(ctx, b, vol)
 	if err != nil {
@@ -54,6 +57,9 @@ func Load(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.
 			return nil, err
 		}
 		slots = slots[n:]
+	}
+	if got, ok := l.IDs[f.hint.Slot]; l.Trouble == nil && (!ok || got != f.hint.Commit) {
+		l.Trouble = fmt.Errorf("%w: device %d vouches for slot %d, and it is not there", ErrRollback, f.hint.Device, f.hint.Slot)
 	}
 	return l, nil
 }
@@ -87,7 +93,7 @@ func (l *Loaded) followRun(ctx context.Context, b store.Bucket, slots []chain.Sl
 	g, gctx := errgroup.WithContext(ctx)
 	for i, s := range slots {
 		g.Go(func() error {
-			o, err := b.Get(gctx, chain.SlotName(l.Chain.Volume, s), 0, -1)
+			o, err := b.Get(gctx, chain.SlotName(l.Chain.Volume, s), 0, chain.MaxCommit+1)
 			if err != nil && !errors.Is(err, store.ErrNotExist) {
 				return fmt.Errorf("get slot %d: %w", s, err)
 			}
@@ -120,7 +126,7 @@ func (l *Loaded) judge(ctx context.Context, b store.Bucket, slot chain.Slot, obj
 	switch j.Verdict {
 	case chain.Valid:
 	case chain.Junk:
-		again, err := b.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, -1)
+		again, err := b.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, chain.MaxCommit+1)
 		if err != nil {
 			return fmt.Errorf("get slot %d again: %w", slot, err)
 		}
@@ -151,57 +157,4 @@ func (l *Loaded) judge(ctx context.Context, b store.Bucket, slot chain.Slot, obj
 
 func (l *Loaded) missing(s chain.Slot) {
 	l.Damaged = append(l.Damaged, chain.SlotName(l.Chain.Volume, s))
-}
-
-// findLedger opens the newest hint that holds the volume's key for id and whose
-// ledger verifies. Anybody may write junk there, so others are passed over.
-func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, log *slog.Logger) (*crypt.Key, *chain.Ledger, error) {
-	page, err := b.List(ctx, chain.HintPrefix(vol), "", hintsMax)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list hints: %w", err)
-	}
-	var last error
-	for _, i := range page {
-		key, ledger, err := openHint(ctx, b, vol, id, i.Name)
-		if err == nil {
-			return key, ledger, nil
-		}
-		if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) || ctx.Err() != nil {
-			return nil, nil, err
-		}
-		log.Warn("hint passed over", "object", i.Name, "err", err)
-		last = err
-	}
-	return nil, nil, errors.Join(ErrNoKey, last)
-}
-
-func openHint(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, name string) (*crypt.Key, *chain.Ledger, error) {
-	object, err := b.Get(ctx, name, 0, chain.MaxHint)
-	if err != nil {
-		return nil, nil, err
-	}
-	sealed, err := chain.ParseHint(object)
-	if err != nil {
-		return nil, nil, err
-	}
-	key, err := sealed.Unbox(vol, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	hint, err := sealed.Open(vol, key)
-	if err != nil {
-		return nil, nil, err
-	}
-	raw, err := b.Get(ctx, chain.LedgerName(vol, hint.Ledger.Name), 0, chain.MaxLedger)
-	if err != nil {
-		return nil, nil, err
-	}
-	ledger, err := chain.OpenLedger(vol, key, hint, raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := hint.VerifySignature(vol, ledger); err != nil {
-		return nil, nil, err
-	}
-	return key, ledger, nil
 }

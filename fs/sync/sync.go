@@ -5,7 +5,8 @@
 // applied to the other. To publish is to upload the packs that a batch names,
 // write down the sealed commit, and try to take the next slot with it. Whatever
 // the store answers but a clean yes is unknown, and is settled by sending the
-// same bytes again and looking at what lies in the slot.
+// same bytes again and looking at what lies in the slot. Until that is known no
+// other commit is made.
 package sync
 
 import (
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/cache"
+	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/journal"
@@ -26,21 +28,7 @@ import (
 	"github.com/hushfs/hushfs/store"
 )
 
-var (
-	// ErrFork: a slot holds a commit, signed by a writer, of another history.
-	ErrFork = errors.New("the store shows two histories")
-
-	// ErrRollback: a slot that was there is gone, or an older one is shown.
-	ErrRollback = errors.New("the store is missing commits")
-
-	// ErrConflict: another machine changed what a pending operation is about.
-	ErrConflict = errors.New("another machine changed the same files")
-
-	// ErrNoKey: no hint in the store holds the volume's key for this member.
-	ErrNoKey = errors.New("no readable hint of the volume")
-)
-
-// Options of a Syncer. All but Cache, Log and Step must be set.
+// Options of a Syncer. All but Cache, Evidence, Log and Step must be set.
 type Options struct {
 	Bucket   store.Bucket
 	Chain    *chain.State
@@ -63,6 +51,10 @@ type Options struct {
 	// shows it.
 	Changed func(b *meta.Batch)
 
+	// Evidence is given the object of a slot that proves two histories, before
+	// the store can take it away.
+	Evidence func(slot chain.Slot, object []byte)
+
 	Log  *slog.Logger
 	Step func(name string) // called at each step of Steps; nil is none
 }
@@ -79,10 +71,18 @@ const (
 	// pace is the least time between two commits when nobody waits.
 	pace = 500 * time.Millisecond
 
+	// sweepEvery is how often packs that nothing needs are looked for while
+	// nothing is pending.
+	sweepEvery = 10 * time.Second
+
 	// batchLimit is the length in bytes at which a batch takes no further
 	// operation. A commit is at most 1 MiB; one operation, the pack records and
 	// the envelope come on top.
 	batchLimit = 512 << 10
+
+	// packsMax is how many packs the operations of one commit name: their
+	// records, some 60 bytes each, share its 1 MiB with the batch.
+	packsMax = 1024
 
 	// uploads is how many packs are on their way at a time.
 	uploads = 4
@@ -97,20 +97,29 @@ type Syncer struct {
 	log  *slog.Logger
 	wake chan struct{} // of capacity 1: look now
 
-	working sync.Mutex // held by who publishes, follows or enrols; taken before mu
+	working sync.Mutex // held by who publishes, follows or enrols; taken before mu; guards the next four
+	attempt *attempt   // a commit whose outcome is not known; no other is made before it is
+	untold  *taken     // a slot of ours that state and journal were not told of yet
+	ids     map[chain.Slot]chain.ID
+	swept   time.Time
 
-	mu      sync.Mutex // guards the fields below
-	next    chain.Slot // the slot to be tried: above the head, dead slots jumped
-	settled meta.OpNo  // newest operation of ours in the chain
-	waiting map[*waiter]bool
-	offline error // the last request failed
-	stopped error // nothing is published any more
+	mu       sync.Mutex // guards the fields below; taken before the view's lock
+	next     chain.Slot // the slot to be tried: above the head, dead slots jumped
+	settled  meta.OpNo  // newest operation of ours in the chain
+	failed   int        // operations that a followed slot no longer allowed
+	waiting  map[*waiter]bool
+	uploaded map[crypt.Name]bool // packs that the store took and no slot names yet
+	offline  error               // why the last request failed
+	failure  error               // why the last attempt to publish did
+	stopped  error               // nothing is published any more
+	ended    bool                // Run has returned
 }
 
 // waiter waits until operations up to last are in the chain.
 type waiter struct {
 	last meta.OpNo
-	done chan struct{}
+	done chan struct{} // closed when err is final
+	err  error
 }
 
 // New returns a syncer that goes on after what Load returned.
@@ -121,122 +130,19 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Evidence == nil {
+		o.Evidence = func(chain.Slot, []byte) {}
+	}
 	return &Syncer{
-		o:       o,
-		log:     o.Log,
-		wake:    make(chan struct{}, 1),
-		next:    l.Next,
-		settled: settled,
-		waiting: map[*waiter]bool{},
-		stopped: l.Trouble,
-	}
-}
-
-// Run publishes what is pending until ctx ends.
-func (s *Syncer) Run(ctx context.Context) error {
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
-	backoff := backoffMin
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-s.wake:
-		}
-		if !s.due() {
-			continue
-		}
-		err := s.Publish(ctx)
-		if err == nil {
-			backoff = backoffMin
-			continue
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.log.Warn("not published", "err", err, "again in", backoff)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(backoff):
-		}
-		backoff = min(2*backoff, backoffMax)
-	}
-}
-
-// due says whether there is something to publish now.
-func (s *Syncer) due() bool {
-	s.mu.Lock()
-	waited, stopped := len(s.waiting) > 0, s.stopped != nil
-	s.mu.Unlock()
-	if stopped {
-		return false
-	}
-	pending := s.o.View.Pending()
-	if len(pending) == 0 {
-		s.release()
-		return false
-	}
-	t := pending[0].Stamp.Time
-	age := time.Since(time.Unix(t.Sec, int64(t.Nsec)))
-	return waited || age < 0 || age >= idleAge || s.o.Packs.Bytes() >= eagerBytes
-}
-
-// Flush returns when all operations up to last are in the chain.
-func (s *Syncer) Flush(ctx context.Context, last meta.OpNo) error {
-	w := &waiter{last, make(chan struct{})}
-	s.mu.Lock()
-	if s.settled >= last {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.stopped != nil {
-		defer s.mu.Unlock()
-		return s.stopped
-	}
-	s.waiting[w] = true
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.waiting, w)
-	}()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-	select {
-	case <-ctx.Done():
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return errors.Join(ctx.Err(), s.offline)
-	case <-w.done:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.settled >= last {
-			return nil
-		}
-		return s.stopped
-	}
-}
-
-// release lets waiters go whose operations are in the chain, or all when
-// nothing is published any more.
-func (s *Syncer) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.o.View.Pending()) == 0 {
-		// An operation that changed nothing took no number; all there is is stored.
-		for w := range s.waiting {
-			s.settled = max(s.settled, w.last)
-		}
-	}
-	for w := range s.waiting {
-		if s.settled >= w.last || s.stopped != nil {
-			close(w.done)
-			delete(s.waiting, w)
-		}
+		o:        o,
+		log:      o.Log,
+		wake:     make(chan struct{}, 1),
+		ids:      l.IDs,
+		next:     l.Next,
+		settled:  settled,
+		waiting:  map[*waiter]bool{},
+		uploaded: map[crypt.Name]bool{},
+		stopped:  l.Trouble,
 	}
 }
 
@@ -254,7 +160,31 @@ func (s *Syncer) Trouble() (offline, stopped string) {
 	return offline, stopped
 }
 
-// stop ends publishing for good.
+// Failure is why the last attempt to publish failed, nil when it did not. It is
+// tried again.
+func (s *Syncer) Failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
+// Failed is the number of operations that cannot be published, because another
+// machine changed what they are about. They are in the journal, and in the view
+// no more.
+func (s *Syncer) Failed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// Settled is the newest operation of this device that is in the chain.
+func (s *Syncer) Settled() meta.OpNo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settled
+}
+
+// stop ends publishing for good; working is held.
 func (s *Syncer) stop(err error) error {
 	s.mu.Lock()
 	first := s.stopped == nil
@@ -269,13 +199,41 @@ func (s *Syncer) stop(err error) error {
 	return err
 }
 
+// halted is why nothing is published any more, nil when it is.
+func (s *Syncer) halted() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
 // reached notes whether the store answered.
 func (s *Syncer) reached(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil || errors.Is(err, store.ErrExist) || errors.Is(err, store.ErrNotExist) {
 		s.offline = nil
-	} else if !errors.Is(err, context.Canceled) {
+	} else if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		s.offline = err
 	}
+}
+
+// get reads an object of at most limit bytes; of a longer one it returns one
+// byte more, which is enough to refuse it.
+func (s *Syncer) get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	b, err := s.o.Bucket.Get(ctx, name, 0, limit+1)
+	s.reached(err)
+	return b, err
+}
+
+// slot is the one to be tried next.
+func (s *Syncer) slot() chain.Slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next
+}
+
+func (s *Syncer) setNext(n chain.Slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = n
 }

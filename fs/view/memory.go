@@ -1,25 +1,29 @@
 package view
 
 import (
+	"bytes"
+
 	"github.com/tidwall/btree"
 
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
 // Confirmed is the state after one slot of the chain. Nothing pending is ever
-// written to it, so it can be dropped and built again at any time.
+// written to it, so it can be dropped and built again at any time. Its reads may
+// be called at the same time as one another, and not while Apply runs.
 type Confirmed interface {
 	meta.Reader
 
 	// Slot is the newest slot whose batch was applied.
 	Slot() uint64
 
-	// Apply makes the batch of slot part of the state, all of it or nothing.
+	// Apply makes the batch of slot part of the state, all of it or nothing. It
+	// keeps no slice of b.
 	Apply(slot uint64, b *meta.Batch) error
 }
 
 // Memory is a confirmed state kept in memory, built again from the chain at
-// every mount. It is not safe for concurrent use by itself; View guards it.
+// every mount. Apply is not safe for concurrent use by itself; View guards it.
 type Memory struct {
 	slot uint64
 	m    btree.Map[string, []byte]
@@ -50,7 +54,9 @@ func (m *Memory) Scan(from, to []byte, fn func(k, v []byte) bool) error {
 	return nil
 }
 
-// Apply makes the batch of slot part of the state.
+// Apply makes the batch of slot part of the state. It cannot fail. Values are
+// copied: those of a decoded batch alias the commit, of which one small value
+// that stays would keep the whole 1 MiB.
 func (m *Memory) Apply(slot uint64, b *meta.Batch) error {
 	for _, r := range b.Ranges {
 		var gone []string
@@ -69,7 +75,7 @@ func (m *Memory) Apply(slot uint64, b *meta.Batch) error {
 		m.m.Delete(string(k))
 	}
 	for _, kv := range b.Puts {
-		m.m.Set(string(kv.Key), kv.Value)
+		m.m.Set(string(kv.Key), bytes.Clone(kv.Value))
 	}
 	m.slot = slot
 	return nil

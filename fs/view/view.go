@@ -43,10 +43,14 @@ type View struct {
 	usage     Usage
 }
 
-// New returns a view without pending operations.
+// New returns a view without pending operations. From then on c is the view's.
 func New(c Confirmed) (*View, error) {
 	v := &View{confirmed: c}
-	return v, v.recount()
+	var err error
+	if v.usage, err = count(c); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // Read calls fn with the map as it is now; it does not change before fn
@@ -73,25 +77,23 @@ func (v *View) Execute(op meta.Op, at meta.Stamp) (*meta.Batch, error) {
 	if b.Empty() {
 		return b, nil
 	}
-	before := v.touched(b)
 	if err := v.overlay(b, at.No); err != nil {
 		return nil, err
 	}
-	v.account(b, before)
 	v.ops = append(v.ops, Pending{op, at, b})
 	return b, nil
 }
 
 // Take merges the oldest pending operations up to the number last into one
-// batch, until it has limit encoded bytes or more. It returns them, or none when
-// nothing is pending; they stay pending until Settle.
+// batch, until it has limit encoded bytes or more. It returns them, at least one
+// unless none is pending up to last; they stay pending until Settle.
 func (v *View) Take(last meta.OpNo, limit int) ([]Pending, *meta.Batch) {
 	v.mu.RLock()
-	ops := v.ops // the slice only grows or is replaced
+	ops := v.ops // what it holds now is not changed: it grows, or is replaced
 	v.mu.RUnlock()
 	var b meta.Builder
 	n := 0
-	for ; n < len(ops) && ops[n].Stamp.No <= last && b.Size() < limit; n++ {
+	for ; n < len(ops) && ops[n].Stamp.No <= last && (n == 0 || b.Size() < limit); n++ {
 		b.Add(ops[n].Batch)
 	}
 	if n == 0 {
@@ -101,10 +103,16 @@ func (v *View) Take(last meta.OpNo, limit int) ([]Pending, *meta.Batch) {
 }
 
 // Settle says that slot is ours and holds, as b, all operations up to last. The
-// map as a whole changes only by what b has beyond them.
+// map as a whole changes only by what b has beyond them: all of it, where the
+// operations were executed by a process that is no more. After an error nothing
+// is settled, unless confirmed could be written and then not be read.
 func (v *View) Settle(slot uint64, last meta.OpNo, b *meta.Batch) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	before, err := weighKeys(merged{v}, inodesOf(b))
+	if err != nil {
+		return err
+	}
 	if err := v.confirmed.Apply(slot, b); err != nil {
 		return err
 	}
@@ -113,7 +121,9 @@ func (v *View) Settle(slot uint64, last meta.OpNo, b *meta.Batch) error {
 		v.uncover(v.ops[n].Batch, last)
 	}
 	v.ops = append([]Pending(nil), v.ops[n:]...)
-	return nil
+	after, err := weighKeys(merged{v}, inodesOf(b))
+	v.usage.change(before, after)
+	return err
 }
 
 // uncover drops what pending says of the keys of b, where no operation after
@@ -153,15 +163,34 @@ type Failure struct {
 
 // Follow applies the batch of a slot that another device took and executes the
 // pending operations again over it. Those that fail are returned and leave no
-// trace in the map; the caller decides what becomes of them.
+// trace in the map; the caller decides what becomes of them. One that changes
+// nothing any more stays pending: its number has to reach the chain. An error
+// that is no Failure leaves the map as it was, except one of a confirmed state
+// that cannot be read after it was written.
 func (v *View) Follow(slot uint64, b *meta.Batch) ([]Failure, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	above := pendingInodes(&v.pending)
+	mixed, err := weighKeys(merged{v}, above)
+	if err != nil {
+		return nil, err
+	}
+	below, err := weighKeys(v.confirmed, above)
+	if err != nil {
+		return nil, err
+	}
+	before, err := weighKeys(v.confirmed, inodesOf(b))
+	if err != nil {
+		return nil, err
+	}
 	if err := v.confirmed.Apply(slot, b); err != nil {
 		return nil, err
 	}
 	ops := v.ops
 	v.ops, v.pending = nil, btree.Map[string, entry]{}
+	v.usage.change(mixed, below)
+	after, err := weighKeys(v.confirmed, inodesOf(b))
+	v.usage.change(before, after)
 	var failed []Failure
 	for _, p := range ops {
 		again, err := p.Op.Apply(merged{v}, p.Stamp)
@@ -175,14 +204,20 @@ func (v *View) Follow(slot uint64, b *meta.Batch) ([]Failure, error) {
 		p.Batch = again
 		v.ops = append(v.ops, p)
 	}
-	return failed, v.recount()
+	return failed, err
 }
 
-// overlay writes b into pending. A range becomes a deletion of each key that is
-// there now: the confirmed state below is wholly known.
+// overlay writes b into pending, all of it or nothing, and corrects the totals.
+// A range becomes a deletion of each key that is there now: the confirmed state
+// below is wholly known.
 func (v *View) overlay(b *meta.Batch, no meta.OpNo) error {
+	inodes := inodesOf(b)
+	before, err := weighKeys(merged{v}, inodes)
+	if err != nil {
+		return err
+	}
+	var gone []string
 	for _, r := range b.Ranges {
-		var gone []string
 		err := merged{v}.Scan(r.From, r.To, func(k, _ []byte) bool {
 			gone = append(gone, string(k))
 			return true
@@ -190,9 +225,9 @@ func (v *View) overlay(b *meta.Batch, no meta.OpNo) error {
 		if err != nil {
 			return err
 		}
-		for _, k := range gone {
-			v.pending.Set(k, entry{deleted: true, no: no})
-		}
+	}
+	for _, k := range gone {
+		v.pending.Set(k, entry{deleted: true, no: no})
 	}
 	for _, k := range b.Deletes {
 		v.pending.Set(string(k), entry{deleted: true, no: no})
@@ -200,7 +235,10 @@ func (v *View) overlay(b *meta.Batch, no meta.OpNo) error {
 	for _, kv := range b.Puts {
 		v.pending.Set(string(kv.Key), entry{value: kv.Value, no: no})
 	}
-	return nil
+	// Every inode key of b is in pending now, so confirmed is not asked.
+	after, err := weighKeys(merged{v}, inodes)
+	v.usage.change(before, after)
+	return err
 }
 
 // Slot is the newest slot in confirmed.
@@ -228,55 +266,4 @@ func (v *View) Dump() string {
 		})
 	})
 	return out.String()
-}
-
-// merged reads pending over confirmed; the view is locked.
-type merged struct{ v *View }
-
-var _ meta.Reader = merged{}
-
-func (m merged) Get(key []byte) ([]byte, error) {
-	if e, ok := m.v.pending.Get(string(key)); ok {
-		if e.deleted {
-			return nil, meta.ErrAbsent
-		}
-		return e.value, nil
-	}
-	return m.v.confirmed.Get(key)
-}
-
-func (m merged) Scan(from, to []byte, fn func(k, v []byte) bool) error {
-	it, end := m.v.pending.Iter(), string(to)
-	more := it.Seek(string(from))
-	stopped := false
-	emit := func(k []byte, v []byte) bool {
-		stopped = !fn(k, v)
-		return !stopped
-	}
-	// above calls fn for what pending has in front of limit.
-	above := func(limit string) bool {
-		for more && it.Key() < limit {
-			if e := it.Value(); !e.deleted && !emit([]byte(it.Key()), e.value) {
-				return false
-			}
-			more = it.Next()
-		}
-		return true
-	}
-	err := m.v.confirmed.Scan(from, to, func(k, v []byte) bool {
-		if !above(string(k)) {
-			return false
-		}
-		if more && it.Key() == string(k) {
-			e := it.Value()
-			more = it.Next()
-			return e.deleted || emit(k, e.value)
-		}
-		return emit(k, v)
-	})
-	if err != nil || stopped {
-		return err
-	}
-	above(end)
-	return nil
 }

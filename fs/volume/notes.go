@@ -26,13 +26,16 @@ func (n *notes) damage(object string) (isNew bool) {
 }
 
 // warn remembers what is wrong with a subject until mend is called for it.
-func (n *notes) warn(subject string, err error) {
+func (n *notes) warn(subject string, err error) (isNew bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.warnings == nil {
 		n.warnings = map[string]string{}
 	}
-	n.warnings[subject] = subject + ": " + err.Error()
+	text := subject + ": " + err.Error()
+	isNew = n.warnings[subject] != text
+	n.warnings[subject] = text
+	return isNew
 }
 
 func (n *notes) mend(subject string) {

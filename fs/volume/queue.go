@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,7 +41,25 @@ func (v *Volume) persist() error {
 	if err != nil {
 		return err
 	}
-	return v.journal.Sync(pos)
+	if err := v.journal.Sync(pos); err != nil {
+		return v.unwritten(err)
+	}
+	return nil
+}
+
+// unwritten words an error of the journal. Where it takes nothing until the drive
+// is mounted anew, no further change is accepted that only memory would hold.
+func (v *Volume) unwritten(err error) error {
+	err = fmt.Errorf("write the journal: %w", err)
+	if errors.Is(err, journal.ErrBroken) || errors.Is(err, journal.ErrOrder) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.broken == nil {
+			v.broken = err
+			v.log.Error("the journal is broken; no change is accepted until the drive is mounted anew", "err", err)
+		}
+	}
+	return err
 }
 
 // enqueue writes the queue to the journal, not synced, and returns the position
@@ -57,7 +76,7 @@ func (v *Volume) enqueue() (uint64, error) {
 			return 0, err
 		}
 		if pos, err = v.journal.Append(recs...); err != nil {
-			return 0, fmt.Errorf("write the journal: %w", err)
+			return 0, v.unwritten(err)
 		}
 		queue = queue[len(recs):]
 		v.mu.Lock()
@@ -117,59 +136,4 @@ func (v *Volume) secure(w *meta.Write) ([]journal.Inline, error) {
 		}
 	}
 	return inline, nil
-}
-
-// pin makes an operation of what is dirty in ino, so that everything executed
-// later comes after it; v is locked.
-func (v *Volume) pin(ino meta.Ino) error {
-	d := v.dirty[ino]
-	if d == nil {
-		return nil
-	}
-	for len(d.extents) > 0 || d.size > 0 {
-		n := min(len(d.extents), meta.MaxExtents)
-		w := &meta.Write{Ref: d.ref, Extents: d.extents[:n:n]}
-		if n > 0 {
-			w.Size = d.extents[n-1].End()
-		}
-		if n == len(d.extents) {
-			w.Size = max(w.Size, d.size)
-			if !d.timed {
-				w.Mtime = &d.last
-			}
-		}
-		i, err := v.inode(d.ref)
-		if err != nil {
-			return err
-		}
-		w.Observed = i.Version
-		if err := v.execute(w); err != nil {
-			return err
-		}
-		d.extents = d.extents[n:]
-		if len(d.extents) == 0 {
-			break
-		}
-	}
-	if o := v.open[ino]; o != nil && !d.timed {
-		o.guessed = true
-	}
-	delete(v.dirty, ino)
-	return nil
-}
-
-// pinOld makes operations of all data that was written age ago or earlier.
-func (v *Volume) pinOld(age time.Duration) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	limit := time.Now().Add(-age)
-	for ino, d := range v.dirty {
-		if d.first.After(limit) {
-			continue
-		}
-		if err := v.pin(ino); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -35,12 +35,16 @@ type Status struct {
 
 // Undrained is an ErrUndrained that says how much is left.
 type Undrained struct {
-	Ops   int
-	Bytes int64
+	Ops   int   // in the journal
+	Bytes int64 // of file data
+	Lost  int   // changes and files that the journal could not take either
 	Why   error // why it could not be stored; nil when it was not tried
 }
 
 func (u *Undrained) Error() string {
+	if u.Lost > 0 {
+		return fmt.Sprintf("%d changes (%d bytes) are not in the store, and %d of them could not be written to the journal and are lost", u.Ops, u.Bytes, u.Lost)
+	}
 	return fmt.Sprintf("%d changes (%d bytes) are not in the store: they stay sealed in the journal", u.Ops, u.Bytes)
 }
 
@@ -59,7 +63,7 @@ func (v *Volume) Status() Status {
 		Slot:         v.view.Slot(),
 		Files:        usage.Inodes,
 		Bytes:        usage.Bytes,
-		PendingOps:   len(pending),
+		PendingOps:   len(pending) + v.sync.Failed(),
 		PendingBytes: v.packs.Bytes(),
 		JournalBytes: journalBytes,
 		CacheBytes:   v.cache.Bytes(),
@@ -82,6 +86,9 @@ func (v *Volume) Status() Status {
 	s.Stored = s.PendingOps == 0
 	s.Offline, s.Stopped = v.sync.Trouble()
 	s.Damaged, s.Warnings = v.notes.list()
+	if err := v.sync.Failure(); err != nil && s.Offline == "" && s.Stopped == "" {
+		s.Warnings = append(s.Warnings, "store: "+err.Error())
+	}
 	return s
 }
 

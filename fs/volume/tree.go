@@ -7,98 +7,10 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Attr is an inode as a program sees it.
-type Attr struct {
-	Ref    meta.Ref
-	Inode  *meta.Inode // not to be changed
-	Blocks uint64      // of 512 bytes, that hold data
-}
-
 // Entry is one name of a directory.
 type Entry struct {
 	Name []byte
 	meta.Dirent
-}
-
-// base calls fn with the map that holds an inode: the view, or an orphan's own;
-// v is locked.
-func (v *Volume) base(ref meta.Ref, fn func(r meta.Reader) error) error {
-	if o := v.orphans[ref.Ino]; o != nil {
-		return fn(o.m)
-	}
-	return v.view.Read(fn)
-}
-
-// stored returns an inode without what is dirty; v is locked.
-func (v *Volume) stored(ref meta.Ref) (n *meta.Inode, err error) {
-	err = v.base(ref, func(r meta.Reader) error {
-		n, err = meta.GetInode(r, ref)
-		return err
-	})
-	if errors.Is(err, meta.ErrNotExist) || errors.Is(err, meta.ErrAbsent) {
-		return nil, ErrStale
-	}
-	return n, err
-}
-
-// inode returns an inode as a program sees it; v is locked.
-func (v *Volume) inode(ref meta.Ref) (*meta.Inode, error) {
-	n, err := v.stored(ref)
-	if err != nil {
-		return nil, err
-	}
-	if v.orphans[ref.Ino] != nil {
-		n.Nlink = 0
-	}
-	if d := v.dirty[ref.Ino]; d != nil {
-		n.Size = max(n.Size, d.size)
-	}
-	return n, nil
-}
-
-// blocksMax is how many extents of an indexed file are summed for st_blocks;
-// files with more count as wholly there.
-const blocksMax = 4096
-
-// attr completes an inode to an Attr; v is locked.
-func (v *Volume) attr(ref meta.Ref) (Attr, error) {
-	n, err := v.inode(ref)
-	if err != nil {
-		return Attr{}, err
-	}
-	a := Attr{Ref: ref, Inode: n}
-	if n.Kind != meta.File {
-		return a, nil
-	}
-	var held uint64
-	left := blocksMax
-	err = v.base(ref, func(r meta.Reader) error {
-		return meta.Extents(r, ref, n, 0, n.Size, func(e meta.Extent) bool {
-			held += e.Len
-			left--
-			return left > 0
-		})
-	})
-	if err != nil {
-		return Attr{}, err
-	}
-	if d := v.dirty[ref.Ino]; d != nil {
-		for _, e := range d.extents {
-			held += e.Len
-		}
-	}
-	if left == 0 || held > n.Size {
-		held = n.Size
-	}
-	a.Blocks = (held + 511) / 512
-	return a, nil
-}
-
-// Attr returns the attributes of an inode.
-func (v *Volume) Attr(ref meta.Ref) (Attr, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.attr(ref)
 }
 
 // Lookup finds a name in a directory.
@@ -164,11 +76,11 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 		return Attr{}, err
 	}
 	ref := meta.Ref{Home: parent.Ino, Ino: ino}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closing {
-		return Attr{}, ErrShutdown
+	unlock, err := v.change(ctx)
+	if err != nil {
+		return Attr{}, err
 	}
+	defer unlock()
 	err = v.execute(&meta.Make{Parent: parent, Name: name, Ref: ref, Kind: n.Kind, Perm: n.Perm, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Target: n.Target})
 	if err != nil {
 		return Attr{}, err
@@ -179,43 +91,13 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 	return v.attr(ref)
 }
 
-// Setattr changes attributes other than the size. With told the times are the
-// kernel's own, of a file that it writes through its cache.
-func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) error {
-	if err := v.writable(ctx); err != nil {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	op.Ref = ref
-	if op.Valid&meta.SetMtime != 0 {
-		if d := v.dirty[ref.Ino]; d != nil {
-			d.timed = true
-		}
-		if o := v.open[ref.Ino]; o != nil {
-			o.known, o.mtime = true, op.Mtime
-			o.ctime = op.Ctime
-			if op.Valid&meta.SetCtime == 0 {
-				o.known = false // the kernel did not tell both
-			}
-		}
-	}
-	if o := v.orphans[ref.Ino]; o != nil {
-		return v.applyOrphan(o, &op)
-	}
-	if _, err := v.stored(ref); err != nil {
-		return err
-	}
-	return v.execute(&op)
-}
-
 // Unlink removes a name of what is no directory.
 func (v *Volume) Unlink(ctx context.Context, parent meta.Ref, name []byte) error {
-	if err := v.writable(ctx); err != nil {
+	unlock, err := v.change(ctx)
+	if err != nil {
 		return err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer unlock()
 	d, err := v.lookup(parent, name)
 	if err != nil {
 		return err
@@ -223,19 +105,24 @@ func (v *Volume) Unlink(ctx context.Context, parent meta.Ref, name []byte) error
 	if d.Kind == meta.Dir {
 		return meta.ErrIsDir
 	}
-	if err := v.disown(d.Ref); err != nil {
+	gone, err := v.parting(d.Ref)
+	if err != nil {
 		return err
 	}
-	return v.execute(&meta.Unlink{Parent: parent, Name: name, Ref: d.Ref})
+	if err := v.execute(&meta.Unlink{Parent: parent, Name: name, Ref: d.Ref}); err != nil {
+		return err
+	}
+	gone()
+	return nil
 }
 
 // Rmdir removes an empty directory.
 func (v *Volume) Rmdir(ctx context.Context, parent meta.Ref, name []byte) error {
-	if err := v.writable(ctx); err != nil {
+	unlock, err := v.change(ctx)
+	if err != nil {
 		return err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer unlock()
 	d, err := v.lookup(parent, name)
 	if err != nil {
 		return err
@@ -246,11 +133,11 @@ func (v *Volume) Rmdir(ctx context.Context, parent meta.Ref, name []byte) error 
 // Rename moves a name; what the new name stood for goes, or with Exchange comes
 // back under the old one.
 func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newParent meta.Ref, newName []byte, flags meta.RenameFlags) error {
-	if err := v.writable(ctx); err != nil {
+	unlock, err := v.change(ctx)
+	if err != nil {
 		return err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer unlock()
 	d, err := v.lookup(parent, name)
 	if err != nil {
 		return err
@@ -268,34 +155,32 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 	if err := v.pin(d.Ref.Ino); err != nil {
 		return err
 	}
-	if op.Replaced != nil && over.Ref != d.Ref && flags == 0 {
-		// Whether the rename is allowed is asked first: a refused one must leave
-		// the target's data alone.
-		if err := v.dry(op); err != nil {
+	gone := func() {}
+	switch {
+	case op.Replaced == nil || over.Ref == d.Ref:
+	case flags&meta.Exchange != 0:
+		if err := v.pin(over.Ref.Ino); err != nil {
 			return err
 		}
-		if err := v.disown(over.Ref); err != nil {
+	case flags == 0:
+		if gone, err = v.parting(over.Ref); err != nil {
 			return err
 		}
 	}
-	return v.execute(op)
-}
-
-// dry says whether op would succeed now; v is locked.
-func (v *Volume) dry(op meta.Op) error {
-	return v.view.Read(func(r meta.Reader) error {
-		_, err := op.Apply(r, meta.Stamp{Device: v.device, No: v.nextOp, Time: now()})
+	if err := v.execute(op); err != nil {
 		return err
-	})
+	}
+	gone()
+	return nil
 }
 
 // Link gives an inode a further name.
 func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (Attr, error) {
-	if err := v.writable(ctx); err != nil {
+	unlock, err := v.change(ctx)
+	if err != nil {
 		return Attr{}, err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer unlock()
 	if v.orphans[ref.Ino] != nil {
 		return Attr{}, meta.ErrNotExist
 	}

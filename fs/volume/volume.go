@@ -53,6 +53,9 @@ type Volume struct {
 	bucket  *counted
 	notes   notes
 
+	life context.Context // ends when Shutdown begins
+	kill context.CancelFunc
+
 	enroll sync.Mutex // held while the machine is being enrolled; taken before all others
 
 	persisting sync.Mutex // held while operations go from the queue to the journal; taken before mu
@@ -61,7 +64,7 @@ type Volume struct {
 	// them yet; taken before mu.
 	landing sync.RWMutex
 
-	mu       sync.Mutex // guards the fields below; held over view.Execute, never over the store or the disk
+	mu       sync.Mutex // guards the fields below; held over view.Execute, never over the store, and over the disk in recover alone
 	device   meta.Device
 	nextOp   meta.OpNo
 	queue    []queued // executed, not in the journal yet
@@ -70,9 +73,10 @@ type Volume struct {
 	open     map[meta.Ino]*opened
 	orphans  map[meta.Ino]*orphan
 	closing  bool
+	broken   error // the journal takes nothing more, and no change is accepted
 	onChange func(Change)
 
-	stop    context.CancelFunc // ends Run
+	stop    context.CancelFunc // ends Run; nil while it does not work
 	stopped chan struct{}      // closed when Run returned
 }
 
@@ -103,18 +107,30 @@ const (
 	settleAge = 3 * time.Second
 )
 
-// Run does the work in the background until ctx ends or Shutdown is called.
+// Run does the work in the background until ctx ends or Shutdown is called. It is
+// called once.
 func (v *Volume) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	v.mu.Lock()
-	v.stop = cancel
-	v.stopped = make(chan struct{})
-	defer close(v.stopped)
+	if v.closing {
+		v.mu.Unlock()
+		return nil
+	}
+	stopped := make(chan struct{})
+	v.stop, v.stopped = cancel, stopped
 	v.mu.Unlock()
+	defer func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.stop = nil
+		close(stopped)
+	}()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return v.packs.Run(ctx) })
-	g.Go(func() error { return v.sync.Run(ctx) })
+	if !v.o.ReadOnly {
+		g.Go(func() error { return v.sync.Run(ctx) })
+	}
 	g.Go(func() error {
 		tick := time.NewTicker(syncEvery)
 		defer tick.Stop()
@@ -131,20 +147,20 @@ func (v *Volume) Run(ctx context.Context) error {
 }
 
 // settle turns file data older than age into operations and brings everything
-// to the journal.
+// to the journal. What fails stays in memory; the next tick, or an fsync, tries
+// again.
 func (v *Volume) settle(age time.Duration) {
-	if err := v.pinOld(age); err != nil {
-		v.notes.warn("changes", err)
-		return
+	v.noted("changes", v.pinOld(age))
+	v.noted("journal", v.persist())
+}
+
+// noted keeps the note of a subject as err says, and logs an error once.
+func (v *Volume) noted(subject string, err error) {
+	if err == nil {
+		v.notes.mend(subject)
+	} else if v.notes.warn(subject, err) {
+		v.log.Warn("changes wait in memory", "subject", subject, "err", err)
 	}
-	if err := v.persist(); err != nil {
-		// It stays in memory; the next tick, or an fsync, tries again.
-		v.log.Warn("journal not written", "err", err)
-		v.notes.warn("journal", err)
-		return
-	}
-	v.notes.mend("journal")
-	v.notes.mend("changes")
 }
 
 // Follow makes fn hear of what other machines change. It must not block.
@@ -152,58 +168,4 @@ func (v *Volume) Follow(fn func(Change)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.onChange = fn
-}
-
-// WaitStored returns when everything that was written before is in the store.
-func (v *Volume) WaitStored(ctx context.Context) error {
-	if err := v.pinOld(0); err != nil {
-		return err
-	}
-	v.mu.Lock()
-	last := v.nextOp - 1
-	v.mu.Unlock()
-	return v.sync.Flush(ctx, last)
-}
-
-// Shutdown takes no further change, brings everything to the journal and from
-// there to the store until ctx ends, then closes the volume and wipes its keys.
-// It fails with ErrUndrained when something stays in the journal.
-func (v *Volume) Shutdown(ctx context.Context) error {
-	v.mu.Lock()
-	v.closing = true
-	v.orphans = map[meta.Ino]*orphan{} // files without a name end with the mount
-	stop, stopped := v.stop, v.stopped
-	v.mu.Unlock()
-	err := v.pinOld(0)
-	if err == nil {
-		err = v.persist()
-	}
-	if err == nil && !v.o.ReadOnly && stop != nil {
-		err = v.sync.Flush(ctx, v.lastOp())
-	}
-	if stop != nil {
-		stop()
-		<-stopped
-	}
-	return v.end(err)
-}
-
-// end closes what Open opened and says how the volume ended.
-func (v *Volume) end(err error) error {
-	if cerr := v.journal.Close(); err == nil {
-		err = cerr
-	}
-	left := v.view.Pending()
-	v.state.Wipe()
-	v.o.Drive.Wipe()
-	if len(left) > 0 && !v.o.ReadOnly {
-		return &Undrained{Ops: len(left), Bytes: v.packs.Bytes(), Why: err}
-	}
-	return err
-}
-
-func (v *Volume) lastOp() meta.OpNo {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.nextOp - 1
 }

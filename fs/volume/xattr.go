@@ -60,36 +60,23 @@ func (v *Volume) RemoveXattr(ctx context.Context, ref meta.Ref, name []byte) err
 // amend executes an operation that concerns one inode alone, which may have no
 // name any more.
 func (v *Volume) amend(ctx context.Context, ref meta.Ref, op meta.Op) error {
-	if err := v.writable(ctx); err != nil {
+	unlock, err := v.change(ctx)
+	if err != nil {
 		return err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.amendLocked(ref, op)
-}
-
-func (v *Volume) amendLocked(ref meta.Ref, op meta.Op) error {
-	if v.closing {
-		return ErrShutdown
-	}
-	if o := v.orphans[ref.Ino]; o != nil {
-		return v.applyOrphan(o, op)
-	}
-	if _, err := v.stored(ref); err != nil {
-		return err
-	}
-	return v.execute(op)
+	defer unlock()
+	return v.apply(ref, op)
 }
 
 // Demote takes privileges from a file whose content or owner changes: its
 // capabilities, and with ids the setuid bit, and the setgid bit where the group
 // may execute it. It leaves files alone that have none.
 func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
-	if err := v.writable(ctx); err != nil {
+	unlock, err := v.change(ctx)
+	if err != nil {
 		return err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	defer unlock()
 	n, err := v.stored(ref)
 	if err != nil || n.Kind != meta.File {
 		return err
@@ -103,14 +90,14 @@ func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
 		}
 	}
 	if perm != n.Perm {
-		if err := v.amendLocked(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm, Perm: perm}); err != nil {
+		if err := v.apply(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm, Perm: perm}); err != nil {
 			return err
 		}
 	}
 	if !n.Xattrs {
 		return nil
 	}
-	err = v.amendLocked(ref, &meta.Removexattr{Ref: ref, Name: []byte(capability)})
+	err = v.apply(ref, &meta.Removexattr{Ref: ref, Name: []byte(capability)})
 	if errors.Is(err, meta.ErrNoAttr) {
 		return nil
 	}

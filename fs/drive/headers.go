@@ -1,0 +1,128 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/store"
+)
+
+// headersMax is how many headers are looked at, newest first. Whoever can write
+// to the bucket can put junk in front of the good one.
+const headersMax = 16
+
+// Peek returns the ids of the drives that b may hold, without any secret: those
+// of which this machine has a header under stateRoot first, then by age of the
+// header, newest first. Nothing vouches for them. Where no header in b can be
+// read they are this machine's own that lie there. Errors are those of Unlock.
+func Peek(ctx context.Context, b store.Bucket, stateRoot string) ([]ID, error) {
+	found, err := headers(ctx, b, slog.New(slog.DiscardHandler))
+	if err != nil && !lockedOut(err) {
+		return nil, err
+	}
+	kept := copies(stateRoot)
+	if err != nil {
+		here, herr := lying(ctx, b, kept)
+		if herr != nil {
+			return nil, herr
+		}
+		found = here
+	}
+	known := map[ID]bool{}
+	for _, c := range kept {
+		known[c.Drive] = true
+	}
+	var ids []ID
+	for _, h := range found {
+		if id := ID(h.Drive); !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, err
+	}
+	slices.SortStableFunc(ids, func(x, y ID) int {
+		switch {
+		case known[x] == known[y]:
+			return 0
+		case known[x]:
+			return -1
+		}
+		return 1
+	})
+	return ids, nil
+}
+
+// headers returns the headers that decode, newest first: one at least, or an
+// error.
+func headers(ctx context.Context, b store.Bucket, log *slog.Logger) ([]*keyslot.Header, error) {
+	page, err := b.List(ctx, keyslot.Prefix, "", headersMax)
+	if err != nil {
+		return nil, fmt.Errorf("look for a drive: %w", err)
+	}
+	if len(page) == 0 {
+		return nil, nothing(ctx, b)
+	}
+	var found []*keyslot.Header
+	var failed error
+	newer := false
+	for _, i := range page {
+		raw, err := b.Get(ctx, i.Name, 0, keyslot.MaxSize+1)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			// One that cannot be read may hide behind one that can.
+			log.Warn("header not read", "object", i.Name, "err", err)
+			if failed == nil && !errors.Is(err, store.ErrNotExist) {
+				failed = fmt.Errorf("read the drive header: %w", err)
+			}
+			continue
+		}
+		h, err := keyslot.DecodeObject(i.Name, raw)
+		if err != nil {
+			newer = newer || errors.Is(err, keyslot.ErrNewer)
+			log.Warn("header passed over", "object", i.Name, "err", err)
+			continue
+		}
+		found = append(found, h)
+	}
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case failed != nil:
+		return nil, failed
+	case newer:
+		return nil, ErrNewer
+	}
+	return nil, fmt.Errorf("%w: %d headers, none of them readable", keyslot.ErrHeader, len(page))
+}
+
+// errBare: objects of a drive are there, and no header.
+var errBare = fmt.Errorf("%w: there are objects of one, and no header", ErrNoDrive)
+
+// nothing says what a store without a header holds instead.
+func nothing(ctx context.Context, b store.Bucket) error {
+	// A volume first: it is what would have to be mounted.
+	for _, look := range []struct {
+		prefix string
+		is     error
+	}{
+		{"v0/s/", errBare},
+		{"v1/", fmt.Errorf("%w: v1", ErrNewer)},
+		{"v2/", fmt.Errorf("%w: v2", ErrNewer)},
+	} {
+		page, err := b.List(ctx, look.prefix, "", 1)
+		if err != nil {
+			return fmt.Errorf("look for a drive: %w", err)
+		}
+		if len(page) > 0 {
+			return look.is
+		}
+	}
+	return ErrNoDrive
+}

@@ -1,0 +1,210 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/pack"
+	"github.com/hushfs/hushfs/store"
+)
+
+// attempt is a sealed commit on its way to its slot.
+type attempt struct {
+	*chain.Sealed
+	first, last meta.OpNo
+	packs       func() []pack.Info // that it makes known; asked after the view shows it
+	journaled   bool
+	enrols      bool // brings no operation, and so is in no journal: a crash wastes a device number
+}
+
+// taken is a slot that holds a commit of ours.
+type taken struct {
+	slot  chain.Slot
+	id    chain.ID
+	last  meta.OpNo
+	packs []pack.Info
+}
+
+// conclude brings the commit that is on its way, if there is one, to an end:
+// its slot is ours, or somebody else's and followed. After an error it is still
+// on its way, and only its own bytes may be sent for that slot.
+func (s *Syncer) conclude(ctx context.Context) error {
+	if err := s.tell(); err != nil {
+		return err
+	}
+	a := s.attempt
+	if a == nil {
+		return nil
+	}
+	if err := s.writeDown(a); err != nil {
+		return err
+	}
+	won, err := s.send(ctx, a)
+	if err != nil || won == nil {
+		return err
+	}
+	s.o.Step("sync.taken")
+	if err := s.o.View.Settle(uint64(won.Slot), won.Last, won.Batch); err != nil {
+		return s.stop(err)
+	}
+	s.attempt = nil
+	s.mu.Lock()
+	s.settled = max(s.settled, won.Last)
+	s.mu.Unlock()
+	if a.enrols {
+		return nil
+	}
+	s.untold = &taken{won.Slot, won.ID, won.Last, a.packs()}
+	return s.tell()
+}
+
+// writeDown makes the sealed bytes durable before they are sent for the first
+// time, so that after a crash the same are sent again.
+func (s *Syncer) writeDown(a *attempt) error {
+	if a.journaled || a.enrols {
+		return nil
+	}
+	pos, err := s.o.Journal.Append(journal.Attempted(journal.AttemptRecord{
+		Slot: uint64(a.Slot), ID: a.ID, First: a.first, Last: a.last, Object: a.Object,
+	}))
+	if err == nil {
+		err = s.o.Journal.Sync(pos)
+	}
+	if err != nil {
+		return err
+	}
+	a.journaled = true
+	s.o.Step("sync.attempt")
+	return nil
+}
+
+// send sends a until its slot is known to be ours or somebody else's. In the
+// first case it returns the commit, over which the chain has moved; in the second
+// nil, and what lies in the slot was followed.
+func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
+	wait := backoffMin
+	for {
+		s.o.Step("sync.put")
+		err := s.o.Bucket.PutIfAbsent(ctx, chain.SlotName(s.o.Chain.Volume, a.Slot), a.Object)
+		s.reached(err)
+		if err == nil {
+			return s.won(a)
+		}
+		if errors.Is(err, store.ErrExist) {
+			return s.resolve(ctx, a)
+		}
+		// Unknown: it may lie there now, or still arrive. Only the same bytes
+		// may be sent again.
+		s.log.Warn("commit not acknowledged", "slot", uint64(a.Slot), "err", err, "again in", wait)
+		if err := s.pause(ctx, wait); err != nil {
+			return nil, err
+		}
+		wait = min(2*wait, backoffMax)
+	}
+}
+
+// resolve looks at what lies in the slot of a, which somebody took: we, when an
+// earlier answer was lost, or another device. The attempt is given up only after
+// what lies there was judged: bytes that a bad line changed are no proof.
+func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error) {
+	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, a.Slot), chain.MaxCommit)
+	if err != nil {
+		return nil, fmt.Errorf("look at slot %d: %w", a.Slot, err)
+	}
+	if bytes.Equal(object, a.Object) {
+		return s.won(a)
+	}
+	j, err := s.judge(ctx, a.Slot, object)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.lost(a); err != nil {
+		return nil, err
+	}
+	s.attempt = nil
+	return nil, s.pass(a.Slot, j)
+}
+
+// won moves the chain over a commit of ours.
+func (s *Syncer) won(a *attempt) (*chain.Commit, error) {
+	j := s.o.Chain.Judge(a.Slot, a.Object, nil)
+	if j.Verdict != chain.Valid {
+		return nil, s.stop(fmt.Errorf("own commit in slot %d is not valid: %s", a.Slot, j.Reason))
+	}
+	if err := s.o.Chain.Advance(j.Commit); err != nil {
+		return nil, s.stop(err)
+	}
+	s.setNext(a.Slot + 1)
+	return j.Commit, nil
+}
+
+// lost records that the slot of an attempt belongs to somebody else.
+func (s *Syncer) lost(a *attempt) error {
+	if !a.journaled {
+		return nil
+	}
+	pos, err := s.o.Journal.Append(journal.Lost(journal.LostRecord{Slot: uint64(a.Slot), ID: a.ID}))
+	if err != nil {
+		return err
+	}
+	return s.o.Journal.Sync(pos)
+}
+
+// tell records a slot of ours in state and journal, if there is one that they
+// were not told of. The head is remembered before the journal forgets the
+// operations: a machine that knows less than the chain says of it would take
+// itself for a copy. What fails is done again before anything else is published.
+func (s *Syncer) tell() error {
+	t := s.untold
+	if t == nil {
+		return nil
+	}
+	if err := s.o.State.Remember(s.o.Chain.Remember(), t.last); err != nil {
+		return fmt.Errorf("remember slot %d: %w", t.slot, err)
+	}
+	s.o.Step("sync.remembered")
+	r := journal.SettledRecord{Slot: uint64(t.slot), ID: t.id, Last: t.last}
+	for _, p := range t.packs {
+		r.Packs = append(r.Packs, p.No)
+	}
+	if err := s.o.Journal.Settle(r); err != nil {
+		return err
+	}
+	s.o.Step("sync.settled")
+	for _, p := range t.packs {
+		if err := s.adopt(p); err != nil {
+			s.log.Warn("pack not cached", "object", p.Name.String(), "err", err)
+		}
+	}
+	s.untold = nil
+	s.o.Step("sync.moved")
+	return nil
+}
+
+// Resolve settles a commit of this device that was on its way when the machine
+// stopped. Where its slot was followed already, the chain says whether it was
+// ours; else the same bytes are sent again, and what lies in the slot decides.
+// stored are the closed packs that the chain names. Where nothing may be written
+// any more the commit stays in the journal.
+func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, stored func() []pack.Info) error {
+	s.working.Lock()
+	defer s.working.Unlock()
+	a := &attempt{Sealed: c, last: last, packs: stored, journaled: true}
+	if c.Slot < s.slot() {
+		if s.ids[c.Slot] != c.ID {
+			return s.lost(a)
+		}
+		s.untold = &taken{c.Slot, c.ID, last, stored()}
+		return s.tell()
+	}
+	if s.halted() != nil {
+		return nil
+	}
+	s.attempt = a
+	return s.conclude(ctx)
+}

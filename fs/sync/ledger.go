@@ -1,0 +1,82 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/store"
+)
+
+// found is where a machine without memory begins.
+type found struct {
+	key    *crypt.Key // of the ledger's newest epoch
+	ledger *chain.Ledger
+	hint   *chain.Hint // verified
+}
+
+// findLedger opens the newest hint that holds the volume's key for id and whose
+// ledger verifies. Anybody may write junk there, so others are passed over,
+// however many.
+func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, log *slog.Logger) (found, error) {
+	var last error
+	for after := ""; ; {
+		page, err := b.List(ctx, chain.HintPrefix(vol), after, hintsPage)
+		if err != nil {
+			return found{}, fmt.Errorf("list hints: %w", err)
+		}
+		for _, i := range page {
+			f, err := openHint(ctx, b, vol, id, i.Name)
+			if err == nil {
+				return f, nil
+			}
+			if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) || ctx.Err() != nil {
+				return found{}, err
+			}
+			log.Warn("hint passed over", "object", i.Name, "err", err)
+			last = err
+		}
+		if len(page) < hintsPage {
+			return found{}, errors.Join(ErrNoKey, last)
+		}
+		after = page[len(page)-1].Name
+	}
+}
+
+func openHint(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, name string) (found, error) {
+	object, err := b.Get(ctx, name, 0, chain.MaxHint+1)
+	if err != nil {
+		return found{}, err
+	}
+	sealed, err := chain.ParseHint(object)
+	if err != nil {
+		return found{}, err
+	}
+	key, err := sealed.Unbox(vol, id)
+	if err != nil {
+		return found{}, err
+	}
+	hint, err := sealed.Open(vol, key)
+	if err != nil {
+		return found{}, err
+	}
+	if slot, ok := chain.ParseHintName(vol, name); !ok || slot != hint.Slot {
+		return found{}, fmt.Errorf("%w: hint of slot %d under another's name", chain.ErrForged, hint.Slot)
+	}
+	raw, err := b.Get(ctx, chain.LedgerName(vol, hint.Ledger.Name), 0, chain.MaxLedger+1)
+	if err != nil {
+		return found{}, err
+	}
+	ledger, err := chain.OpenLedger(vol, key, hint, raw)
+	if err != nil {
+		return found{}, err
+	}
+	if err := hint.VerifySignature(vol, ledger); err != nil {
+		return found{}, err
+	}
+	return found{key, ledger, hint}, nil
+}

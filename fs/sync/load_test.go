@@ -1,0 +1,192 @@
+package sync_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/store"
+	"github.com/hushfs/hushfs/store/fault"
+	"github.com/hushfs/hushfs/store/mem"
+)
+
+// history is a volume whose chain is written by hand, by device 1.
+type history struct {
+	t      *testing.T
+	store  *mem.Bucket
+	owner  *identity.Identity
+	device *identity.Device
+	*chain.State
+}
+
+// newHistory has a hint of slot 0 and no commit.
+func newHistory(t *testing.T) *history {
+	t.Helper()
+	h := &history{t: t, store: mem.New(), owner: identity.New(), device: identity.NewDevice()}
+	key := crypt.NewKey()
+	l, err := chain.NewLedger(h.owner, key, h.device.Public(), "laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.State, err = chain.NewState(l.Volume(), key, l); err != nil {
+		t.Fatal(err)
+	}
+	h.hint()
+	return h
+}
+
+// hint writes one at the head.
+func (h *history) hint() {
+	h.t.Helper()
+	if err := sync.WriteHint(h.t.Context(), h.store, h.State, h.device, 1); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// commit puts a commit into a slot: the root in the first, nothing in others.
+func (h *history) commit(slot chain.Slot) *chain.Sealed {
+	h.t.Helper()
+	b := &meta.Batch{}
+	if h.Slot == 0 {
+		b = meta.InitBatch(meta.Time{Sec: 1}, 0, 0)
+	}
+	last := h.LastOp[1]
+	c, err := h.Build(slot, h.device, 1, time.Unix(1, 0), last+1, last+1, b, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.Advance(h.Judge(slot, c.Object, nil).Commit); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.store.PutIfAbsent(h.t.Context(), chain.SlotName(h.Volume, slot), c.Object); err != nil {
+		h.t.Fatal(err)
+	}
+	return c
+}
+
+func (h *history) load(b store.Bucket) (*sync.Loaded, error) {
+	return sync.Load(context.Background(), b, h.Volume, h.owner, slog.New(slog.DiscardHandler))
+}
+
+func TestLoad(t *testing.T) {
+	const far = 1<<63 + 5
+	cases := []struct {
+		name    string
+		have    func(h *history)
+		slot    chain.Slot // newest valid
+		next    chain.Slot
+		damaged int
+		trouble error
+	}{
+		{"no commit", func(*history) {}, 0, 1, 0, nil},
+		{"one", func(h *history) { h.commit(1) }, 1, 2, 0, nil},
+		{"more than are fetched at a time", func(h *history) {
+			for s := range chain.Slot(40) {
+				h.commit(s + 1)
+			}
+		}, 40, 41, 0, nil},
+		{"junk between", func(h *history) {
+			h.commit(1)
+			h.store.Overwrite(chain.SlotName(h.Volume, 2), []byte("junk"))
+			h.commit(3)
+		}, 3, 4, 1, nil},
+		{"junk at the end", func(h *history) {
+			h.commit(1)
+			h.store.Overwrite(chain.SlotName(h.Volume, 2), make([]byte, 4<<20))
+		}, 1, 3, 1, nil},
+		{"a hole", func(h *history) {
+			h.commit(1)
+			h.commit(2)
+			h.commit(3)
+			_ = h.store.Delete(context.Background(), chain.SlotName(h.Volume, 2))
+		}, 1, 3, 1, sync.ErrRollback},
+		{"a commit of another slot", func(h *history) {
+			h.commit(1)
+			h.store.Overwrite(chain.SlotName(h.Volume, 2), h.commit(3).Object)
+		}, 3, 4, 1, nil},
+		{"two histories", func(h *history) {
+			h.commit(1)
+			fork := *h
+			fork.State, fork.store = h.Clone(), h.store.Clone()
+			fork.commit(2)
+			h.commit(2)
+			h.store.Overwrite(chain.SlotName(h.Volume, 3), fork.commit(3).Object)
+		}, 2, 3, 0, sync.ErrFork},
+		{"a hint of slots that are not shown", func(h *history) {
+			h.commit(1)
+			h.commit(2)
+			h.hint()
+			_ = h.store.Delete(context.Background(), chain.SlotName(h.Volume, 2))
+		}, 1, 2, 0, sync.ErrRollback},
+		{"an old hint under a newer name", func(h *history) {
+			h.commit(1)
+			h.commit(2)
+			h.hint()
+			old, _ := h.store.Get(context.Background(), chain.HintName(h.Volume, 0), 0, -1)
+			h.store.Overwrite(chain.HintName(h.Volume, 9), old)
+		}, 2, 3, 0, nil},
+		{"more junk hints than are listed at a time", func(h *history) {
+			h.commit(1)
+			for i := range chain.Slot(200) {
+				h.store.Overwrite(chain.HintName(h.Volume, far+i), []byte("junk"))
+			}
+		}, 1, 2, 0, nil},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHistory(t)
+			c.have(h)
+			l, err := h.load(h.store)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.Chain.Slot != c.slot || l.Confirmed.Slot() != uint64(c.slot) || l.Next != c.next || len(l.Damaged) != c.damaged {
+				t.Errorf("slot %d, confirmed %d, next %d, damaged %v", l.Chain.Slot, l.Confirmed.Slot(), l.Next, l.Damaged)
+			}
+			if !errors.Is(l.Trouble, c.trouble) || (c.trouble == nil) != (l.Trouble == nil) {
+				t.Errorf("trouble: %v, want %v", l.Trouble, c.trouble)
+			}
+		})
+	}
+}
+
+// An answer that a bad line changed is no junk, and no damage.
+func TestLoadOverBadLine(t *testing.T) {
+	h := newHistory(t)
+	h.commit(1)
+	h.commit(2)
+	for name, rule := range map[string]fault.Rule{
+		"bit":         fault.On(fault.Get, 1, fault.FlipBit(77)).Prefix(chain.SlotPrefix(h.Volume)),
+		"cut":         fault.On(fault.Get, 2, fault.Truncate(100)).Prefix(chain.SlotPrefix(h.Volume)),
+		"unavailable": fault.On(fault.Get, 1, fault.Fail(store.ErrUnavailable)).Prefix(chain.SlotPrefix(h.Volume)),
+		"hint":        fault.On(fault.Get, 1, fault.Fail(store.ErrUnavailable)).Prefix(chain.HintPrefix(h.Volume)),
+		"list":        fault.On(fault.List, 1, fault.Fail(store.ErrUnavailable)).Prefix(chain.SlotPrefix(h.Volume)),
+	} {
+		b := fault.Wrap(h.store, rule)
+		if _, err := h.load(b); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if l, err := h.load(b); err != nil || l.Chain.Slot != 2 || len(l.Damaged) != 0 {
+			t.Errorf("%s, once more: %v", name, err)
+		}
+	}
+}
+
+func TestLoadWithoutKey(t *testing.T) {
+	h := newHistory(t)
+	h.commit(1)
+	h.owner = identity.New()
+	if _, err := h.load(h.store); !errors.Is(err, sync.ErrNoKey) {
+		t.Errorf("a stranger: %v", err)
+	}
+	if _, err := h.load(mem.New()); !errors.Is(err, sync.ErrNoKey) {
+		t.Errorf("an empty store: %v", err)
+	}
+}

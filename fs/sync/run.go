@@ -1,0 +1,157 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// Run publishes what is pending until ctx ends.
+func (s *Syncer) Run(ctx context.Context) error {
+	s.setEnded(false)
+	defer s.setEnded(true)
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	backoff := backoffMin
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-s.wake:
+		}
+		if !s.due() {
+			continue
+		}
+		err := s.Publish(ctx)
+		if err == nil {
+			backoff = backoffMin
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.log.Warn("not published", "err", err, "again in", backoff)
+		if s.pause(ctx, backoff) != nil {
+			return nil
+		}
+		backoff = min(2*backoff, backoffMax)
+	}
+}
+
+// pause waits, but not when somebody begins to wait for it or ctx ends.
+func (s *Syncer) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.wake:
+	case <-t.C:
+	}
+	return nil
+}
+
+// setEnded notes whether Run works. When it does not, nobody waits for it.
+func (s *Syncer) setEnded(ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = ended
+	if !ended {
+		return
+	}
+	for w := range s.waiting {
+		w.err = errors.Join(errEnded, s.stopped, s.offline)
+		close(w.done)
+	}
+	clear(s.waiting)
+}
+
+// due says whether there is something to publish now.
+func (s *Syncer) due() bool {
+	s.mu.Lock()
+	waited, stopped, again := len(s.waiting) > 0, s.stopped != nil, s.failure != nil
+	s.mu.Unlock()
+	switch {
+	case stopped:
+		return false
+	case waited, again:
+		return true
+	}
+	pending := s.o.View.Pending()
+	if len(pending) == 0 {
+		return len(s.o.Packs.Locals()) > 0 && s.sweepable()
+	}
+	t := pending[0].Stamp.Time
+	age := time.Since(time.Unix(t.Sec, int64(t.Nsec)))
+	return age < 0 || age >= idleAge || s.o.Packs.Bytes() >= eagerBytes
+}
+
+// sweepable says whether the last sweep was a while ago.
+func (s *Syncer) sweepable() bool {
+	s.working.Lock()
+	defer s.working.Unlock()
+	return time.Since(s.swept) >= sweepEvery
+}
+
+// Flush returns when all operations up to last are in the chain. It fails when
+// that will not happen: nothing is published any more, or Run has ended.
+func (s *Syncer) Flush(ctx context.Context, last meta.OpNo) error {
+	w := &waiter{last: last, done: make(chan struct{})}
+	s.mu.Lock()
+	switch {
+	case s.stored(last):
+		s.mu.Unlock()
+		return nil
+	case s.stopped != nil:
+		defer s.mu.Unlock()
+		return s.stopped
+	case s.ended:
+		defer s.mu.Unlock()
+		return errEnded
+	}
+	s.waiting[w] = true
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.waiting, w)
+		return errors.Join(ctx.Err(), s.offline)
+	}
+}
+
+// stored says whether all operations up to last are in the chain; mu is held.
+// Operations that change nothing reach it with the next that does: they are as
+// good as stored.
+func (s *Syncer) stored(last meta.OpNo) bool {
+	if s.settled >= last {
+		return true
+	}
+	pending := s.o.View.Pending()
+	return s.failed == 0 && (len(pending) == 0 || pending[0].Stamp.No > last)
+}
+
+// release lets waiters go whose operations are in the chain, or all when
+// nothing is published any more.
+func (s *Syncer) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.waiting {
+		if !s.stored(w.last) {
+			if w.err = s.stopped; w.err == nil {
+				continue
+			}
+		}
+		close(w.done)
+		delete(s.waiting, w)
+	}
+}

@@ -1,0 +1,194 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/pack"
+	"github.com/hushfs/hushfs/store"
+)
+
+// upload brings the packs that batch names and the chain does not to the store.
+func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, error) {
+	var packs []pack.Info
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(uploads)
+	for _, no := range packsOf(batch) {
+		if err := s.o.Packs.Close(no); err != nil {
+			return nil, errors.Join(err, g.Wait())
+		}
+		p, ok := s.o.Packs.Local(no)
+		if !ok {
+			if err := s.known(no); err != nil {
+				return nil, errors.Join(err, g.Wait())
+			}
+			continue
+		}
+		packs = append(packs, p)
+		g.Go(func() error { return s.uploadPack(gctx, p) })
+	}
+	err := g.Wait()
+	if errors.Is(err, errLocal) {
+		return nil, s.stop(err)
+	}
+	return packs, err
+}
+
+// known returns nil when the chain has the pack no. A commit must not name one
+// that nobody could ever read.
+func (s *Syncer) known(no meta.PackNo) error {
+	err := s.o.View.Read(func(r meta.Reader) error {
+		_, err := r.Get(meta.PackKey(no))
+		return err
+	})
+	if errors.Is(err, meta.ErrAbsent) {
+		return s.stop(fmt.Errorf("%w: pack %d is in no file", errLocal, no))
+	}
+	return err
+}
+
+func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
+	if s.hasUploaded(p.Name) {
+		return nil // for a commit that lost its slot
+	}
+	object, err := readPack(pack.Path(s.o.PackDir, p.No), p)
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", p.Name, err)
+	}
+	name := chain.PackName(s.o.Chain.Volume, p.Name)
+	s.o.Step("sync.upload")
+	err = s.o.Bucket.PutIfAbsent(ctx, name, object)
+	s.reached(err)
+	if errors.Is(err, store.ErrExist) {
+		// Ours, from before a crash or a lost answer; or a thing of the store's
+		// own making, which must not pass for our data.
+		got, gerr := s.get(ctx, name, int64(len(object)))
+		if gerr != nil {
+			return fmt.Errorf("look at pack %s: %w", p.Name, gerr)
+		}
+		if !bytes.Equal(got, object) {
+			return fmt.Errorf("pack %s: %w: the store holds other bytes under its name", p.Name, pack.ErrDamaged)
+		}
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("upload pack %s: %w", p.Name, err)
+	}
+	s.o.Step("sync.uploaded")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.uploaded[p.Name] = true
+	return nil
+}
+
+func (s *Syncer) hasUploaded(name crypt.Name) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.uploaded[name]
+}
+
+// readPack reads a closed pack's file. Its end is compared with its name, which
+// finds a file that was cut or never reached the disk; a changed bit inside is
+// found by who reads it.
+func readPack(path string, p pack.Info) ([]byte, error) {
+	object, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errLocal
+	}
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err // a path tells who and where one is
+		}
+		return nil, fmt.Errorf("read its file: %w", err)
+	}
+	tail, err := crypt.ParseTail(object)
+	if int64(len(object)) != p.ObjectSize() || err != nil || tail.Name() != p.Name {
+		return nil, errLocal
+	}
+	return object, nil
+}
+
+// packsOf lists the packs that the extents in a batch name, ascending.
+func packsOf(b *meta.Batch) []meta.PackNo {
+	if b == nil {
+		return nil
+	}
+	seen := map[meta.PackNo]bool{}
+	b.Extents(func(e meta.Extent) bool {
+		seen[e.Pack] = true
+		return true
+	})
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// adopt gives the file of a pack that is in the store to the cache.
+func (s *Syncer) adopt(p pack.Info) error {
+	s.mu.Lock()
+	delete(s.uploaded, p.Name)
+	s.mu.Unlock()
+	path := pack.Path(s.o.PackDir, p.No)
+	var err error
+	if s.o.Cache != nil {
+		err = s.o.Cache.Adopt(p.Name.String(), path)
+	}
+	return errors.Join(err, s.o.Packs.Forget(p.No))
+}
+
+// sweep drops the closed packs that nothing needs any more: temporary files
+// were written and removed before they were ever published. A closed pack takes
+// no further bytes, so what nothing needs at one moment nothing needs later.
+func (s *Syncer) sweep() error {
+	s.swept = time.Now()
+	locals := s.o.Packs.Locals()
+	if len(locals) == 0 {
+		return nil
+	}
+	var gone []pack.Info
+	err := s.o.Still(func(needed map[meta.PackNo]bool) error {
+		for _, p := range s.o.View.Pending() {
+			if w, ok := p.Op.(*meta.Write); ok {
+				for _, e := range w.Extents {
+					needed[e.Pack] = true
+				}
+			}
+		}
+		for _, p := range locals {
+			if !needed[p.No] {
+				gone = append(gone, p)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(gone) == 0 || s.Failed() > 0 {
+		return err // operations that failed are in the journal only, with their packs
+	}
+	nos := make([]meta.PackNo, len(gone))
+	for i, p := range gone {
+		nos[i] = p.No
+	}
+	if err := s.o.Journal.DropPacks(nos...); err != nil {
+		return err
+	}
+	for _, p := range gone {
+		s.mu.Lock()
+		delete(s.uploaded, p.Name)
+		s.mu.Unlock()
+		if err := s.o.Packs.Forget(p.No); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,316 @@
+package view
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// TestAgainstPlainMap runs random histories of operations, own slots and slots
+// of another machine.
+func TestAgainstPlainMap(t *testing.T) {
+	n := seed(t)
+	for run := range uint64(6) {
+		w := newWorld(t, n, run)
+		for step := range 600 {
+			switch w.rng.IntN(20) {
+			case 0, 1:
+				w.settle()
+			case 2:
+				w.follow()
+			case 3, 4:
+				w.ranges()
+			default:
+				w.execute()
+			}
+			if step%5 == 0 {
+				w.compare()
+			}
+		}
+		w.compare()
+		w.replay()
+	}
+}
+
+// replay builds another view from what the chain and the journal would hold.
+func (w *world) replay() {
+	w.t.Helper()
+	confirmed := NewMemory()
+	var b meta.Batch
+	must(w.t, w.base.Scan(nil, []byte{0xff}, func(k, v []byte) bool {
+		b.Puts = append(b.Puts, meta.KV{Key: bytes.Clone(k), Value: v})
+		return true
+	}))
+	must(w.t, confirmed.Apply(w.slot, &b))
+	again, err := New(confirmed)
+	must(w.t, err)
+	for _, p := range w.ops {
+		_, err := again.Execute(p.Op, p.Stamp)
+		must(w.t, err)
+	}
+	if again.Dump() != w.view.Dump() {
+		w.t.Fatal("the map after a replay is another")
+	}
+	if again.Usage() != w.view.Usage() {
+		w.t.Fatalf("usage after a replay %+v, before %+v", again.Usage(), w.view.Usage())
+	}
+}
+
+func mkfile(no meta.OpNo, name string) (*meta.Make, meta.Stamp) {
+	ref := meta.Ref{Home: meta.Root, Ino: meta.MakeIno(1, uint64(no))}
+	return &meta.Make{Parent: meta.RootRef, Name: []byte(name), Ref: ref, Kind: meta.File, Perm: 0o644},
+		meta.Stamp{Device: 1, No: no, Time: meta.Time{Sec: 5}}
+}
+
+// A commit of ours that is found in its slot at mount was executed by nobody
+// here: all of it is new to the map, and to its totals.
+func TestSettleWhatWasNotExecuted(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	op, at := mkfile(1, "a")
+	b, err := op.Apply(w.base, at)
+	must(t, err)
+	must(t, w.view.Settle(2, 1, b))
+	w.all.Apply(b)
+	w.slot = 2
+	w.compare()
+}
+
+func TestExecuteRefuses(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	a, at := mkfile(5, "a")
+	_, err := w.view.Execute(a, at)
+	must(t, err)
+	before := w.view.Dump()
+	for name, c := range map[string]struct {
+		name string
+		no   meta.OpNo
+	}{
+		"a number that was used":   {"b", 5},
+		"a number that went by":    {"b", 4},
+		"an operation not allowed": {"a", 6},
+	} {
+		op, at := mkfile(c.no, c.name)
+		if _, err := w.view.Execute(op, at); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if w.view.Dump() != before || len(w.view.Pending()) != 1 {
+			t.Errorf("%s: left a trace", name)
+		}
+	}
+	// What changes nothing takes no number.
+	b, err := w.view.Execute(&meta.PunchHole{Ref: a.Ref, Off: 10, Len: 5}, meta.Stamp{Device: 1, No: 6})
+	if err != nil || !b.Empty() || len(w.view.Pending()) != 1 {
+		t.Errorf("an operation without effect: %v, %d pending", err, len(w.view.Pending()))
+	}
+}
+
+func TestTake(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	if ops, b := w.view.Take(9, 1<<20); ops != nil || b != nil {
+		t.Error("something to take")
+	}
+	for no := range meta.OpNo(4) {
+		op, at := mkfile(no+1, string(rune('a'+no)))
+		_, err := w.view.Execute(op, at)
+		must(t, err)
+	}
+	for _, c := range []struct {
+		name  string
+		last  meta.OpNo
+		limit int
+		want  int
+	}{
+		{"none so old", 0, 1 << 20, 0},
+		{"up to a number", 2, 1 << 20, 2},
+		{"up to one that is not there", 9, 1 << 20, 4},
+		{"one at least", 4, 0, 1},
+	} {
+		ops, b := w.view.Take(c.last, c.limit)
+		if len(ops) != c.want || (b == nil) != (c.want == 0) {
+			t.Errorf("%s: %d, want %d", c.name, len(ops), c.want)
+		}
+	}
+	if len(w.view.Pending()) != 4 {
+		t.Error("taking settled")
+	}
+}
+
+// An operation that another machine's slot made void still stands in the way of
+// later numbers.
+func TestFollowKeepsWhatHasNoEffectAnyMore(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	chmod := &meta.Setxattr{Ref: meta.RootRef, Name: []byte("user.x"), Value: []byte("1")}
+	_, err := w.view.Execute(chmod, meta.Stamp{Device: 1, No: 1, Time: meta.Time{Sec: 7}})
+	must(t, err)
+	b, err := chmod.Apply(w.base, meta.Stamp{Device: 2, No: 1, Time: meta.Time{Sec: 7}})
+	must(t, err)
+	failed, err := w.view.Follow(2, b)
+	if err != nil || len(failed) != 0 || len(w.view.Pending()) != 1 {
+		t.Fatalf("%v, %d failed, %d pending", err, len(failed), len(w.view.Pending()))
+	}
+	ops, merged := w.view.Take(1, 1<<20)
+	must(t, w.view.Settle(3, ops[0].Stamp.No, merged))
+	if len(w.view.Pending()) != 0 {
+		t.Error("not settled")
+	}
+}
+
+// broken fails where it is told to.
+type broken struct {
+	*Memory
+	apply, scan, get error
+}
+
+func (b *broken) Apply(slot uint64, x *meta.Batch) error {
+	if b.apply != nil {
+		return b.apply
+	}
+	return b.Memory.Apply(slot, x)
+}
+
+func (b *broken) Scan(from, to []byte, fn func(k, v []byte) bool) error {
+	if b.scan != nil && from[0] == 'x' {
+		return b.scan
+	}
+	return b.Memory.Scan(from, to, fn)
+}
+
+func (b *broken) Get(key []byte) ([]byte, error) {
+	if b.get != nil && key[0] == 'i' {
+		return nil, b.get
+	}
+	return b.Memory.Get(key)
+}
+
+// A confirmed state that cannot be read or written leaves the view as it was.
+func TestConfirmedFails(t *testing.T) {
+	m := &broken{Memory: NewMemory()}
+	must(t, m.Memory.Apply(1, meta.InitBatch(meta.Time{Sec: 1}, 0, 0)))
+	v, err := New(m)
+	must(t, err)
+	first, at := mkfile(1, "a")
+	_, err = v.Execute(first, at)
+	must(t, err)
+	write := &meta.Write{Ref: first.Ref}
+	for i := range uint64(9) {
+		write.Extents = append(write.Extents, meta.Extent{Off: 100 * i, Len: 10, Pack: meta.MakePack(1, i+1)})
+	}
+	_, err = v.Execute(write, meta.Stamp{Device: 1, No: 2})
+	must(t, err)
+	ops, b := v.Take(2, 1<<20)
+	must(t, v.Settle(2, ops[1].Stamp.No, b))
+	_, err = v.Execute(&meta.Setattr{Ref: first.Ref, Valid: meta.SetPerm, Perm: 0o600}, meta.Stamp{Device: 1, No: 3})
+	must(t, err)
+	other, at := mkfile(9, "other")
+	at.Device = 2
+	foreign, err := other.Apply(merged{v}, at)
+	must(t, err)
+
+	before, usage := v.Dump(), v.Usage()
+	bad := errors.New("bad disk")
+	ops, b = v.Take(3, 1<<20)
+	for name, try := range map[string]func() error{
+		"settle, written": func() error { m.apply = bad; return v.Settle(3, ops[0].Stamp.No, b) },
+		"follow, written": func() error { m.apply = bad; _, err := v.Follow(3, foreign); return err },
+		"settle, read":    func() error { m.get = bad; return v.Settle(3, ops[0].Stamp.No, &meta.Batch{Puts: foreign.Puts}) },
+		"follow, read":    func() error { m.get = bad; _, err := v.Follow(3, foreign); return err },
+		"execute, scanned": func() error {
+			m.scan = bad
+			_, err := v.Execute(&meta.Unlink{Parent: meta.RootRef, Name: []byte("a"), Ref: first.Ref}, meta.Stamp{Device: 1, No: 4})
+			return err
+		},
+	} {
+		if err := try(); !errors.Is(err, bad) {
+			t.Errorf("%s: %v", name, err)
+		}
+		*m = broken{Memory: m.Memory}
+		if v.Dump() != before || v.Usage() != usage || len(v.Pending()) != 1 || v.Slot() != 2 {
+			t.Errorf("%s: left a trace", name)
+		}
+	}
+}
+
+// Memory may outlive the commit whose bytes a decoded batch points into.
+func TestMemoryKeepsNothingOfTheBatch(t *testing.T) {
+	key, value := meta.SnapshotKey([]byte("s")), []byte("value")
+	m := NewMemory()
+	must(t, m.Apply(1, &meta.Batch{Puts: []meta.KV{{Key: key, Value: value}}}))
+	clear(key[1:])
+	clear(value)
+	if got, err := m.Get(meta.SnapshotKey([]byte("s"))); err != nil || string(got) != "value" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Readers see a map that does not change under them, while it changes.
+func TestReadersBesideWriters(t *testing.T) {
+	w := newWorld(t, seed(t), 0)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := w.view.Read(func(r meta.Reader) error {
+					if first := dump(r); dump(r) != first {
+						t.Error("the map changed under a reader")
+					}
+					_, err := meta.GetInode(r, meta.RootRef)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				ops, b := w.view.Take(1<<40, 1000)
+				if (len(ops) == 0) != (b == nil) {
+					t.Error("operations without a batch")
+				}
+				for i, p := range w.view.Pending() {
+					if i > 0 && p.Stamp.No == 0 {
+						t.Error("an operation without a number")
+					}
+				}
+				_, _ = w.view.Usage(), w.view.Slot()
+			}
+		})
+	}
+	for range 400 {
+		switch w.rng.IntN(15) {
+		case 0:
+			w.settle()
+		case 1:
+			w.follow()
+		default:
+			w.execute()
+		}
+	}
+	close(stop)
+	readers.Wait()
+	w.compare()
+}
+
+// BenchmarkExecute is what creating a file costs the view.
+func BenchmarkExecute(b *testing.B) {
+	w := newWorld(b, 1, 1)
+	b.ReportAllocs()
+	no := meta.OpNo(0)
+	for b.Loop() {
+		no++
+		op, at := mkfile(no, strconv.Itoa(int(no)))
+		if _, err := w.view.Execute(op, at); err != nil {
+			b.Fatal(err)
+		}
+		if no%1000 == 0 {
+			ops, batch := w.view.Take(no, 1<<30)
+			must(b, w.view.Settle(uint64(no), ops[len(ops)-1].Stamp.No, batch))
+		}
+	}
+}

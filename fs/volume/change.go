@@ -1,0 +1,76 @@
+package volume
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// change locks v for a change, or says why it takes none. The caller unlocks.
+func (v *Volume) change(ctx context.Context) (unlock func(), err error) {
+	if err := v.writable(ctx); err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	// Shutdown may have begun meanwhile, and what comes after it is lost.
+	if v.closing {
+		v.mu.Unlock()
+		return nil, ErrShutdown
+	}
+	if err := v.broken; err != nil {
+		v.mu.Unlock()
+		return nil, err
+	}
+	return v.mu.Unlock, nil
+}
+
+// writable says whether the volume takes a change, making this machine a device
+// of the drive before its first one.
+func (v *Volume) writable(ctx context.Context) error {
+	if v.o.ReadOnly {
+		return ErrReadOnly
+	}
+	if enrolled, err := v.enrolled(); enrolled || err != nil {
+		return err
+	}
+	v.enroll.Lock()
+	defer v.enroll.Unlock()
+	if enrolled, err := v.enrolled(); enrolled || err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(v.life, cancel)()
+	number, err := v.sync.Enroll(ctx)
+	if err != nil {
+		v.log.Error("not enrolled", "err", err)
+		return fmt.Errorf("%w: %w", ErrEnroll, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.device, v.nextOp = number, 1
+	return nil
+}
+
+// enrolled says whether this machine has a number; ErrShutdown when it needs none
+// any more.
+func (v *Volume) enrolled() (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closing {
+		return false, ErrShutdown
+	}
+	return v.device != 0, nil
+}
+
+// apply changes one inode, which may have no name any more; v is locked.
+func (v *Volume) apply(ref meta.Ref, op meta.Op) error {
+	if o := v.orphans[ref.Ino]; o != nil {
+		return v.applyOrphan(o, op)
+	}
+	if _, err := v.stored(ref); err != nil {
+		return err
+	}
+	return v.execute(op)
+}

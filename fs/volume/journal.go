@@ -1,0 +1,208 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/pack"
+	"github.com/hushfs/hushfs/fs/state"
+	publish "github.com/hushfs/hushfs/fs/sync"
+)
+
+// journalDir is where the journal called id lies, packDir where the closed packs
+// of the journal in a folder lie.
+func (v *Volume) journalDir(id [16]byte) string {
+	return filepath.Join(v.o.State, fmt.Sprintf("journal-%x", id))
+}
+
+func packDir(journal string) string { return filepath.Join(journal, "packs") }
+
+// openJournal opens the journal and everything that hangs on it, as the device
+// that this machine is, or becomes.
+func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state.Fresh) error {
+	m, err := v.unfinishedMove()
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		return v.renew(ctx, l, m)
+	}
+	id, secret := v.state.Journal()
+	old, err := v.readJournal(v.journalDir(id), id, secret)
+	if err != nil {
+		return err
+	}
+	v.journal = old.journal
+	_, number, _ := v.state.Device()
+	settled, sure := old.settled(l, number, v.state.Known())
+	if why := reason(fresh, number, sure); why != "" {
+		v.log.Warn("becoming a new device", "reason", why)
+		m = &move{was: number, known: settled, id: id}
+		if err := v.beginMove(m); err != nil {
+			return err
+		}
+		return v.renew(ctx, l, m)
+	}
+	v.device = number
+	v.wire(l, old)
+	if err := v.attempts(ctx, old); err != nil {
+		return err
+	}
+	return v.replay(old, settled)
+}
+
+// reason says why the state cannot be this machine's own, so that its numbers may
+// be in use elsewhere too; empty when it can.
+func reason(fresh state.Fresh, number meta.Device, sure bool) string {
+	switch {
+	case fresh == state.Moved:
+		return string(state.Moved)
+	case number != 0 && !sure:
+		return "the chain has operations of this device that its journal does not know"
+	}
+	return ""
+}
+
+// old is a journal that was read, and what it holds.
+type old struct {
+	dir     string
+	journal *journal.Journal
+	ops     []journal.OpRecord
+	packs   []pack.Info
+	attempt *journal.AttemptRecord
+	last    meta.OpNo // newest operation that it knows of
+}
+
+// settled returns the newest operation of device number, known to have come to
+// known, that is in the chain and is the one that the journal knows by that
+// number. Beyond known that can only be the commit whose outcome was open. sure is
+// false when the chain has more operations of the device than these: somebody
+// else works under its number.
+func (o *old) settled(l *publish.Loaded, number meta.Device, known meta.OpNo) (last meta.OpNo, sure bool) {
+	if a := o.attempt; a != nil {
+		if id, ok := l.IDs[chain.Slot(a.Slot)]; ok && id == a.ID {
+			known = max(known, a.Last)
+		}
+	}
+	return known, l.Chain.LastOp[number] == known
+}
+
+// readJournal opens the journal called id in dir; one that is not there is empty.
+func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, error) {
+	if err := makeFolders(v.o.State, dir, packDir(dir)); err != nil {
+		return nil, fmt.Errorf("make the journal: %w", err)
+	}
+	j, recs, report, err := journal.Open(dir, journal.Options{Key: secret, ID: id, Log: v.log, Step: v.o.Step})
+	if err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	for _, d := range report.Damaged {
+		v.notes.warn("damage", fmt.Errorf("journal file %d was damaged on the local disk: %d records kept, %d or more lost", d.File, d.Kept, d.Lost))
+	}
+	o := &old{dir: dir, journal: j, last: v.state.Known()}
+	for _, r := range recs {
+		switch r.Kind {
+		case journal.KindOp:
+			o.ops = append(o.ops, r.Op)
+			o.last = max(o.last, r.Op.No)
+		case journal.KindPack:
+			o.packs = append(o.packs, pack.Info{No: r.Pack.No, Name: r.Pack.Name, Length: int64(r.Pack.Length), Epoch: r.Pack.Epoch})
+		case journal.KindAttempt:
+			// An earlier one of the same slot was not sent: its record failed.
+			o.attempt = &r.Attempt
+			o.last = max(o.last, r.Attempt.Last)
+		}
+	}
+	// What a damaged journal does not name may yet be needed by who mends it.
+	if err := v.keepPacks(o, len(report.Damaged) == 0); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return o, nil
+}
+
+// keepPacks compares the pack files with the records of o. With tidy it removes
+// those that no record names: they were not complete, so nothing in them was
+// acknowledged, or they are in the store. A pack whose file is not whole counts
+// as not there: its bytes may be in the journal too.
+func (v *Volume) keepPacks(o *old, tidy bool) error {
+	entries, err := os.ReadDir(packDir(o.dir))
+	if err != nil {
+		return pathless(err)
+	}
+	sizes := map[string]int64{}
+	for _, e := range entries {
+		i, err := e.Info()
+		if err != nil {
+			return pathless(err)
+		}
+		sizes[e.Name()] = i.Size()
+	}
+	var whole []pack.Info
+	for _, p := range o.packs {
+		name := filepath.Base(pack.Path("", p.No))
+		size, ok := sizes[name]
+		delete(sizes, name)
+		if ok && size == p.ObjectSize() {
+			whole = append(whole, p)
+			continue
+		}
+		v.log.Error("pack file of the journal is missing or damaged", "object", p.Name.String())
+		v.notes.warn("damage", errors.New("a pack file of the journal is missing or damaged on the local disk"))
+	}
+	o.packs = whole
+	if !tidy {
+		return nil
+	}
+	for name := range sizes {
+		if err := os.Remove(filepath.Join(packDir(o.dir), name)); err != nil {
+			return pathless(err)
+		}
+	}
+	return nil
+}
+
+// makeFolders makes those folders of paths that are missing, each in the one
+// before or in parent, and their entries durable.
+func makeFolders(parent string, paths ...string) error {
+	for _, p := range paths {
+		err := os.Mkdir(p, 0o700)
+		if err == nil {
+			err = syncDir(parent)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return pathless(err)
+		}
+		parent = p
+	}
+	return nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// pathless takes the path out of an error: it tells who and where one is.
+func pathless(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	var l *os.LinkError
+	if errors.As(err, &l) {
+		return l.Err
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+package volume
+
+import (
+	"errors"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/view"
+)
+
+// orphan is a file that has handles and no name any more. It ends with them; no
+// slot ever says anything of it.
+type orphan struct {
+	ref meta.Ref
+	m   *view.Memory // its inode, extents and attributes alone
+}
+
+// parting is called before an operation that takes a name from ref. Where it is
+// the last one, gone, called after the operation, keeps the file as long as it
+// has handles; v is locked.
+func (v *Volume) parting(ref meta.Ref) (gone func(), err error) {
+	n, err := v.stored(ref)
+	if errors.Is(err, ErrStale) {
+		return func() {}, nil // a name that stands for nothing
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n.Kind == meta.Dir || n.Nlink > 1 {
+		return func() {}, nil
+	}
+	if v.open[ref.Ino] == nil {
+		return func() { delete(v.dirty, ref.Ino) }, nil
+	}
+	o, err := v.orphan(ref)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		delete(v.dirty, ref.Ino)
+		v.orphans[ref.Ino] = o
+	}, nil
+}
+
+// orphan copies what a file is, newest writes included; v is locked.
+func (v *Volume) orphan(ref meta.Ref) (*orphan, error) {
+	o := &orphan{ref, view.NewMemory()}
+	err := v.view.Read(func(r meta.Reader) error {
+		var b meta.Batch
+		key := meta.InodeKey(ref)
+		val, err := r.Get(key)
+		if err != nil {
+			return err
+		}
+		b.Puts = append(b.Puts, meta.KV{Key: key, Value: val})
+		for _, all := range []meta.Range{meta.ExtentRange(ref.Ino), meta.XattrRange(ref)} {
+			err = r.Scan(all.From, all.To, func(k, val []byte) bool {
+				b.Puts = append(b.Puts, meta.KV{Key: append([]byte(nil), k...), Value: append([]byte(nil), val...)})
+				return true
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return o.m.Apply(0, &b)
+	})
+	d := v.dirty[ref.Ino]
+	if err != nil || d == nil {
+		return o, err
+	}
+	for extents := d.extents; len(extents) > 0; {
+		n := min(len(extents), extentsMax)
+		if err := v.applyOrphan(o, &meta.Write{Ref: ref, Extents: extents[:n:n]}); err != nil {
+			return nil, err
+		}
+		extents = extents[n:]
+	}
+	return o, nil
+}
+
+// applyOrphan changes a file without a name; v is locked.
+func (v *Volume) applyOrphan(o *orphan, op meta.Op) error {
+	b, err := op.Apply(o.m, meta.Stamp{Device: v.device, No: v.nextOp, Time: now()})
+	if err != nil {
+		return err
+	}
+	return o.m.Apply(0, b)
+}
+
+// packs adds the packs that the orphan's extents name.
+func (o *orphan) packs(needed map[meta.PackNo]bool) error {
+	n, err := meta.GetInode(o.m, o.ref)
+	if err != nil || n.Kind != meta.File {
+		return err
+	}
+	return meta.Extents(o.m, o.ref, n, 0, n.Size, func(e meta.Extent) bool {
+		needed[e.Pack] = true
+		return true
+	})
+}

@@ -1,0 +1,110 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// extentsMax is how many extents one operation names. Bytes that came inline can
+// be cut in two where a pack becomes full at replay, so one less than there may be.
+const extentsMax = meta.MaxExtents - 1
+
+// pin makes an operation of what is dirty in ino, so that everything executed
+// later comes after it; v is locked. After an error what is no operation yet is
+// dirty still.
+func (v *Volume) pin(ino meta.Ino) error {
+	d := v.dirty[ino]
+	if d == nil {
+		return nil
+	}
+	for len(d.extents) > 0 {
+		n := min(len(d.extents), extentsMax)
+		w := &meta.Write{Ref: d.ref, Extents: d.extents[:n:n], Size: d.extents[n-1].End()}
+		if n == len(d.extents) {
+			w.Size = d.size
+			if !d.timed {
+				w.Mtime = &d.last
+			}
+		}
+		err := v.overwrite(w)
+		if errors.Is(err, ErrStale) {
+			return v.recover(d)
+		}
+		if err != nil {
+			return fmt.Errorf("write inode %d: %w", ino, err)
+		}
+		d.extents = d.extents[n:]
+	}
+	if o := v.open[ino]; o != nil && !d.timed {
+		o.guessed = true
+	}
+	delete(v.dirty, ino)
+	return nil
+}
+
+// overwrite executes w on the file as it is. A slot of another machine may be
+// followed between the look at the file and the operation; v is locked.
+func (v *Volume) overwrite(w *meta.Write) error {
+	for try := 0; ; try++ {
+		n, err := v.stored(w.Ref)
+		if err != nil {
+			return err
+		}
+		w.Observed = n.Version
+		if err = v.execute(w); !errors.Is(err, meta.ErrConflict) || try == 2 {
+			return err
+		}
+	}
+}
+
+// pinOld makes operations of all data that was written age ago or earlier. One
+// file that fails keeps none of the others.
+func (v *Volume) pinOld(age time.Duration) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	limit := time.Now().Add(-age)
+	var errs error
+	for ino, d := range v.dirty {
+		if !d.first.After(limit) {
+			errs = errors.Join(errs, v.pin(ino))
+		}
+	}
+	return errs
+}
+
+// recoverNames is how many names are tried for one file.
+const recoverNames = 100
+
+// recover puts bytes that were written here to a file that another machine
+// deleted meanwhile into a new file of the root directory: the program was told
+// that they are written. v is locked, and its state is written to the disk every
+// few thousand files.
+func (v *Volume) recover(d *dirty) error {
+	ino, err := v.state.NextIno()
+	if err != nil {
+		return err
+	}
+	ref := meta.Ref{Home: meta.Root, Ino: ino}
+	for i := 1; ; i++ {
+		name := fmt.Sprintf("recovered-%x-%d", uint64(d.ref.Ino), i)
+		err = v.execute(&meta.Make{
+			Parent: meta.RootRef, Name: []byte(name), Ref: ref, Kind: meta.File, Perm: 0o600, UID: v.o.UID, GID: v.o.GID,
+		})
+		if !errors.Is(err, meta.ErrExist) || i == recoverNames {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("recover what was written to inode %d: %w", d.ref.Ino, err)
+	}
+	was := d.ref
+	delete(v.dirty, was.Ino)
+	d.ref = ref
+	v.dirty[ino] = d
+	v.log.Warn("file was deleted elsewhere while it was written; its new bytes are recovered", "inode", uint64(was.Ino), "into", uint64(ino))
+	v.notes.warn("recovered", fmt.Errorf("files were deleted by another machine while they were written here; what was written lies in the root folder, the last as recovered-%x", uint64(was.Ino)))
+	return v.pin(ino)
+}

@@ -1,0 +1,245 @@
+package volume
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/pack"
+	publish "github.com/hushfs/hushfs/fs/sync"
+)
+
+// move is a journal of a device that this machine is no more, on its way into the
+// journal of the one that it becomes. Until the folder is called move- no longer,
+// the new journal holds nothing but a part of it, and nothing of that was
+// published: after a crash it is thrown away and the move begins again, with
+// another number.
+type move struct {
+	was   meta.Device
+	known meta.OpNo // newest operation of was that is in the chain, and is this journal's
+	id    [16]byte
+}
+
+const (
+	moveName = "move-%04x-%016x-%032x" // was, known, id
+	doneName = "done-%04x-%016x-%032x" // nothing in it is needed
+	keptName = "kept-%04x-%016x-%032x" // for a person to look at
+)
+
+func (m *move) path(v *Volume, name string) string {
+	return filepath.Join(v.o.State, fmt.Sprintf(name, uint16(m.was), uint64(m.known), m.id[:]))
+}
+
+// unfinishedMove finds the move that a crash or an error interrupted, nil when
+// there is none, and removes what finished ones left.
+func (v *Volume) unfinishedMove() (*move, error) {
+	entries, err := os.ReadDir(v.o.State)
+	if err != nil {
+		return nil, pathless(err)
+	}
+	var found *move
+	for _, e := range entries {
+		for _, shape := range []string{moveName, doneName} {
+			m, id := &move{}, []byte(nil)
+			_, err := fmt.Sscanf(e.Name(), shape, (*uint16)(&m.was), (*uint64)(&m.known), &id)
+			copy(m.id[:], id)
+			if err != nil || filepath.Base(m.path(v, shape)) != e.Name() {
+				continue
+			}
+			if shape == moveName {
+				found = m
+			} else if err := os.RemoveAll(m.path(v, doneName)); err != nil {
+				return nil, pathless(err)
+			}
+		}
+	}
+	return found, nil
+}
+
+// beginMove sets the journal of this state apart. It comes before anything else
+// is written: a state that names another journal forgets this one.
+func (v *Volume) beginMove(m *move) error {
+	if v.o.ReadOnly {
+		return fmt.Errorf("%w: it was copied, and becoming a device of its own needs a writable mount", ErrState)
+	}
+	if err := v.journal.Close(); err != nil {
+		return err
+	}
+	v.journal = nil
+	if err := os.Rename(v.journalDir(m.id), m.path(v, moveName)); err != nil {
+		return pathless(err)
+	}
+	return syncDir(v.o.State)
+}
+
+// renew makes this machine a new device and moves what the old device's journal
+// holds into a journal of its own, under new numbers: the old ones may be in
+// use by whoever has the original of this state.
+func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
+	if v.o.ReadOnly {
+		return fmt.Errorf("%w: it was copied, and becoming a device of its own needs a writable mount", ErrState)
+	}
+	partial, secret := v.state.Journal()
+	if err := os.RemoveAll(v.journalDir(partial)); err != nil {
+		return pathless(err)
+	}
+	o, err := v.readJournal(m.path(v, moveName), m.id, secret)
+	if err != nil {
+		return err
+	}
+	defer o.journal.Close() // it is only read
+	settled, _ := o.settled(l, m.was, m.known)
+
+	v.state.Renew()
+	id, secret := v.state.Journal()
+	fresh, err := v.readJournal(v.journalDir(id), id, secret)
+	if err != nil {
+		return err
+	}
+	fresh.last = 0
+	v.wire(l, fresh)
+	number, err := v.sync.Enroll(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrEnroll, err)
+	}
+	v.device, v.nextOp = number, 1
+	a := &adoption{v: v, from: o, to: fresh, was: m.was, settled: settled, doubtful: l.Chain.LastOp[m.was]}
+	if err := a.run(); err != nil {
+		return err
+	}
+	return v.endMove(m, a.left)
+}
+
+// endMove says that the new journal holds all that could be moved; left is how
+// many operations could not.
+func (v *Volume) endMove(m *move, left int) error {
+	to := m.path(v, doneName)
+	if left > 0 {
+		to = m.path(v, keptName)
+		v.log.Error("changes of the device that this machine was may or may not be in the store; their journal is kept", "operations", left, "device", int(m.was))
+		v.notes.warn("copied state", fmt.Errorf("%d changes made on this machine as device %d may or may not be in the store: another machine worked under the same number. Their journal is kept in the state folder", left, m.was))
+	}
+	if err := os.Rename(m.path(v, moveName), to); err != nil {
+		return pathless(err)
+	}
+	if err := syncDir(v.o.State); err != nil {
+		return pathless(err)
+	}
+	if left == 0 {
+		if err := os.RemoveAll(to); err != nil {
+			v.log.Warn("moved journal not removed", "err", pathless(err)) // the next mount does it
+		}
+	}
+	return nil
+}
+
+// adoption executes the operations of one device's journal as another's.
+type adoption struct {
+	v        *Volume
+	from, to *old
+	was      meta.Device
+	settled  meta.OpNo // operations up to here are in the chain
+	doubtful meta.OpNo // up to here the chain has operations of these numbers, ours or a twin's
+	left     int       // of them
+
+	inos  map[meta.Ino]meta.Ino
+	packs map[meta.PackNo]meta.PackNo
+}
+
+func (a *adoption) run() error {
+	a.inos, a.packs = map[meta.Ino]meta.Ino{}, map[meta.PackNo]meta.PackNo{}
+	if err := a.adoptPacks(); err != nil {
+		return err
+	}
+	for _, r := range a.from.ops {
+		switch {
+		case r.No <= a.settled:
+			continue
+		case r.No <= a.doubtful:
+			a.left++
+			continue
+		}
+		if err := a.adopt(r); err != nil {
+			return fmt.Errorf("%w: operation %d: %w", ErrJournal, r.No, err)
+		}
+	}
+	return a.v.persist()
+}
+
+// adoptPacks gives the closed packs numbers of the new device.
+func (a *adoption) adoptPacks() error {
+	var infos []pack.Info
+	for _, p := range a.from.packs {
+		no, err := a.v.state.NextPack()
+		if err != nil {
+			return err
+		}
+		from, to := pack.Path(packDir(a.from.dir), p.No), pack.Path(packDir(a.to.dir), no)
+		if err := os.Link(from, to); err != nil {
+			return fmt.Errorf("adopt a pack file: %w", pathless(err))
+		}
+		a.packs[p.No] = no
+		p.No = no
+		infos = append(infos, p)
+	}
+	// A record says that its file is there to stay.
+	if err := syncDir(packDir(a.to.dir)); err != nil {
+		return pathless(err)
+	}
+	for _, p := range infos {
+		a.v.packs.Adopt(p)
+		if err := a.v.closed(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt executes one operation, with new numbers for the inodes and packs that
+// no slot knows.
+func (a *adoption) adopt(r journal.OpRecord) error {
+	op, err := meta.DecodeOp(r.Op)
+	if err != nil {
+		return err
+	}
+	if m, ok := op.(*meta.Make); ok {
+		if a.inos[m.Ref.Ino], err = a.v.state.NextIno(); err != nil {
+			return err
+		}
+	}
+	r.Op = meta.EncodeOp(meta.Renumber(op, renumber(a.inos), renumber(a.packs)))
+	if op, err = a.v.restore(r); err != nil {
+		return err
+	}
+	// What was observed of our own changes changes its number with them.
+	op = meta.Reobserve(op, func(version uint64) uint64 {
+		if meta.Device(version>>48) == a.was && meta.OpNo(version)&meta.MaxOpNo > a.settled {
+			return 0
+		}
+		return version
+	})
+	v := a.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at := meta.Stamp{Device: v.device, No: v.nextOp, Time: r.Time}
+	b, err := v.view.Execute(op, at)
+	if err != nil || b.Empty() {
+		return err
+	}
+	v.nextOp++
+	v.queue = append(v.queue, queued{at.No, at.Time, op})
+	return nil
+}
+
+// renumber returns the function that m is, and the identity elsewhere.
+func renumber[N comparable](m map[N]N) func(N) N {
+	return func(n N) N {
+		if to, ok := m[n]; ok {
+			return to
+		}
+		return n
+	}
+}

@@ -1,0 +1,116 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// WaitStored returns when everything that was written before is in the store.
+func (v *Volume) WaitStored(ctx context.Context) error {
+	if err := v.pinOld(0); err != nil {
+		return err
+	}
+	if v.o.ReadOnly {
+		if len(v.view.Pending()) > 0 {
+			return ErrReadOnly // they wait for a mount that may write
+		}
+		return nil
+	}
+	return v.sync.Flush(ctx, v.lastOp())
+}
+
+// Shutdown takes no further change, brings everything to the journal and from
+// there to the store until ctx ends, then closes the volume and wipes its keys.
+// It fails with ErrUndrained when something stays in the journal, or did not even
+// get there; Undrained tells how much. It is called once.
+func (v *Volume) Shutdown(ctx context.Context) error {
+	v.mu.Lock()
+	if v.closing {
+		v.mu.Unlock()
+		return ErrShutdown
+	}
+	v.closing = true
+	v.orphans = map[meta.Ino]*orphan{} // files without a name end with the mount
+	v.mu.Unlock()
+	// Who is being enrolled for a change that will be refused must be gone before
+	// the keys are.
+	v.kill()
+	v.enroll.Lock()
+	defer v.enroll.Unlock()
+
+	err := v.save(ctx)
+	if err == nil && !v.o.ReadOnly {
+		err = v.drain(ctx)
+	}
+	v.mu.Lock()
+	stop, stopped := v.stop, v.stopped
+	v.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-stopped
+	}
+	return v.end(err)
+}
+
+// save brings everything to the journal. A disk that refuses may be freed before
+// ctx ends: until then it is tried again.
+func (v *Volume) save(ctx context.Context) error {
+	for {
+		err := errors.Join(v.pinOld(0), v.persist())
+		if err == nil {
+			return nil
+		}
+		v.noted("journal", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(syncEvery):
+		}
+	}
+}
+
+// drain brings the journal to the store. Where Run does not publish, drain does.
+func (v *Volume) drain(ctx context.Context) error {
+	v.mu.Lock()
+	running := v.stop != nil
+	v.mu.Unlock()
+	if running {
+		return v.sync.Flush(ctx, v.lastOp())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = v.sync.Run(ctx) // it returns nil; Flush tells how it went
+	}()
+	err := v.sync.Flush(ctx, v.lastOp())
+	cancel()
+	<-ended
+	return err
+}
+
+// end closes what Open opened and says how the volume ended.
+func (v *Volume) end(err error) error {
+	v.mu.Lock()
+	lost := len(v.queue) + len(v.dirty)
+	v.mu.Unlock()
+	if cerr := v.journal.Close(); err == nil {
+		err = cerr
+	}
+	left := len(v.view.Pending()) + v.sync.Failed()
+	v.state.Wipe()
+	v.o.Drive.Wipe()
+	if left+lost > 0 && !v.o.ReadOnly {
+		return &Undrained{Ops: left, Bytes: v.packs.Bytes(), Lost: lost, Why: err}
+	}
+	return err
+}
+
+func (v *Volume) lastOp() meta.OpNo {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.nextOp - 1
+}

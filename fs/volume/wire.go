@@ -1,0 +1,112 @@
+package volume
+
+import (
+	"errors"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/pack"
+	publish "github.com/hushfs/hushfs/fs/sync"
+)
+
+// wire makes the parts that work on the journal o.
+func (v *Volume) wire(l *publish.Loaded, o *old) {
+	v.journal = o.journal
+	v.nextOp = max(o.last, l.Chain.LastOp[v.device]) + 1
+	v.packs = pack.NewWriter(pack.Options{
+		Dir:    packDir(o.dir),
+		Key:    l.Chain.Key,
+		Volume: l.Chain.Volume,
+		Epoch:  l.Chain.Epoch,
+		Next:   v.state.NextPack,
+		Closed: v.closed,
+		Step:   v.o.Step,
+	}, o.packs)
+	v.reader = pack.NewReader(pack.ReaderOptions{
+		Writer: v.packs,
+		Bucket: v.bucket,
+		Cache:  v.cache,
+		Key:    l.Chain.Key,
+		Volume: l.Chain.Volume,
+		Name:   func(n crypt.Name) string { return chain.PackName(l.Chain.Volume, n) },
+		Find:   v.findPack,
+		Bad:    v.damaged,
+	})
+	v.sync = publish.New(publish.Options{
+		Bucket:   v.bucket,
+		Chain:    l.Chain,
+		View:     v.view,
+		Journal:  v.journal,
+		Packs:    v.packs,
+		PackDir:  packDir(o.dir),
+		State:    v.state,
+		Identity: v.o.Drive.Identity(),
+		Cache:    v.cache,
+		Persist:  v.persist,
+		Still:    v.still,
+		Changed:  v.changed,
+		Evidence: v.evidence,
+		Log:      v.log,
+		Step:     v.o.Step,
+	}, l, l.Chain.LastOp[v.device])
+}
+
+// closed records a pack whose file is complete and synced.
+func (v *Volume) closed(i pack.Info) error {
+	_, err := v.journal.Append(journal.Packed(journal.PackRecord{
+		No: i.No, Name: i.Name, Length: uint32(i.Length), Epoch: i.Epoch, Size: i.ObjectSize(),
+	}))
+	return err
+}
+
+// findPack reads the record of a pack from the view.
+func (v *Volume) findPack(no meta.PackNo) (i pack.Info, err error) {
+	err = v.view.Read(func(r meta.Reader) error {
+		b, err := r.Get(meta.PackKey(no))
+		if errors.Is(err, meta.ErrAbsent) {
+			return pack.ErrUnknown
+		}
+		if err != nil {
+			return err
+		}
+		rec, err := meta.DecodePackRecord(b)
+		if err != nil {
+			return err
+		}
+		i = pack.Info{No: no, Name: rec.Name, Length: int64(rec.Length), Epoch: crypt.Epoch(rec.Epoch)}
+		return nil
+	})
+	return i, err
+}
+
+// damaged remembers an object that is missing or does not verify.
+func (v *Volume) damaged(object string, err error) {
+	if v.notes.damage(object) {
+		v.log.Error("object is damaged", "object", object, "err", err)
+	}
+}
+
+// still calls fn with the packs that open files and floating data need, while
+// no written bytes are on their way to an extent.
+func (v *Volume) still(fn func(needed map[meta.PackNo]bool) error) error {
+	v.landing.Lock()
+	defer v.landing.Unlock()
+	needed := map[meta.PackNo]bool{}
+	v.mu.Lock()
+	for _, d := range v.dirty {
+		for _, e := range d.extents {
+			needed[e.Pack] = true
+		}
+	}
+	var err error
+	for _, o := range v.orphans {
+		err = errors.Join(err, o.packs(needed))
+	}
+	v.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return fn(needed)
+}
