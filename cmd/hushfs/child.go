@@ -208,11 +208,19 @@ func (a *app) unlock(ctx context.Context, r unlockRequest) (*drive.Unlocked, err
 	}
 	defer b.Close()
 	o := drive.UnlockOptions{StateRoot: where.state, Log: a.logger(a.stderr)}
+	if o.Expect, err = r.Secret.expected(); err != nil {
+		return nil, err
+	}
 	if r.Secret.Recovery != "" {
-		if o.Recovery, o.Expect, err = a.recovery(r.Secret.Recovery); err != nil {
+		var paper *drive.ID
+		if o.Recovery, paper, err = a.recovery(r.Secret.Recovery); err != nil {
 			return nil, err
 		}
 		defer o.Recovery.Wipe()
+		if o.Expect == nil {
+			o.Expect = paper
+		}
+		o.Confirm = func(id drive.ID) bool { return a.confirm(ctx, id) }
 	} else {
 		if o.Passphrase, err = a.passphrase(ctx, r.Secret); err != nil {
 			return nil, err

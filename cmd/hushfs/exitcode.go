@@ -99,6 +99,8 @@ var rules = []struct {
 	{keyslot.ErrKDF, codeFailure, "The drive asks for more or less memory than hushfs accepts on this machine. Nothing was allocated. Try a machine with more memory, or the recovery words."},
 	{keyslot.ErrDrive, codeNoDrive, "Check STORE: another drive lies there than the recovery file or this machine expects."},
 	{drive.ErrOther, codeNoDrive, "Check STORE: another drive lies there than the recovery file or this machine expects."},
+	{drive.ErrUnconfirmed, codeSecret, "Compare that id with the paper, then: hushfs mount --drive ID --recovery-file F STORE DIR"},
+	{drive.ErrOlder, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it."},
 	{drive.ErrNoDrive, codeNoDrive, "Check STORE for a typing error. To make a new drive there: hushfs init STORE"},
 	{dir.ErrMissing, codeNoDrive, "Check STORE for a typing error, and that its disk is mounted."},
 	{dir.ErrNotDir, codeNoDrive, "STORE must be a directory."},

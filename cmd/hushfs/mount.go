@@ -52,6 +52,7 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 	f := c.Flags()
 	o.secret.register(f)
 	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
+	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	f.BoolVar(&o.readOnly, "read-only", false, "change nothing")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users of this machine in, as far as the files' modes do")

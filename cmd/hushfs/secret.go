@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -27,6 +28,7 @@ type secretFlags struct {
 	File     string `json:"file"`     // of the passphrase; - is stdin
 	Command  string `json:"command"`  // whose output is the passphrase
 	Recovery string `json:"recovery"` // file of recovery words; - is stdin
+	Drive    string `json:"drive"`    // id that the drive must have; no secret
 }
 
 func (s *secretFlags) register(f *pflag.FlagSet) {
@@ -174,6 +176,31 @@ func (a *app) recovery(path string) (*crypt.Key, *drive.ID, error) {
 			next: "Compare the words with the paper, one by one."}
 	}
 	return key, (*drive.ID)(id), nil
+}
+
+// expected is the drive that --drive names, nil when it names none.
+func (s *secretFlags) expected() (*drive.ID, error) {
+	if s.Drive == "" {
+		return nil, nil
+	}
+	id, err := drive.ParseID(s.Drive)
+	if err != nil {
+		return nil, usage("--drive: %v", err)
+	}
+	return &id, nil
+}
+
+// confirm asks on the terminal whether recovery words that name no drive opened
+// the right one. Without a terminal the answer is no.
+func (a *app) confirm(ctx context.Context, id drive.ID) bool {
+	t, err := a.openTerminal()
+	if err != nil {
+		return false
+	}
+	defer t.Close()
+	t.printf("These words open the drive\n  %s\nWords alone prove nothing: somebody else may have made it. Is that the id that was written down with them?\n", id)
+	answer, err := t.line(ctx, "Type yes: ")
+	return err == nil && strings.TrimSpace(answer) == "yes"
 }
 
 // readSecretFile reads at most limit bytes of a file, - being stdin, and warns

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,27 @@ func (t *terminal) secret(ctx context.Context, prompt string) ([]byte, error) {
 		if errors.Is(l.err, io.EOF) {
 			return nil, usage("no passphrase was typed")
 		}
+		return l.text, l.err
+	}
+}
+
+// line asks with echo; ctx ends the question.
+func (t *terminal) line(ctx context.Context, prompt string) (string, error) {
+	t.printf("%s", prompt)
+	type typed struct {
+		text string
+		err  error
+	}
+	read := make(chan typed, 1)
+	go func() {
+		text, err := bufio.NewReader(t.in).ReadString('\n')
+		read <- typed{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		t.printf("\n")
+		return "", ctx.Err()
+	case l := <-read:
 		return l.text, l.err
 	}
 }

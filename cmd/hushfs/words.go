@@ -59,7 +59,7 @@ func (a *app) openWords(path, store string) (*words, error) {
 // give shows or writes the words.
 func (w *words) give(id drive.ID, list []string) error {
 	if w.terminal != nil {
-		w.terminal.printf("%s", wordTable(list))
+		w.terminal.printf("%sThey are for drive\n  %s\nWrite that down too: words alone do not say which drive they are for.\n\n", wordTable(list), id)
 		return nil
 	}
 	text := keyslot.FormatRecovery([32]byte(id), list)

@@ -33,32 +33,33 @@ func Unlock(headers []*Header, pass []byte, free uint64) (*crypt.Key, *Header, e
 		}
 	}()
 	var skipped, altered error
-	for _, h := range headers {
-		for _, s := range h.Slots {
-			p, ok := s.Params()
-			if !ok {
+	left := false
+	for _, t := range inTurn(headers) {
+		h, s := t.header, t.slot
+		p, ok := s.Params()
+		if !ok {
+			continue
+		}
+		if err := p.Check(free); err != nil {
+			skipped = err
+			continue
+		}
+		id := sha256.Sum256(append(h.Drive[:], s.encode()...))
+		root, tried := roots[id]
+		if !tried {
+			if len(roots) == MaxPassphraseSlots {
+				left = true
 				continue
 			}
-			if err := p.Check(free); err != nil {
-				skipped = err
-				continue
-			}
-			id := sha256.Sum256(append(h.Drive[:], s.encode()...))
-			root, tried := roots[id]
-			if !tried {
-				if len(roots) == MaxPassphraseSlots {
-					continue
-				}
-				root = s.openPassphrase(pass, h.Drive, p)
-				roots[id] = root
-			}
-			if root == nil {
-				continue
-			}
-			if altered = h.checkMAC(root); altered == nil {
-				delete(roots, id)
-				return root, h, nil
-			}
+			root = s.openPassphrase(pass, h.Drive, p)
+			roots[id] = root
+		}
+		if root == nil {
+			continue
+		}
+		if altered = h.checkMAC(root); altered == nil {
+			delete(roots, id)
+			return root, h, nil
 		}
 	}
 	switch {
@@ -69,7 +70,30 @@ func Unlock(headers []*Header, pass []byte, free uint64) (*crypt.Key, *Header, e
 	case skipped != nil:
 		return nil, nil, fmt.Errorf("%w; a slot was left out: %w", ErrPassphrase, skipped)
 	}
+	if left {
+		return nil, nil, fmt.Errorf("%w, as far as was tried: there are more slots than anybody needs, which strangers may have put there", ErrPassphrase)
+	}
 	return nil, nil, ErrPassphrase
+}
+
+// turn is one slot of a header.
+type turn struct {
+	header *Header
+	slot   Slot
+}
+
+// inTurn lists the first slot of each header, then the second of each, and so on:
+// one header full of slots that strangers made cannot use up all runs.
+func inTurn(headers []*Header) []turn {
+	var all []turn
+	for i := range MaxSlots {
+		for _, h := range headers {
+			if i < len(h.Slots) {
+				all = append(all, turn{h, h.Slots[i]})
+			}
+		}
+	}
+	return all
 }
 
 // UnlockWords returns the root of a header whose MAC is right under it. It does

@@ -14,10 +14,17 @@ import (
 )
 
 var (
-	ErrNoDrive  = errors.New("no drive there")                       // the store holds no header
-	ErrNotEmpty = errors.New("something is there already")           // init never overwrites
-	ErrNewer    = errors.New("drive of a newer format")              // this program is too old for it
-	ErrOther    = errors.New("another drive than the one asked for") // Expect does not match
+	ErrNoDrive  = errors.New("no drive there")             // the store holds no header
+	ErrNotEmpty = errors.New("something is there already") // init never overwrites
+	ErrNewer    = errors.New("drive of a newer format")    // this program is too old for it
+	// ErrUnconfirmed: recovery words alone opened a drive, and nobody said that it
+	// is the right one.
+	ErrUnconfirmed = errors.New("the recovery words do not say which drive they are for")
+
+	// ErrOlder: the store shows an older header than this machine has seen.
+	ErrOlder = errors.New("the store shows an older drive header than this machine saw")
+
+	ErrOther = errors.New("another drive than the one asked for") // Expect does not match
 )
 
 // ID says which drive it is and whose: a hash over the owner's keys and the

@@ -98,7 +98,7 @@ func TestCreateAndUnlock(t *testing.T) {
 		"passphrase":            {Passphrase: testPass},
 		"passphrase, drive":     {Passphrase: testPass, Expect: &made.ID},
 		"words, with the paper": {Recovery: entropy, Expect: id},
-		"words alone":           {Recovery: entropy},
+		"words, and a person":   {Recovery: entropy, Confirm: func(id ID) bool { return id == made.ID }},
 	} {
 		u, err := Unlock(ctx, w.bucket, o)
 		must(t, err)

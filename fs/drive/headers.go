@@ -67,26 +67,35 @@ func headers(ctx context.Context, b store.Bucket, log *slog.Logger) ([]*keyslot.
 	if len(page) == 0 {
 		return nil, nothing(ctx, b)
 	}
+	names := make([]string, 0, len(page)+1)
+	for _, i := range page {
+		names = append(names, i.Name)
+	}
+	// Whatever strangers put in front, the first header cannot be displaced, and
+	// it serves until slots are changed. It comes second.
+	if first := keyslot.ObjectName(1); !slices.Contains(names, first) {
+		names = slices.Insert(names, 1, first)
+	}
 	var found []*keyslot.Header
 	var failed error
 	newer := false
-	for _, i := range page {
-		raw, err := b.Get(ctx, i.Name, 0, keyslot.MaxSize+1)
+	for _, name := range names {
+		raw, err := b.Get(ctx, name, 0, keyslot.MaxSize+1)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil {
 			// One that cannot be read may hide behind one that can.
-			log.Warn("header not read", "object", i.Name, "err", err)
+			log.Warn("header not read", "object", name, "err", err)
 			if failed == nil && !errors.Is(err, store.ErrNotExist) {
 				failed = fmt.Errorf("read the drive header: %w", err)
 			}
 			continue
 		}
-		h, err := keyslot.DecodeObject(i.Name, raw)
+		h, err := keyslot.DecodeObject(name, raw)
 		if err != nil {
 			newer = newer || errors.Is(err, keyslot.ErrNewer)
-			log.Warn("header passed over", "object", i.Name, "err", err)
+			log.Warn("header passed over", "object", name, "err", err)
 			continue
 		}
 		found = append(found, h)
@@ -99,7 +108,7 @@ func headers(ctx context.Context, b store.Bucket, log *slog.Logger) ([]*keyslot.
 	case newer:
 		return nil, ErrNewer
 	}
-	return nil, fmt.Errorf("%w: %d headers, none of them readable", keyslot.ErrHeader, len(page))
+	return nil, fmt.Errorf("%w: %s, and %d in all", keyslot.ErrHeader, names[0], len(page))
 }
 
 // errBare: objects of a drive are there, and no header.

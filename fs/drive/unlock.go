@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"os"
@@ -20,10 +21,11 @@ import (
 // UnlockOptions say with what to unlock: Passphrase, or Recovery.
 type UnlockOptions struct {
 	Passphrase []byte
-	Recovery   *crypt.Key   // entropy of the recovery words
-	Expect     *ID          // refuse any other drive; nil takes what is there
-	StateRoot  string       // holds a state folder a drive, with this machine's copy of the header; empty is none
-	Log        *slog.Logger // nil discards
+	Recovery   *crypt.Key    // entropy of the recovery words
+	Expect     *ID           // refuse any other drive; nil takes what is there
+	Confirm    func(ID) bool // asks a person whether words alone opened the right drive; nil is no
+	StateRoot  string        // holds a state folder a drive, with this machine's copy of the header; empty is none
+	Log        *slog.Logger  // nil discards
 }
 
 // Unlock opens the drive in b. It fails with ErrNoDrive, ErrNewer, ErrOther,
@@ -52,7 +54,7 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 	if err == nil {
 		var u *Unlocked
 		if u, err = o.try(found); err == nil {
-			return u, nil
+			return o.notOlder(u)
 		}
 	}
 	kept, kerr := o.kept(ctx, b, found)
@@ -66,6 +68,19 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 		}
 	}
 	return nil, err
+}
+
+// notOlder refuses a header that is older than one which this machine saw of the
+// drive: an old header still has the ways in that were taken away since.
+func (o *UnlockOptions) notOlder(u *Unlocked) (*Unlocked, error) {
+	for _, c := range copies(o.StateRoot) {
+		if ID(c.Drive) == u.ID && c.Counter > u.header.Counter {
+			err := fmt.Errorf("%w: number %d, not %d", ErrOlder, u.header.Counter, c.Counter)
+			u.Wipe()
+			return nil, err
+		}
+	}
+	return u, nil
 }
 
 // lockedOut says of an error of headers that somebody may have brought it about
@@ -94,8 +109,9 @@ func (o *UnlockOptions) try(headers []*keyslot.Header) (*Unlocked, error) {
 		if herr == nil {
 			u, oerr := open(h, root)
 			if oerr == nil {
-				if o.Expect == nil {
-					o.Log.Warn("the recovery words do not say which drive they are for: compare its id", "drive", u.ID.String())
+				if o.Expect == nil && (o.Confirm == nil || !o.Confirm(u.ID)) {
+					u.Wipe()
+					return nil, fmt.Errorf("%w: they open %s", ErrUnconfirmed, u.ID)
 				}
 				return u, nil
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/identity"
 	"github.com/hushfs/hushfs/crypt/keyslot"
 	"github.com/hushfs/hushfs/fs/state"
 	"github.com/hushfs/hushfs/store"
@@ -116,11 +117,15 @@ func stranger(t testing.TB, drive ID, slots int) func(uint64) []byte {
 }
 
 // Whoever may write to the bucket puts as many headers in front of the good one
-// as are ever looked at. A machine that was in once gets in.
+// as are ever looked at. The first header cannot be displaced, and where it is
+// gone a machine that was in once gets in.
 func TestJunkHeaders(t *testing.T) {
 	w := newWorld(t)
 	made := w.create()
 	id, entropy := w.paper()
+	first := w.headers()[0]
+	good, err := w.mem.Get(ctx, first, 0, -1)
+	must(t, err)
 	for name, header := range map[string]func(uint64) []byte{
 		"random bytes":      func(uint64) []byte { return bytes.Repeat([]byte{7}, 300) },
 		"empty":             func(uint64) []byte { return nil },
@@ -135,6 +140,10 @@ func TestJunkHeaders(t *testing.T) {
 			"passphrase, drive": {Passphrase: testPass, Expect: &made.ID},
 			"words":             {Recovery: entropy, Expect: id},
 		} {
+			if u, err := Unlock(ctx, w.bucket, o); err != nil || u.ID != made.ID {
+				t.Errorf("%s, %s: a new machine: %v", name, how, err)
+			}
+			must(t, w.mem.Delete(ctx, first))
 			if _, err := Unlock(ctx, w.bucket, o); err == nil {
 				t.Errorf("%s, %s: a machine without a copy got in", name, how)
 			}
@@ -142,6 +151,7 @@ func TestJunkHeaders(t *testing.T) {
 			if u, err := Unlock(ctx, w.bucket, o); err != nil || u.ID != made.ID {
 				t.Errorf("%s, %s: %v", name, how, err)
 			}
+			w.mem.Overwrite(first, good)
 		}
 		if _, err := Unlock(ctx, w.bucket, UnlockOptions{Passphrase: []byte("x"), StateRoot: w.root}); err == nil {
 			t.Errorf("%s: another passphrase", name)
@@ -201,6 +211,7 @@ func TestCopiesOfOtherDrives(t *testing.T) {
 	here.root = there.root
 	made := here.create()
 	there.create()
+	must(t, here.mem.Delete(ctx, here.headers()[0]))
 	here.junk(headersMax, func(uint64) []byte { return []byte("junk") })
 	if u, err := here.unlock(here.root); err != nil || u.ID != made.ID {
 		t.Errorf("two copies: %v", err)
@@ -214,6 +225,57 @@ func TestCopiesOfOtherDrives(t *testing.T) {
 	}
 	if _, err := Peek(ctx, here.bucket, here.root); !errors.Is(err, keyslot.ErrHeader) {
 		t.Errorf("peek: %v", err)
+	}
+}
+
+// Whoever has learnt the public half of the words can make a drive that they
+// open, so words alone are not enough.
+func TestWordsDoNotVouchForTheDrive(t *testing.T) {
+	w := newWorld(t)
+	made := w.create()
+	_, entropy := w.paper()
+	var asked ID
+	for name, confirm := range map[string]func(ID) bool{
+		"nobody to ask": nil,
+		"no":            func(id ID) bool { asked = id; return false },
+	} {
+		if _, err := Unlock(ctx, w.bucket, UnlockOptions{Recovery: entropy, Confirm: confirm}); !errors.Is(err, ErrUnconfirmed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if asked != made.ID {
+		t.Errorf("asked about %s", asked)
+	}
+}
+
+// An old header still has the ways in that were taken away since.
+func TestAnOlderHeaderThanWasSeen(t *testing.T) {
+	owner, root := identity.New(), crypt.NewKey()
+	vol := crypt.VolumeID{1}
+	id := ID(keyslot.DriveID(owner.Public(), vol))
+	header := func(counter uint64, pass string) []byte {
+		s, err := keyslot.NewPassphrase(root, id, []byte(pass), fast, "", time.Unix(1, 0))
+		must(t, err)
+		k, err := keyslot.SealKeyring(root, id, counter, &keyslot.Keyring{Identity: owner, Volumes: []keyslot.VolumeEntry{{ID: vol, Kind: keyslot.KindMain}}})
+		must(t, err)
+		h, err := keyslot.New(root, id, counter, []keyslot.Slot{s}, k)
+		must(t, err)
+		return h.Encode()
+	}
+	w := newWorld(t)
+	w.mem.Overwrite(keyslot.ObjectName(1), header(1, "old"))
+	old := w.mem.Clone()
+	w.mem.Overwrite(keyslot.ObjectName(2), header(2, "new"))
+	u, err := Unlock(ctx, w.mem, UnlockOptions{Passphrase: []byte("new"), StateRoot: w.root})
+	must(t, err)
+	dir := w.stateDir(id)
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, u.KeepHeader(dir))
+	if _, err := Unlock(ctx, old, UnlockOptions{Passphrase: []byte("old"), StateRoot: w.root}); !errors.Is(err, ErrOlder) {
+		t.Error(err)
+	}
+	if _, err := Unlock(ctx, old, UnlockOptions{Passphrase: []byte("old")}); err != nil {
+		t.Errorf("a machine that saw nothing: %v", err)
 	}
 }
 
