@@ -31,7 +31,7 @@ func (v *Volume) pin(ino meta.Ino) error {
 		}
 		err := v.overwrite(w)
 		if errors.Is(err, ErrStale) {
-			return v.recover(d)
+			return v.rescue(d)
 		}
 		if err != nil {
 			return fmt.Errorf("write inode %d: %w", ino, err)
@@ -75,14 +75,14 @@ func (v *Volume) pinOld(age time.Duration) error {
 	return errs
 }
 
-// recoverNames is how many names are tried for one file.
-const recoverNames = 100
+// rescueNames is how many names are tried for one file.
+const rescueNames = 100
 
-// recover puts bytes that were written here to a file that another machine
+// rescue puts bytes that were written here to a file that another machine
 // deleted meanwhile into a new file of the root directory: the program was told
 // that they are written. v is locked, and its state is written to the disk every
 // few thousand files.
-func (v *Volume) recover(d *dirty) error {
+func (v *Volume) rescue(d *dirty) error {
 	ino, err := v.state.NextIno()
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (v *Volume) recover(d *dirty) error {
 		err = v.execute(&meta.Make{
 			Parent: meta.RootRef, Name: []byte(name), Ref: ref, Kind: meta.File, Perm: 0o600, UID: v.o.UID, GID: v.o.GID,
 		})
-		if !errors.Is(err, meta.ErrExist) || i == recoverNames {
+		if !errors.Is(err, meta.ErrExist) || i == rescueNames {
 			break
 		}
 	}

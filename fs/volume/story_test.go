@@ -93,7 +93,7 @@ func TestRunPublishesByItself(t *testing.T) {
 		w := newWorld(t)
 		w.laptop.run()
 		as(w.laptop, write("a", big))
-		time.Sleep(2 * idleSeconds)
+		time.Sleep(2 * longIdle)
 		synctest.Wait()
 		if s := w.laptop.v.Status(); !s.Stored || s.PendingOps != 0 {
 			t.Errorf("status %+v", s)
@@ -104,8 +104,8 @@ func TestRunPublishesByItself(t *testing.T) {
 	})
 }
 
-// idleSeconds is longer than what is pending waits to be published.
-const idleSeconds = 6 * time.Second
+// longIdle is longer than what is pending waits to be published.
+const longIdle = 6 * time.Second
 
 func TestWaitStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

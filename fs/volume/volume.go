@@ -64,7 +64,7 @@ type Volume struct {
 	// them yet; taken before mu.
 	landing sync.RWMutex
 
-	mu       sync.Mutex // guards the fields below; held over view.Execute, never over the store, and over the disk in recover alone
+	mu       sync.Mutex // guards the fields below; held over view.Execute, never over the store, and over the disk in rescue alone
 	device   meta.Device
 	nextOp   meta.OpNo
 	queue    []queued // executed, not in the journal yet
