@@ -99,6 +99,7 @@ var errnos = []struct {
 	{crypt.ErrMalformed, syscall.EIO},
 	{crypt.ErrSecret, syscall.EIO},
 	{cache.ErrAbsent, syscall.EIO},
+	{cache.ErrName, syscall.EIO},
 	{store.ErrNotExist, syscall.EIO},
 	{store.ErrExist, syscall.EIO},
 	{store.ErrUnavailable, syscall.EIO},
