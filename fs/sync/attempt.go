@@ -132,7 +132,7 @@ func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error)
 
 // won moves the chain over a commit of ours.
 func (s *Syncer) won(a *attempt) (*chain.Commit, error) {
-	j := s.o.Chain.Judge(a.Slot, a.Object, nil)
+	j := s.o.Chain.Judge(a.Slot, a.Object, past{s.o.View.Confirmed()})
 	if j.Verdict != chain.Valid {
 		return nil, s.stop(fmt.Errorf("own commit in slot %d is not valid: %s", a.Slot, j.Reason))
 	}

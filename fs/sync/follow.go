@@ -48,7 +48,7 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 // or junk, which two answers of the store agree on. Anything else stops
 // publishing and is an error.
 func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (chain.Judgement, error) {
-	j := s.o.Chain.Judge(slot, object, nil)
+	j := s.o.Chain.Judge(slot, object, past{s.o.View.Confirmed()})
 	switch j.Verdict {
 	case chain.Valid:
 		_, number, _ := s.o.State.Device()

@@ -20,10 +20,11 @@ type found struct {
 }
 
 // findLedger opens the newest hint that holds the volume's key for id and whose
-// ledger verifies. Anybody may write junk there, so others are passed over,
-// however many.
+// ledger verifies. Anybody may write junk there, so others are passed over; after
+// hintsMax of them the hint of slot 0 is taken, which nobody can displace.
 func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, log *slog.Logger) (found, error) {
 	var last error
+	seen := 0
 	for after := ""; ; {
 		page, err := b.List(ctx, chain.HintPrefix(vol), after, hintsPage)
 		if err != nil {
@@ -42,6 +43,13 @@ func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ide
 		}
 		if len(page) < hintsPage {
 			return found{}, errors.Join(ErrNoKey, last)
+		}
+		if seen += len(page); seen >= hintsMax {
+			f, err := openHint(ctx, b, vol, id, chain.HintName(vol, 0))
+			if err != nil {
+				return found{}, errors.Join(ErrNoKey, err)
+			}
+			return f, nil
 		}
 		after = page[len(page)-1].Name
 	}
@@ -67,13 +75,14 @@ func openHint(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ident
 	if slot, ok := chain.ParseHintName(vol, name); !ok || slot != hint.Slot {
 		return found{}, fmt.Errorf("%w: hint of slot %d under another's name", chain.ErrForged, hint.Slot)
 	}
-	raw, err := b.Get(ctx, chain.LedgerName(vol, hint.Ledger.Name), 0, chain.MaxLedger+1)
+	where := chain.LedgerName(vol, hint.Ledger.Name)
+	raw, err := b.Get(ctx, where, 0, chain.MaxLedger+1)
 	if err != nil {
-		return found{}, err
+		return found{}, fmt.Errorf("ledger %s: %w", where, err)
 	}
 	ledger, err := chain.OpenLedger(vol, key, hint, raw)
 	if err != nil {
-		return found{}, err
+		return found{}, fmt.Errorf("ledger %s: %w", where, err)
 	}
 	if err := hint.VerifySignature(vol, ledger); err != nil {
 		return found{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"testing"
 	"time"
 
@@ -106,7 +107,13 @@ func TestLoad(t *testing.T) {
 			h.commit(2)
 			h.commit(3)
 			_ = h.store.Delete(context.Background(), chain.SlotName(h.Volume, 2))
-		}, 1, 3, 1, sync.ErrRollback},
+		}, 1, 2, 1, sync.ErrRollback},
+		{"junk above a hole", func(h *history) {
+			h.commit(1)
+			h.store.Overwrite(chain.SlotName(h.Volume, 5), []byte("junk"))
+			h.store.Overwrite(chain.SlotName(h.Volume, far), []byte("junk"))
+			h.store.Overwrite(chain.SlotName(h.Volume, math.MaxUint64), []byte("junk"))
+		}, 1, 2, 0, nil},
 		{"a commit of another slot", func(h *history) {
 			h.commit(1)
 			h.store.Overwrite(chain.SlotName(h.Volume, 2), h.commit(3).Object)

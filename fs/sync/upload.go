@@ -99,9 +99,9 @@ func (s *Syncer) hasUploaded(name crypt.Name) bool {
 	return s.uploaded[name]
 }
 
-// readPack reads a closed pack's file. Its end is compared with its name, which
-// finds a file that was cut or never reached the disk; a changed bit inside is
-// found by who reads it.
+// readPack reads a closed pack's file and checks all of it against its name. It is
+// the last copy: what went bad on this disk must be said before anybody is told
+// that it is in the store.
 func readPack(path string, p pack.Info) ([]byte, error) {
 	object, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -117,6 +117,13 @@ func readPack(path string, p pack.Info) ([]byte, error) {
 	tail, err := crypt.ParseTail(object)
 	if int64(len(object)) != p.ObjectSize() || err != nil || tail.Name() != p.Name {
 		return nil, errLocal
+	}
+	for i, rest := 0, object[:len(object)-tail.Size()]; len(rest) > 0; i++ {
+		n := min(len(rest), crypt.SegmentSize+crypt.Overhead)
+		if tail.Verify(i, rest[:n]) != nil {
+			return nil, errLocal
+		}
+		rest = rest[n:]
 	}
 	return object, nil
 }

@@ -241,6 +241,24 @@ func (v *View) overlay(b *meta.Batch, no meta.OpNo) error {
 	return err
 }
 
+// Confirmed reads the state after the newest slot alone, without what is pending.
+func (v *View) Confirmed() meta.Reader { return confirmedOnly{v} }
+
+// confirmedOnly reads the confirmed layer of a view.
+type confirmedOnly struct{ v *View }
+
+func (c confirmedOnly) Get(key []byte) ([]byte, error) {
+	c.v.mu.RLock()
+	defer c.v.mu.RUnlock()
+	return c.v.confirmed.Get(key)
+}
+
+func (c confirmedOnly) Scan(from, to []byte, fn func(k, v []byte) bool) error {
+	c.v.mu.RLock()
+	defer c.v.mu.RUnlock()
+	return c.v.confirmed.Scan(from, to, fn)
+}
+
 // Slot is the newest slot in confirmed.
 func (v *View) Slot() uint64 {
 	v.mu.RLock()
