@@ -68,6 +68,9 @@ func (v *Volume) load(ctx context.Context) error {
 	if err := v.checkHeads(loaded, vol.MinSlot, vol.MinCommit); err != nil {
 		return err
 	}
+	if err := v.alarmed(loaded); err != nil {
+		return err
+	}
 	for _, d := range loaded.Damaged {
 		v.notes.damage(d)
 	}

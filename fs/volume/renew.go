@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -137,36 +138,63 @@ func (v *Volume) endMove(m *move, left int) error {
 }
 
 // adoption executes the operations of one device's journal as another's.
+//
+// Operations up to doubtful have numbers that the chain knows. They may be the same
+// ones, published by a twin that this state was copied to or from, or others. They
+// are executed where the tree still allows it; what it does not allow is there
+// already or collides with the twin's work, and stays in the old journal with
+// whatever depends on it.
 type adoption struct {
 	v        *Volume
 	from, to *old
 	was      meta.Device
 	settled  meta.OpNo // operations up to here are in the chain
-	doubtful meta.OpNo // up to here the chain has operations of these numbers, ours or a twin's
-	left     int       // of them
+	doubtful meta.OpNo
+	left     int // operations that were not executed
 
-	inos  map[meta.Ino]meta.Ino
-	packs map[meta.PackNo]meta.PackNo
+	inos     map[meta.Ino]meta.Ino       // inodes that no slot knows, old to new
+	packs    map[meta.PackNo]meta.PackNo // closed packs, old to new
+	versions map[uint64]uint64           // of content that adopted operations wrote, old to new
+	unborn   map[meta.Ino]bool           // inodes whose making was not executed
 }
 
 func (a *adoption) run() error {
 	a.inos, a.packs = map[meta.Ino]meta.Ino{}, map[meta.PackNo]meta.PackNo{}
+	a.versions, a.unborn = map[uint64]uint64{}, map[meta.Ino]bool{}
 	if err := a.adoptPacks(); err != nil {
 		return err
 	}
 	for _, r := range a.from.ops {
-		switch {
-		case r.No <= a.settled:
-			continue
-		case r.No <= a.doubtful:
-			a.left++
+		if r.No <= a.settled {
 			continue
 		}
-		if err := a.adopt(r); err != nil {
+		err := a.adopt(r)
+		switch {
+		case err == nil:
+		case refused(err) && (r.No <= a.doubtful || a.left > 0):
+			a.left++
+		default:
 			return fmt.Errorf("%w: operation %d: %w", ErrJournal, r.No, err)
 		}
 	}
 	return a.v.persist()
+}
+
+// errUnborn: an operation needs an inode that could not be made.
+var errUnborn = errors.New("its inode was not made")
+
+// refused says that the tree did not allow an operation, and that nothing else went
+// wrong.
+func refused(err error) bool {
+	for _, no := range []error{
+		errUnborn, meta.ErrConflict, meta.ErrExist, meta.ErrNotExist, meta.ErrNotEmpty, meta.ErrNotDir,
+		meta.ErrIsDir, meta.ErrCycle, meta.ErrTooManyLinks, meta.ErrPerm, meta.ErrNoAttr, meta.ErrNotFile,
+	} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
 }
 
 // adoptPacks gives the closed packs numbers of the new device.
@@ -200,7 +228,7 @@ func (a *adoption) adoptPacks() error {
 
 // adopt executes one operation, with new numbers for the inodes and packs that
 // no slot knows.
-func (a *adoption) adopt(r journal.OpRecord) error {
+func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	op, err := meta.DecodeOp(r.Op)
 	if err != nil {
 		return err
@@ -209,18 +237,24 @@ func (a *adoption) adopt(r journal.OpRecord) error {
 		if a.inos[m.Ref.Ino], err = a.v.state.NextIno(); err != nil {
 			return err
 		}
+		defer func() {
+			if err != nil {
+				delete(a.inos, m.Ref.Ino)
+				a.unborn[m.Ref.Ino] = true
+			}
+		}()
+	}
+	if a.needsUnborn(op) {
+		return errUnborn
 	}
 	r.Op = meta.EncodeOp(meta.Renumber(op, renumber(a.inos), renumber(a.packs)))
-	if op, err = a.v.restore(r); err != nil {
+	// A pack that the chain has under a number of the old device may be the
+	// twin's: bytes that came inline are the only ones that are sure.
+	if op, err = a.v.restore(r, func(no meta.PackNo) bool { return no.Device() != a.was && a.v.complete(no) }); err != nil {
 		return err
 	}
 	// What was observed of our own changes changes its number with them.
-	op = meta.Reobserve(op, func(version uint64) uint64 {
-		if meta.Device(version>>48) == a.was && meta.OpNo(version)&meta.MaxOpNo > a.settled {
-			return 0
-		}
-		return version
-	})
+	op = meta.Reobserve(op, renumber(a.versions))
 	v := a.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -229,9 +263,19 @@ func (a *adoption) adopt(r journal.OpRecord) error {
 	if err != nil || b.Empty() {
 		return err
 	}
+	a.versions[meta.Stamp{Device: a.was, No: r.No}.Version()] = at.Version()
 	v.nextOp++
 	v.queue = append(v.queue, queued{at.No, at.Time, op})
 	return nil
+}
+
+// needsUnborn says whether op names an inode that was not made.
+func (a *adoption) needsUnborn(op meta.Op) (needs bool) {
+	meta.Renumber(op, func(i meta.Ino) meta.Ino {
+		needs = needs || a.unborn[i]
+		return i
+	}, func(p meta.PackNo) meta.PackNo { return p })
+	return needs
 }
 
 // renumber returns the function that m is, and the identity elsewhere.

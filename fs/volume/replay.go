@@ -48,7 +48,7 @@ func (v *Volume) replay(o *old, settled meta.OpNo) error {
 		if want := settled + meta.OpNo(n) + 1; r.No != want {
 			return fmt.Errorf("%w: operation %d is missing on the local disk", ErrJournal, want)
 		}
-		op, err := v.restore(r)
+		op, err := v.restore(r, v.complete)
 		if err == nil {
 			_, err = v.view.Execute(op, meta.Stamp{Device: v.device, No: r.No, Time: r.Time})
 		}
@@ -64,8 +64,8 @@ func (v *Volume) replay(o *old, settled meta.OpNo) error {
 }
 
 // restore decodes an operation and puts the bytes that came inline into a pack,
-// unless the pack that was to hold them is complete.
-func (v *Volume) restore(r journal.OpRecord) (meta.Op, error) {
+// unless complete says that the pack that was to hold them is there.
+func (v *Volume) restore(r journal.OpRecord, complete func(meta.PackNo) bool) (meta.Op, error) {
 	op, err := meta.DecodeOp(r.Op)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (v *Volume) restore(r journal.OpRecord) (meta.Op, error) {
 	d := dirty{}
 	for _, e := range w.Extents {
 		data, ok := inline[e.Off]
-		if !ok || v.complete(e.Pack) {
+		if !ok || complete(e.Pack) {
 			d.push(e)
 			continue
 		}
