@@ -57,10 +57,12 @@ func Unlock(headers []*Header, pass []byte, free uint64) (*crypt.Key, *Header, e
 		if root == nil {
 			continue
 		}
-		if altered = h.checkMAC(root); altered == nil {
+		err := h.checkMAC(root)
+		if err == nil {
 			delete(roots, id)
 			return root, h, nil
 		}
+		altered = fmt.Errorf("%s: %w", ObjectName(h.Counter), err)
 	}
 	switch {
 	case altered != nil:
@@ -109,9 +111,11 @@ func (h *Header) UnlockWords(w *identity.WordsKey) (*crypt.Key, error) {
 		if root == nil {
 			continue
 		}
-		if err = h.checkMAC(root); err == nil {
+		mac := h.checkMAC(root)
+		if mac == nil {
 			return root, nil
 		}
+		err = fmt.Errorf("%s: %w", ObjectName(h.Counter), mac)
 		root.Wipe()
 	}
 	return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
 	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/state"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
@@ -263,6 +264,7 @@ func TestAnOlderHeaderThanWasSeen(t *testing.T) {
 		return h.Encode()
 	}
 	w := newWorld(t)
+	w.mem.Overwrite(chain.SlotName(vol, 1), nil)
 	w.mem.Overwrite(keyslot.ObjectName(1), header(1, "old"))
 	old := w.mem.Clone()
 	w.mem.Overwrite(keyslot.ObjectName(2), header(2, "new"))
