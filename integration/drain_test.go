@@ -1,0 +1,167 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// slowly is a store with which a drain takes some seconds.
+var slowly = []string{"--test-store-delay", "700ms"}
+
+// fill writes a few packs' worth, all of it synced.
+func fill(t *testing.T, m *machine) {
+	t.Helper()
+	for i := range 6 {
+		must(t, writeSynced(m.in(fmt.Sprint("file", i)), os.O_CREATE, pattern(uint64(i), 0, 3<<20)))
+	}
+	must(t, syncFolder(m.mnt))
+}
+
+func checkFilled(t *testing.T, m *machine) {
+	t.Helper()
+	for i := range 6 {
+		b, err := os.ReadFile(m.in(fmt.Sprint("file", i)))
+		if err != nil || string(b) != string(pattern(uint64(i), 0, 3<<20)) {
+			t.Errorf("file%d: %d bytes, %v", i, len(b), err)
+		}
+	}
+}
+
+// Plain umount: the mount is gone at once, the daemon sends the rest and ends.
+func TestPlainUmountDrains(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount(slowly...)
+	fill(t, m)
+	began := time.Now()
+	m.plainUmount()
+	if took := time.Since(began); took > 5*time.Second || mounted(m.mnt) {
+		t.Errorf("umount took %v; still mounted: %v", took, mounted(m.mnt))
+	}
+	if d.ended() {
+		t.Fatal("the daemon ended without a drain")
+	}
+	s := m.status()
+	if len(s) != 1 || s[0].Phase != "draining" || s[0].PID != d.cmd.Process.Pid {
+		t.Errorf("status while it drains: %+v", s)
+	}
+	if code := d.await(); code != 0 {
+		t.Fatalf("the daemon ended with code %d", code)
+	}
+	e := m.another().mount()
+	checkFilled(t, e.m)
+	e.umount()
+}
+
+// kill -9 during the drain loses nothing: the next mount sends what is left.
+func TestKilledWhileDraining(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount(slowly...)
+	fill(t, m)
+	m.plainUmount()
+	eventually(t, "it drains", time.Minute, func() bool {
+		s := m.status()
+		return len(s) == 1 && s[0].Phase == "draining"
+	})
+	d.kill()
+	d = m.mount()
+	checkFilled(t, m)
+	d = d.remount()
+	checkFilled(t, d.m)
+	d.umount()
+}
+
+// A mount while the daemon of the last one still drains says so and joins in.
+func TestMountJoinsADrain(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount(slowly...)
+	fill(t, m)
+	m.plainUmount()
+	e := m.mount()
+	if code := d.await(); code != 0 {
+		t.Errorf("the first daemon ended with code %d", code)
+	}
+	if want := fmt.Sprintf("pid %d still sends", d.cmd.Process.Pid); !strings.Contains(e.logged(), want) {
+		t.Errorf("the second mount does not say %q:\n%s", want, e.logged())
+	}
+	checkFilled(t, m)
+	e.umount()
+}
+
+// hushfs umount with --no-wait and --timeout say what waits, by exit code too,
+// and the daemon goes on.
+func TestUmountThatDoesNotWait(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		flags []string
+		code  int
+	}{
+		{[]string{"--no-wait"}, 14},
+		{[]string{"--timeout", "100ms"}, 13},
+	} {
+		t.Run(c.flags[0], func(t *testing.T) {
+			t.Parallel()
+			m := newDrive(t)
+			d := m.mount(slowly...)
+			fill(t, m)
+			m.refused(c.code, []string{"not everything is in the store", fmt.Sprint("Pid ", d.cmd.Process.Pid), "hushfs status"},
+				append(append([]string{"umount"}, c.flags...), m.mnt)...)
+			if code := d.await(); code != 0 {
+				t.Errorf("the daemon ended with code %d", code)
+			}
+			e := m.another().mount()
+			checkFilled(t, e.m)
+			e.umount()
+		})
+	}
+}
+
+// hushfs wait returns when all that was written is in the store, also what a
+// program has not closed or synced; and in time when it is not.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount(slowly...)
+	f, err := os.Create(m.in("open"))
+	must(t, err)
+	defer f.Close()
+	_, err = f.Write(pattern(5, 0, 500_000))
+	must(t, err)
+	m.refused(13, []string{"not everything is in the store yet", "hushfs status"}, "wait", "--timeout", "300ms", m.in("open"))
+	m.ok("wait", m.in("open"))
+	if s := m.status(); len(s) != 1 || !s[0].Volume.Stored {
+		t.Errorf("status after wait: %+v", s)
+	}
+	// What another machine sees now is what was written, though the file is open.
+	e := m.another().mount("--read-only")
+	if b, err := os.ReadFile(e.m.in("open")); err != nil || string(b) != string(pattern(5, 0, 500_000)) {
+		t.Errorf("another machine sees %d bytes, %v", len(b), err)
+	}
+	e.umount()
+	must(t, f.Close())
+	d.umount()
+	m.refused(10, []string{"no mounted drive"}, "wait", m.mnt)
+}
+
+// SIGTERM to the daemon is an orderly lock.
+func TestTerminated(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount()
+	fill(t, m)
+	must(t, d.cmd.Process.Signal(os.Interrupt))
+	if code := d.await(); code != 0 {
+		t.Errorf("the daemon ended with code %d", code)
+	}
+	if mounted(m.mnt) {
+		t.Error("still mounted")
+	}
+	e := m.another().mount()
+	checkFilled(t, e.m)
+	e.umount()
+}
