@@ -97,9 +97,11 @@ func (u *Unlocked) Wipe() {
 // Handover encodes the drive for a child process, to be sent through a pipe: the
 // root key, 32 bytes, then the header. The caller wipes it.
 func (u *Unlocked) Handover() []byte {
-	root := u.root.Bytes()
+	header, root := u.header.Encode(), u.root.Bytes()
 	defer clear(root)
-	return append(append([]byte(nil), root...), u.header.Encode()...)
+	// In one piece: growing would leave a copy of the root key behind.
+	b := make([]byte, 0, len(root)+len(header))
+	return append(append(b, root...), header...)
 }
 
 // FromHandover reads what Handover wrote. It keeps nothing of b. Errors are

@@ -75,6 +75,9 @@ func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (cha
 func (s *Syncer) pass(slot chain.Slot, j chain.Judgement) error {
 	if j.Verdict == chain.Junk {
 		s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
+		if slot-s.o.Chain.Slot > deadMax {
+			return s.stop(fmt.Errorf("%w: %d slots in a row hold no commit", ErrRollback, slot-s.o.Chain.Slot))
+		}
 		s.setNext(slot + 1)
 		return nil
 	}
