@@ -72,7 +72,9 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 		if err := s.v.Setattr(ctx, ref, op); err != nil {
 			return errno(s.log, "setattr", err)
 		}
-		if op.Valid&(meta.SetUID|meta.SetGID) != 0 && op.Valid&meta.SetPerm == 0 {
+		// A chown that changes neither id arrives as a ctime alone, and takes
+		// privileges all the same.
+		if owner := op.Valid & (meta.SetUID | meta.SetGID); owner != 0 && op.Valid&meta.SetPerm == 0 || op.Valid == meta.SetCtime {
 			if err := s.v.Demote(ctx, ref, true); err != nil {
 				return errno(s.log, "chown", err)
 			}

@@ -280,6 +280,25 @@ func TestPackRecords(t *testing.T) {
 	}
 }
 
+func TestPackRecordsStay(t *testing.T) {
+	pack := meta.MakePack(2, 1)
+	drop := meta.Batch{Deletes: [][]byte{meta.PackKey(pack)}}
+	for name, c := range map[string]struct {
+		past past
+		want Verdict
+	}{
+		"in use":  {past{packed: pack}, Junk},
+		"retired": {past{packed: pack, retired: pack}, Valid},
+	} {
+		w := newWorld(t)
+		w.first()
+		object := w.forge(forgery{slot: 2, last: 1, batch: drop.Encode()})
+		if j := w.Judge(2, object, c.past); j.Verdict != c.want {
+			t.Errorf("%s: %v (%s), want %v", name, j.Verdict, j.Reason, c.want)
+		}
+	}
+}
+
 func TestRetiredPacks(t *testing.T) {
 	pack := meta.MakePack(1, 1)
 	retire := meta.KV{Key: meta.RetiredKey(pack), Value: meta.AppendRetired(nil, 2)}

@@ -93,6 +93,12 @@ func checkPacks(c *Commit, past Past) error {
 	if err != nil {
 		return err
 	}
+	for _, k := range c.Batch.Deletes {
+		// Or a record could be written twice after all.
+		if no, err := meta.ParsePackKey(k); err == nil && (past == nil || !past.Retired(no)) {
+			return fmt.Errorf("%w: the record of pack %d, which is not retired, is deleted", ErrRefused, no)
+		}
+	}
 	changed := retirements(c.Batch)
 	c.Batch.Extents(func(e meta.Extent) bool {
 		gone, ok := changed[e.Pack]

@@ -66,7 +66,10 @@ func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (cha
 		}
 		return j, nil
 	case chain.Evidence:
-		s.o.Evidence(slot, object)
+		// Behind a dead slot it may be that a commit was damaged, and comes back.
+		if slot == s.o.Chain.Slot+1 {
+			s.o.Evidence(slot, object)
+		}
 	}
 	return j, s.stop(trouble(slot, j))
 }

@@ -224,10 +224,11 @@ func (l *Loaded) judge(ctx context.Context, b store.Bucket, slot chain.Slot, obj
 		return nil
 	default:
 		l.Trouble = trouble(slot, j)
-		if l.dead > 0 {
+		switch {
+		case l.dead > 0:
+			// A commit that was damaged looks like this too, and may come back.
 			l.Trouble = fmt.Errorf("%w: what came after %s cannot be trusted", ErrRollback, l.Damaged[0])
-		}
-		if j.Verdict == chain.Evidence {
+		case j.Verdict == chain.Evidence:
 			l.Evidence, l.EvidenceSlot = object, slot
 		}
 		return nil

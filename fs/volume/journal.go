@@ -122,7 +122,7 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 		}
 	}
 	// What a damaged journal does not name may yet be needed by who mends it.
-	if err := v.keepPacks(o, len(report.Damaged) == 0); err != nil {
+	if err := v.keepPacks(o, len(report.Damaged)+len(report.Aside) == 0); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return o, nil
