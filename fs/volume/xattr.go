@@ -68,9 +68,9 @@ func (v *Volume) amend(ctx context.Context, ref meta.Ref, op meta.Op) error {
 	return v.apply(ref, op)
 }
 
-// Demote takes privileges from a file whose content or owner changes: its
-// capabilities, and with ids the setuid bit, and the setgid bit where the group
-// may execute it. It leaves files alone that have none.
+// Demote takes privileges from an inode whose content or owner changes: its
+// capabilities, and with ids the setuid bit, and the setgid bit where the group may
+// execute it. It leaves directories alone, and what has no privileges.
 func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
 	unlock, err := v.change(ctx)
 	if err != nil {
@@ -78,7 +78,7 @@ func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
 	}
 	defer unlock()
 	n, err := v.stored(ref)
-	if err != nil || n.Kind != meta.File {
+	if err != nil || n.Kind == meta.Dir {
 		return err
 	}
 	const setuid, setgid, groupExec = 04000, 02000, 00010
