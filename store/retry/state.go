@@ -59,7 +59,9 @@ func (s *state) end(call uint64, now time.Time, err error) {
 func (s *state) offline(now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down {
+	// The next try may be seconds away: a series that goes on is judged by the clock.
+	series := s.last.After(s.first) && now.Sub(s.last) <= s.apart && now.Sub(s.first) >= s.failingFor
+	if s.down || s.err != nil && series {
 		return fmt.Errorf("no answer for %s: %w", now.Sub(s.first).Round(time.Second), s.err)
 	}
 	for _, began := range s.began {

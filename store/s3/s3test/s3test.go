@@ -222,8 +222,36 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Pause stops the process: connections stay, nothing answers.
-func (s *Server) Pause() error { return s.signal(syscall.SIGSTOP) }
+// Pause stops the process: connections stay, nothing answers. A signal is only on
+// its way when it was sent, so the process is seen to have stopped.
+func (s *Server) Pause() error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	pid := s.cmd.Process.Pid
+	s.mu.Unlock()
+	threads := fmt.Sprintf("/proc/%d/task/*/stat", pid)
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		running := 0
+		stats, err := filepath.Glob(threads)
+		for _, path := range stats {
+			b, rerr := os.ReadFile(path)
+			// The state stands behind the name in parentheses; a thread may end.
+			if i := bytes.LastIndexByte(b, ')'); rerr == nil && (i < 0 || i+2 >= len(b) || b[i+2] != 'T') {
+				running++
+			}
+		}
+		switch {
+		case err != nil:
+			return err
+		case running == 0:
+			return nil
+		case time.Now().After(until):
+			return fmt.Errorf("%d threads of the server still run", running)
+		}
+	}
+}
 
 // Resume continues it.
 func (s *Server) Resume() error { return s.signal(syscall.SIGCONT) }
