@@ -31,6 +31,8 @@ type machine struct {
 	pass  string // file
 	words string // file, on the machine that made the drive
 	path  string // of programs; empty: as it is
+
+	settings []string // of a bucket: more of the environment
 }
 
 // nobody is an ordinary user whom the tests become.
@@ -76,7 +78,7 @@ func newDrive(t testing.TB) *machine {
 func (m *machine) another() *machine {
 	m.t.Helper()
 	n := newMachineOf(m.t, m.uid)
-	n.store = m.store
+	n.store, n.settings = m.store, m.settings
 	return n
 }
 
@@ -138,7 +140,7 @@ func (m *machine) env(more ...string) []string {
 		"PATH=" + path, "HOME=" + m.home, "LC_ALL=C", "TMPDIR=" + m.home,
 		"XDG_CONFIG_HOME=" + m.at("config"), "XDG_CACHE_HOME=" + m.at("cache"),
 		"XDG_STATE_HOME=" + m.at("state"), "XDG_RUNTIME_DIR=" + m.at("run"),
-	}, more...)
+	}, append(m.settings[:len(m.settings):len(m.settings)], more...)...)
 }
 
 // command is a program started by the machine's user.
@@ -228,7 +230,12 @@ func checkRefusal(t testing.TB, r result, code int, words []string) {
 // init makes the machine's drive, with key derivation that costs a test little.
 func (m *machine) init() {
 	m.t.Helper()
-	m.ok("init", "--passphrase-file", m.pass, "--recovery-file", m.words, "--kdf-memory", "19MiB", "--kdf-passes", "2", m.store)
+	m.ok(m.initArgs()...)
+}
+
+// initArgs are those of init.
+func (m *machine) initArgs(flags ...string) []string {
+	return append(append([]string{"init", "--passphrase-file", m.pass, "--recovery-file", m.words, "--kdf-memory", "19MiB", "--kdf-passes", "2"}, flags...), m.store)
 }
 
 // mountArgs are those of a mount with the passphrase.
@@ -250,13 +257,20 @@ func (m *machine) status() []status {
 type status struct {
 	PID        int    `json:"pid"`
 	Mountpoint string `json:"mountpoint"`
-	Phase      string `json:"phase"`
-	Volume     struct {
+	Store      string `json:"store"`
+	Endpoint   string `json:"endpoint"`
+	Probe      *struct {
+		Good     bool   `json:"good"`
+		Findings string `json:"findings"`
+	} `json:"probe"`
+	Phase  string `json:"phase"`
+	Volume struct {
 		Device     int              `json:"device"`
 		Stored     bool             `json:"stored"`
 		PendingOps int              `json:"pending_ops"`
 		Damaged    []string         `json:"damaged"`
 		Warnings   []string         `json:"warnings"`
+		Offline    string           `json:"offline"`
 		Stopped    string           `json:"stopped"`
 		Requests   map[string]int64 `json:"requests"`
 	} `json:"volume"`

@@ -15,6 +15,8 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	m := newDrive(t)
 	other := newDrive(t)
+	must(t, os.MkdirAll(m.at(".aws"), 0o700))
+	must(t, os.WriteFile(m.at(".aws", "credentials"), []byte("[p]\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600))
 	write := func(name, text string) string {
 		path := m.at(name)
 		must(t, os.MkdirAll(filepath.Dir(path), 0o700))
@@ -46,7 +48,8 @@ func TestRefusals(t *testing.T) {
 		{"no drive in the folder", 4, []string{"no drive", "hushfs init"}, with(m.pass, empty, m.mnt)},
 		{"no folder", 4, []string{"typing error"}, with(m.pass, m.at("nowhere"), m.mnt)},
 		{"the store is a file", 4, []string{"must be a directory"}, with(m.pass, file, m.mnt)},
-		{"a store that this build cannot reach", 2, []string{"directories only"}, with(m.pass, "s3://bucket/prefix", m.mnt)},
+		{"a bucket at no server", 11, []string{"cannot be reached", "connection refused", "check the network"}, append([]string{"mount", "--s3-endpoint", "http://127.0.0.1:1", "--s3-profile", "p"}, with(m.pass, "s3://bucket/prefix", m.mnt)[1:]...)},
+		{"a bucket of a strange name", 2, []string{"s3://bucket/prefix"}, with(m.pass, "s3://B/prefix", m.mnt)},
 		{"init where something is", 5, []string{"not empty", "Nothing was touched"}, initAt(full)},
 		{"init on a drive", 5, []string{"Nothing was touched"}, initAt(m.store)},
 		{"init on a file", 5, []string{"Choose"}, initAt(file)},

@@ -118,7 +118,7 @@ func (c *child) ask(request any, secret []byte) (out outcome, answer []byte, err
 
 // unlockRequest is what the helper needs to unlock a drive.
 type unlockRequest struct {
-	Store  string      `json:"store"`
+	location
 	Secret secretFlags `json:"secret"`
 }
 
@@ -202,7 +202,7 @@ func (a *app) unlock(ctx context.Context, r unlockRequest) (*drive.Unlocked, err
 	if err != nil {
 		return nil, err
 	}
-	b, err := openStore(r.Store, true)
+	b, err := a.openStore(ctx, r.location, true, nil)
 	if err != nil {
 		return nil, err
 	}

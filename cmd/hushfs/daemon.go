@@ -19,7 +19,7 @@ import (
 // daemonConfig is all that a daemon is told, beside the keys. All paths are
 // absolute.
 type daemonConfig struct {
-	Store        string        `json:"store"`
+	location
 	Mountpoint   string        `json:"mountpoint"`
 	State        string        `json:"state"`
 	Cache        string        `json:"cache"`
@@ -39,6 +39,8 @@ type server struct {
 	app    *app
 	c      daemonConfig
 	log    *slog.Logger
+	bucket *bucket        // nil for a directory
+	probe  *control.Probe // what was found out about it; nil: nothing yet
 	since  time.Time
 	hurry  context.CancelFunc // ends the drain, also one that has not begun
 	gone   chan struct{}      // closed when the kernel has let go of the mount
@@ -72,7 +74,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 		return explain("take over the unlocked drive", err)
 	}
 	defer u.Wipe()
-	b, err := openStore(c.Store, c.ReadOnly)
+	b, err := a.openStore(ctx, c.location, c.ReadOnly, log)
 	if err != nil {
 		return err
 	}
@@ -83,6 +85,9 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	s := &server{
 		app: a, c: c, log: log, since: time.Now(), hurry: hurry, phase: control.Starting,
 		gone: make(chan struct{}), done: make(chan struct{}),
+	}
+	if b, ok := b.(*bucket); ok {
+		s.bucket, s.probe = b, probed(readVerdict(c.State, b.endpoint, b.name))
 	}
 	end, err := s.listen(held)
 	if err != nil {

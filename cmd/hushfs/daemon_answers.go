@@ -27,15 +27,31 @@ func (s *server) Status() control.Status {
 	defer s.mu.Unlock()
 	if s.vol != nil && s.phase != control.Done {
 		s.last = s.vol.Status()
+		// The bucket knows of tries that the volume has not heard of yet.
+		if err := s.offline(); err != nil {
+			s.last.Offline = err.Error()
+		}
 	}
 	phase := s.phase
 	if phase == control.Mounted && !isHushMount(s.c.Mountpoint) {
 		phase = control.Detached
 	}
-	return control.Status{
-		PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Store: s.c.Store, Phase: phase, Since: s.since,
-		DrainUntil: s.until, State: s.c.State, Program: programVersion(), Volume: s.last,
+	endpoint := ""
+	if s.bucket != nil {
+		endpoint = s.bucket.endpoint
 	}
+	return control.Status{
+		PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Store: s.c.Store, Endpoint: endpoint, Probe: s.probe,
+		Phase: phase, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Volume: s.last,
+	}
+}
+
+// offline says since when the bucket does not answer and why, nil when it does.
+func (s *server) offline() error {
+	if s.bucket == nil {
+		return nil
+	}
+	return s.bucket.Offline()
 }
 
 // WaitStored implements control.Daemon.

@@ -17,6 +17,7 @@ import (
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/mem"
+	"github.com/hushfs/hushfs/store/s3"
 )
 
 func TestParcel(t *testing.T) {
@@ -24,13 +25,13 @@ func TestParcel(t *testing.T) {
 		"no secret": {}, "a secret": []byte("key"), "the largest": make([]byte, maxParcel),
 	} {
 		var b bytes.Buffer
-		in := daemonConfig{Store: "/s", DrainTimeout: time.Hour, Sockets: []string{"a", "b"}}
+		in := daemonConfig{location: location{Store: "s3://b/p", S3: s3Flags{Profile: "x", Style: styleFlag(s3.StyleHost)}}, DrainTimeout: time.Hour, Sockets: []string{"a", "b"}}
 		if err := sendParcel(&b, in, secret); err != nil {
 			t.Fatal(err)
 		}
 		var out daemonConfig
 		got, err := receiveParcel(&b, &out)
-		if err != nil || !bytes.Equal(got, secret) || out.Store != in.Store || out.DrainTimeout != in.DrainTimeout {
+		if err != nil || !bytes.Equal(got, secret) || out.location != in.location || out.DrainTimeout != in.DrainTimeout {
 			t.Errorf("%s: %+v, %d bytes, %v", name, out, len(got), err)
 		}
 	}

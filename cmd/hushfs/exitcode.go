@@ -15,6 +15,7 @@ import (
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/dir"
+	"github.com/hushfs/hushfs/store/s3"
 )
 
 // code is an exit code. The numbers are a promise to scripts: none changes its
@@ -116,6 +117,8 @@ var rules = []struct {
 	{volume.ErrJournal, codeState, "Nothing is lost: the journal stays as it is. Keep the state folder and report this."},
 	{volume.ErrState, codeState, "If the folder came from another machine or drive, move it away: this machine then joins the drive as a new one."},
 	{volume.ErrNoSpace, codeState, "Make room on the local disk and try again."},
+	{s3.ErrLocation, codeUsage, "Write s3://bucket/prefix."},
+	{s3.ErrOptions, codeUsage, "See: hushfs help s3"},
 	{store.ErrFull, codeStore, "Make room in the store and try again."},
 	{store.ErrDenied, codeStore, "Check the permissions of STORE."},
 	{store.ErrUnavailable, codeStore, "Check that the disk or network of STORE is there and try again."},
@@ -150,11 +153,27 @@ func explain(what string, err error) *problem {
 			case context.DeadlineExceeded:
 				err = errors.New("the time is over")
 			}
-			return &problem{code: r.code, what: what, why: err, next: r.next}
+			next := r.next
+			if r.code == codeStore {
+				if advice := s3.Advice(err); advice != "" {
+					err, next = withoutAdvice{err, advice}, capital(advice)+"."
+				}
+			}
+			return &problem{code: r.code, what: what, why: err, next: next}
 		}
 	}
 	return &problem{code: codeFailure, what: what, why: err}
 }
+
+// withoutAdvice is an error of a bucket whose advice is given as the next step.
+type withoutAdvice struct {
+	error
+	advice string
+}
+
+func (e withoutAdvice) Error() string { return strings.Replace(e.error.Error(), "; "+e.advice, "", 1) }
+
+func (e withoutAdvice) Unwrap() error { return e.error }
 
 // wire is p as it goes to another process or to a program.
 func (p *problem) wire() *control.Problem {

@@ -43,6 +43,7 @@ type topic struct{ name, short, long string }
 func topics() []topic {
 	return []topic{
 		{"exit-codes", "What the exit codes mean", exitCodeHelp()},
+		{"s3", "How a bucket is reached", s3Help},
 		{"places", "Where hushfs keeps its files", placesHelp},
 		{"json", "Results and errors for programs", jsonHelp},
 		{"testing", "Crashing a daemon on purpose", testingHelp},
@@ -68,10 +69,36 @@ characters of the drive's id.
   $XDG_RUNTIME_DIR/hushfs/ID.sock  control socket of a mounted drive; without a
                                  runtime folder it is control.sock in the state
 
-Everything in them is encrypted but the log, which holds no file names. Other
+Everything in them is encrypted but the log, which holds no file names, and
+what a test of the store has shown. Other
 XDG folders are another machine to the drive. The state folder holds what is
 not in the store yet: it must be on a local disk, network file systems are
 refused.`
+
+const s3Help = `STORE is s3://bucket, or s3://bucket/prefix for a place in a bucket that holds
+other things too. The bucket must be there. Nothing in the prefix is escaped:
+letters without accents, digits and / ! - _ . * ' ( ).
+
+  server       --s3-endpoint, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL; else AWS
+  region       --s3-region, AWS_REGION, AWS_DEFAULT_REGION; else what the
+               server says
+  keys         --s3-profile; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and
+               AWS_SESSION_TOKEN); AWS_PROFILE in ~/.aws/credentials and
+               ~/.aws/config; the service of an AWS machine
+  authority    --s3-ca-file, AWS_CA_BUNDLE (PEM); else the system's
+  bucket named in the host or in the path: --s3-style host, path or auto
+
+No flag takes a key. A mount in the background finds them where the command
+did: in the environment it inherits, or in the files, which are read again when
+they change. Connections are encrypted; http:// is for this machine alone
+(127.0.0.1, localhost), or with --insecure.
+
+Rights that are needed: s3:ListBucket on the bucket, s3:GetObject, s3:PutObject
+and s3:DeleteObject on the prefix.
+
+init, and the first mount with a server that this machine does not know, test
+what the server does with writers that race for a name. Where more than one
+wins, nothing is written: mount --read-only still shows what is there.`
 
 const jsonHelp = `With --json a command prints one JSON object to standard output and nothing
 else there; warnings, questions and progress stay on standard error. A failure

@@ -11,12 +11,12 @@ import (
 
 	"github.com/hushfs/hushfs/crypt/keyslot"
 	"github.com/hushfs/hushfs/fs/drive"
-	"github.com/hushfs/hushfs/store/dir"
 )
 
 // initFlags of hushfs init.
 type initFlags struct {
 	secret    secretFlags
+	s3        s3Flags
 	recovery  string // file to write the recovery words to
 	name      string
 	kdfMemory sizeFlag
@@ -36,7 +36,12 @@ func (a *app) initCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init [flags] STORE",
 		Short: "Make a new drive",
-		Long: `Make a new drive in STORE, a directory that is empty or not there yet.
+		Long: `Make a new drive in STORE: a directory that is empty or not there yet, or
+s3://bucket/prefix, a place in a bucket that is there. Settings and keys of a
+bucket are taken from where other programs for S3 have them: AWS_ENDPOINT_URL,
+AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or
+~/.aws. Whether its server keeps racing writers apart is tested first; one that
+does not is refused.
 
 You are asked for a passphrase, twice; press Enter alone to have one made for
 you. Then 24 recovery words are shown, once: write them down. They open the
@@ -45,11 +50,13 @@ drive when the passphrase is lost. Without either, nobody can open it.
 A place that holds anything is refused and not touched.`,
 		Example: `  hushfs init ~/Cloud/home
   hushfs init --name photos --recovery-file /media/stick/photos.words file:///srv/photos
-  pass show hushfs | hushfs init --passphrase-file - --recovery-file words /srv/drive`,
+  pass show hushfs | hushfs init --passphrase-file - --recovery-file words /srv/drive
+  AWS_PROFILE=backup hushfs init --s3-endpoint https://minio.example.org s3://bucket/home`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := c.Flags()
 	o.secret.register(f)
+	o.s3.register(f)
 	f.StringVar(&o.recovery, "recovery-file", "", "write the recovery words to the new `FILE` (mode 0600) instead of showing them")
 	f.StringVar(&o.name, "name", "", "what you call the drive (default: the last part of STORE)")
 	f.Var(&o.kdfMemory, "kdf-memory", "memory that a try at the passphrase costs, as `SIZE` (default 256MiB)")
@@ -58,7 +65,7 @@ A place that holds anything is refused and not touched.`,
 }
 
 func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
-	path, err := parseStore(arg)
+	at, err := locate(arg, o.s3)
 	if err != nil {
 		return err
 	}
@@ -70,7 +77,7 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 		return err
 	}
 	if o.name == "" {
-		o.name = filepath.Base(path)
+		o.name = filepath.Base(at.Store)
 	}
 	if err := harden(); err != nil {
 		return err
@@ -79,45 +86,52 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := emptyPlace(path); err != nil {
+	var g ground = folder{at.Store}
+	if at.remote() {
+		b, err := openBucket(ctx, at, a.env, false, nil)
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		g = &plot{app: a, bucket: b, store: at.Store}
+	}
+	if err := g.empty(ctx); err != nil {
 		return err
 	}
 
 	// Where the words go is settled before there are any.
-	words, err := a.openWords(o.recovery, path)
+	words, err := a.openWords(o.recovery, at.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, words.close()) }()
+	if err := g.fit(ctx); err != nil {
+		return err
+	}
 	pass, err := a.newPassphrase(ctx, o.secret)
 	if err != nil {
 		return err
 	}
 	defer wipe(pass)
 
-	made, err := makeFolders(path)
-	if err != nil {
-		return &problem{code: codeStore, what: "the store cannot be made", why: err, next: "Choose a place where you may write."}
-	}
-	created, err := createDrive(ctx, path, drive.CreateOptions{
+	created, err := g.create(ctx, drive.CreateOptions{
 		Passphrase: pass, KDF: params, Name: o.name, DeviceName: deviceName(),
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
 		StateDir: where.stateDir, Log: a.logger(a.stderr),
 	})
 	if err != nil {
-		(&mountpoint{made: made}).undo()
 		p := explain("no drive was made", err)
-		if p.code != codeNotEmpty && emptyPlace(path) != nil {
-			p.next += " What init has left in " + shellQuote(path) + " is of no use; remove it before you try again."
+		if left := explain("", g.empty(ctx)); p.code != codeNotEmpty && left != nil && left.code == codeNotEmpty {
+			p.next += " What init has left in " + shellQuote(at.Store) + " is of no use; remove it before you try again."
 		}
 		return p
 	}
 	if err := words.give(created.ID, created.Words); err != nil {
 		return &problem{code: codeFailure, what: "the drive was made, but its recovery words could not be kept", why: err,
-			next: "The drive is empty: remove " + shellQuote(path) + " and run init again."}
+			next: "The drive is empty: remove " + shellQuote(at.Store) + " and run init again."}
 	}
 	if a.json {
-		a.print(initResult{created.ID.String(), o.name, path, o.recovery})
+		a.print(initResult{created.ID.String(), o.name, at.Store, o.recovery})
 		return nil
 	}
 	a.say("Drive %q made.", o.name)
@@ -126,15 +140,6 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 	}
 	a.say("Next:\n  hushfs mount %s ~/Drive", shellQuote(arg))
 	return nil
-}
-
-func createDrive(ctx context.Context, path string, o drive.CreateOptions) (*drive.Created, error) {
-	b, err := dir.Open(path, dir.Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer b.Close()
-	return drive.Create(ctx, b, o)
 }
 
 // params are the key derivation's, zero for the default. What is out of bounds

@@ -8,7 +8,9 @@
 // foreground (mount -f) the first process is the daemon, and the unlocking is
 // done by a short-lived child.
 //
-// No secret is ever in an argument or in the environment. Flags, the
+// No secret is ever in an argument, and none of a drive in the environment. The
+// keys of a bucket may be there, as other programs for S3 have them; they are
+// handed on to the daemon with the environment, and in no other way. Flags, the
 // environment and XDG places are read here and nowhere else.
 package main
 

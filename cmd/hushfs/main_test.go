@@ -112,7 +112,13 @@ func TestCommandLine(t *testing.T) {
 		"unknown flag":                   {[]string{"mount", "--fast", "a", "b"}, codeUsage, "unknown flag"},
 		"init without a place":           {[]string{"init"}, codeUsage, "accepts 1 arg"},
 		"init with an empty place":       {[]string{"init", ""}, codeUsage, "STORE is empty"},
-		"init in a bucket":               {[]string{"init", "s3://bucket/x"}, codeUsage, "directories only"},
+		"init in a bucket without keys":  {[]string{"init", "--s3-endpoint", "http://127.0.0.1:1", "s3://bucket/x"}, codeStore, "no credentials"},
+		"init in no bucket":              {[]string{"init", "s3:///x"}, codeUsage, "name is empty"},
+		"init in a bucket of a user":     {[]string{"init", "s3://me@bucket/x"}, codeUsage, "no user"},
+		"init at a server":               {[]string{"init", "https://host/x"}, codeUsage, "--s3-endpoint"},
+		"init, server in the clear":      {[]string{"init", "--s3-endpoint", "http://192.0.2.1", "s3://bucket/x"}, codeUsage, "not encrypted"},
+		"init, strange style":            {[]string{"init", "--s3-style", "x", "s3://bucket/x"}, codeUsage, "none of auto"},
+		"init, bucket's flags elsewhere": {[]string{"init", "--s3-region", "x", "new"}, codeUsage, "begins with s3://"},
 		"init at a strange scheme":       {[]string{"init", "ftp://x/y"}, codeUsage, "unknown scheme"},
 		"init at a remote file":          {[]string{"init", "file://host/y"}, codeUsage, "three slashes"},
 		"init where a drive is":          {[]string{"init", "--passphrase-file", "pass", "--recovery-file", "w", "store"}, codeNotEmpty, "not empty"},
@@ -237,7 +243,7 @@ func TestUnlockHelper(t *testing.T) {
 			if err := c.pipes(); err != nil {
 				t.Fatal(err)
 			}
-			out, handover, err := c.ask(unlockRequest{Store: m.path("store"), Secret: test.secret}, nil)
+			out, handover, err := c.ask(unlockRequest{location: location{Store: m.path("store")}, Secret: test.secret}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

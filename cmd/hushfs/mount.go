@@ -14,6 +14,7 @@ import (
 // mountFlags of hushfs mount.
 type mountFlags struct {
 	secret       secretFlags
+	s3           s3Flags
 	foreground   bool
 	readOnly     bool
 	allowOther   bool
@@ -46,11 +47,13 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 		Example: `  hushfs mount ~/Cloud/home ~/Drive
   hushfs mount --passphrase-command 'pass show hushfs' file:///srv/photos ~/Photos
   hushfs mount --recovery-file words ~/Cloud/home ~/Drive
+  AWS_PROFILE=backup hushfs mount s3://bucket/home ~/Drive
   hushfs mount -f --drain-timeout 5m /srv/drive /mnt/drive`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := c.Flags()
 	o.secret.register(f)
+	o.s3.register(f)
 	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
 	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
@@ -80,7 +83,7 @@ func (o *mountFlags) check() error {
 }
 
 func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) (err error) {
-	path, err := parseStore(storeArg)
+	at, err := locate(storeArg, o.s3)
 	if err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}
 
 	// All that can be wrong without the passphrase is found before it is asked for.
-	id, err := a.peek(ctx, path, where.state)
+	id, err := a.peek(ctx, at, where.state)
 	if err != nil {
 		return explain("no drive was mounted", err)
 	}
@@ -119,9 +122,11 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 		return explain("lock the drive's state", err)
 	}
 	defer func() { held.release() }()
-	m, err := a.prepareMountpoint(ctx, dir, map[string]string{
-		"the store": path, "the state folder": where.state, "the cache folder": where.cache,
-	})
+	avoid := map[string]string{"the state folder": where.state, "the cache folder": where.cache}
+	if !at.remote() {
+		avoid["the store"] = at.Store
+	}
+	m, err := a.prepareMountpoint(ctx, dir, avoid)
 	if err != nil {
 		return err
 	}
@@ -131,7 +136,12 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 		}
 	}()
 
-	u, handover, err := a.unlockFor(ctx, o, path)
+	if !o.readOnly {
+		if err := a.ensureTested(ctx, at, state); err != nil {
+			return err
+		}
+	}
+	u, handover, err := a.unlockFor(ctx, o, at)
 	if err != nil {
 		return err
 	}
@@ -147,12 +157,17 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 		}
 		held.release()
 		held = other
+		if !o.readOnly {
+			if err := a.ensureTested(ctx, at, state); err != nil {
+				return err
+			}
+		}
 	}
 	if kind, err := fsKind(state); err == nil && kind == memoryFS {
 		a.warn("the state folder is in memory: what is not in the store yet is lost when this machine stops. Set XDG_STATE_HOME to a folder on a disk.")
 	}
 	c := daemonConfig{
-		Store: path, Mountpoint: m.dir, State: state, Cache: where.cacheDir(u), Sockets: where.sockets(u),
+		location: at, Mountpoint: m.dir, State: state, Cache: where.cacheDir(u), Sockets: where.sockets(u),
 		ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize),
 		DrainTimeout: o.drainTimeout, StoreDelay: o.storeDelay, DeviceName: deviceName(),
 		Verbose: a.verbose, JSON: a.json,
@@ -173,8 +188,8 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 }
 
 // peek finds the drive's id without a secret.
-func (a *app) peek(ctx context.Context, path, states string) (drive.ID, error) {
-	b, err := openStore(path, true) // what is no drive is not touched
+func (a *app) peek(ctx context.Context, at location, states string) (drive.ID, error) {
+	b, err := a.openStore(ctx, at, true, nil) // what is no drive is not touched
 	if err != nil {
 		return drive.ID{}, err
 	}
@@ -191,8 +206,8 @@ func (a *app) peek(ctx context.Context, path, states string) (drive.ID, error) {
 
 // unlockFor unlocks the drive: here when this process is about to end, in a
 // child when it is to be the daemon. The handover is the caller's to wipe.
-func (a *app) unlockFor(ctx context.Context, o mountFlags, path string) (drive.ID, []byte, error) {
-	r := unlockRequest{Store: path, Secret: o.secret}
+func (a *app) unlockFor(ctx context.Context, o mountFlags, at location) (drive.ID, []byte, error) {
+	r := unlockRequest{location: at, Secret: o.secret}
 	if !o.foreground {
 		u, err := a.unlock(ctx, r)
 		if err != nil {

@@ -132,7 +132,11 @@ func TestParseStore(t *testing.T) {
 		"file:///a?b":        "",
 		"file:///a#b":        "",
 		"file:///%zz":        "",
-		"s3://bucket":        "",
+		"s3://bucket":        "s3://bucket",
+		"s3://bucket/a/b/":   "s3://bucket/a/b",
+		"s3://b":             "",
+		"s3://bucket/a//b":   "",
+		"s3://bucket:9000/a": "",
 		"https://host/x":     "",
 		"rclone://x":         "",
 	} {

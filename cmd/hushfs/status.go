@@ -107,7 +107,14 @@ func statusText(s control.Status, now time.Time) string {
 		line("Nothing more is sent: %s.", v.Stopped)
 	}
 	line("%s, %s. Journal %s.", count(v.Files, "file"), size(int64(v.Bytes)), size(v.JournalBytes))
-	line("Store %s, drive %s.", s.Store, v.Drive)
+	at := s.Store
+	if s.Endpoint != "" {
+		at += " at " + s.Endpoint
+	}
+	line("Store %s, drive %s.", at, v.Drive)
+	if s.Probe != nil {
+		line("%s", probeText(s.Probe))
+	}
 	for _, w := range v.Warnings {
 		line("Warning: %s", w)
 	}

@@ -3,47 +3,32 @@ package main
 import (
 	"context"
 	"errors"
-	"net/url"
+	"log/slog"
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/dir"
 )
 
-// parseStore turns STORE of the command line into the absolute path of a
-// directory. It does not look at the disk.
-func parseStore(arg string) (string, error) {
-	scheme, _, found := strings.Cut(arg, "://")
-	switch {
-	case arg == "":
-		return "", usage("STORE is empty")
-	case !found:
-		path, err := filepath.Abs(arg)
-		if err != nil {
-			return "", err
-		}
-		return path, nil
-	case scheme == "file":
-		u, err := url.Parse(arg)
-		if err != nil || u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) || u.RawQuery != "" || u.Fragment != "" {
-			return "", &problem{code: codeUsage, what: "STORE is no usable file URL",
-				next: "Write file:///directory (three slashes, special characters as %XX), or the directory itself."}
-		}
-		return filepath.Clean(u.Path), nil
-	case scheme == "s3" || scheme == "http" || scheme == "https":
-		return "", &problem{code: codeUsage, what: "this build stores in directories only; " + scheme + ":// comes with the next release",
-			next: "Give a directory, or file:///directory."}
-	}
-	return "", &problem{code: codeUsage, what: "STORE has an unknown scheme " + scheme + "://", next: "Give a directory, or file:///directory."}
+// opened is a store that was opened here.
+type opened interface {
+	store.Bucket
+	Close() error
 }
 
-// openStore opens the store that lies in the directory path. Close it when done.
-func openStore(path string, readOnly bool) (*dir.Bucket, error) {
-	b, err := dir.Open(path, dir.Options{ReadOnly: readOnly})
+// openStore opens the store. Close it when done. A nil log discards.
+func (a *app) openStore(ctx context.Context, at location, readOnly bool, log *slog.Logger) (opened, error) {
+	if at.remote() {
+		// Not returned as it is: a nil *bucket would be no nil opened.
+		b, err := openBucket(ctx, at, a.env, readOnly, log)
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	}
+	b, err := dir.Open(at.Store, dir.Options{ReadOnly: readOnly})
 	if err != nil {
 		return nil, explain("open the store", err)
 	}

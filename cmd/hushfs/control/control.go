@@ -40,12 +40,21 @@ type Status struct {
 	PID        int           `json:"pid"`
 	Mountpoint string        `json:"mountpoint"`  // absolute, symbolic links resolved
 	Store      string        `json:"store"`       // as given to mount, absolute
+	Endpoint   string        `json:"endpoint"`    // server of a bucket; empty for a directory
+	Probe      *Probe        `json:"probe"`       // how the bucket treats writers that race; nil: not known, or a directory
 	Phase      Phase         `json:"phase"`       //
 	Since      time.Time     `json:"since"`       // start of the daemon
 	DrainUntil time.Time     `json:"drain_until"` // when a drain is given up; zero outside Draining
 	State      string        `json:"state"`       // folder of this machine's state of the drive
 	Program    string        `json:"program"`     // version of the daemon
 	Volume     volume.Status `json:"volume"`
+}
+
+// Probe is what a test of a bucket has shown.
+type Probe struct {
+	When     time.Time `json:"when"`
+	Good     bool      `json:"good"`     // it may be written to
+	Findings string    `json:"findings"` // why not
 }
 
 // How a daemon is to end.

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/store"
+	"github.com/hushfs/hushfs/store/probe"
+)
+
+// verdictsName is the file in the state folder that keeps what was found out
+// about stores: one that lets several writers win loses work. A store is tested
+// when a drive is made there, and when a machine is to write for the first time
+// to an endpoint that it does not know.
+const verdictsName = "probes.json"
+
+// keptVerdict is one line of that file.
+type keptVerdict struct {
+	Endpoint string         `json:"endpoint"`
+	Bucket   string         `json:"bucket"`
+	Verdict  *probe.Verdict `json:"verdict"`
+}
+
+// readVerdict returns what is known of a bucket, nil when nothing is. A file that
+// cannot be read is as good as none: the test is then made again.
+func readVerdict(state, endpoint, name string) *probe.Verdict {
+	for _, k := range readVerdicts(state) {
+		if k.Endpoint == endpoint && k.Bucket == name && k.Verdict != nil {
+			return k.Verdict
+		}
+	}
+	return nil
+}
+
+func readVerdicts(state string) []keptVerdict {
+	raw, err := os.ReadFile(filepath.Join(state, verdictsName))
+	var all []keptVerdict
+	if err != nil || json.Unmarshal(raw, &all) != nil {
+		return nil
+	}
+	return all
+}
+
+// keepVerdict notes v in place of what was known of b.
+func keepVerdict(state string, b *bucket, v *probe.Verdict) error {
+	all := []keptVerdict{{b.endpoint, b.name, v}}
+	for _, k := range readVerdicts(state) {
+		if k.Endpoint != b.endpoint || k.Bucket != b.name {
+			all = append(all, k)
+		}
+	}
+	raw, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(state, verdictsName)
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(raw, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// testBucket finds out whether several machines may write to b. The verdict is
+// there also when it is a refusal.
+func (a *app) testBucket(ctx context.Context, b *bucket) (*probe.Verdict, error) {
+	fmt.Fprintf(a.stderr, "Testing how the store treats writers that race for a name; this is done once.\n")
+	v, err := probe.Run(ctx, b.plain, probe.Options{})
+	if err != nil {
+		p := explain("the store cannot be written to as a drive needs it", err)
+		if errors.Is(err, store.ErrDenied) {
+			p.next = strings.TrimSpace(p.next + " To look at a drive without writing: hushfs mount --read-only STORE DIR")
+		}
+		return nil, p
+	}
+	return v, refusal(v)
+}
+
+// refusal says why nothing is written to a store with this verdict, nil when
+// something may be.
+func refusal(v *probe.Verdict) error {
+	if v.Good() {
+		return nil
+	}
+	return &problem{code: codeStore, what: "this store does not keep apart those who write to it, and work would be lost",
+		why:  errors.New(findings(v)),
+		next: "Nothing is written there. Use another server, or a newer version of this one. To look at a drive that lies there: hushfs mount --read-only STORE DIR"}
+}
+
+// findings are what is wrong with a store, in one line.
+func findings(v *probe.Verdict) string {
+	var s []string
+	for _, f := range v.Findings {
+		s = append(s, f.Words)
+	}
+	return strings.Join(s, "; ")
+}
+
+// ensureTested makes sure, before the first secret is asked for, that this
+// machine may write to where the drive lies. A bad verdict is not final: the
+// server may be a better one by now.
+func (a *app) ensureTested(ctx context.Context, at location, state string) error {
+	if !at.remote() {
+		return nil
+	}
+	o, err := at.options(a.env)
+	if err != nil {
+		return explain("the settings for STORE", err)
+	}
+	if v := readVerdict(state, endpointText(o), o.Bucket); v != nil && v.Good() {
+		return nil
+	}
+	b, err := openBucket(ctx, at, a.env, false, nil)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	v, err := a.testBucket(ctx, b)
+	if v != nil {
+		if kerr := keepVerdict(state, b, v); kerr != nil && err == nil {
+			a.warn("what was found out about the store is not kept, and is tested again next time: %v", kerr)
+		}
+	}
+	return err
+}
+
+// probed is a verdict as status tells it.
+func probed(v *probe.Verdict) *control.Probe {
+	if v == nil {
+		return nil
+	}
+	p := &control.Probe{When: v.When, Good: v.Good()}
+	if !p.Good {
+		p.Findings = findings(v)
+	}
+	return p
+}
+
+// probeText is that for people.
+func probeText(p *control.Probe) string {
+	when := p.When.Local().Format(time.DateTime)
+	if p.Good {
+		return "Tested on " + when + ": of those who race for a name in the store, one wins."
+	}
+	return "Tested on " + when + ", nothing must be written to this store: " + p.Findings + "."
+}
