@@ -4,10 +4,10 @@ CHECKS   ?= ../shared/checks
 GO       ?= go
 UNIT      = $(shell $(GO) list ./... | grep -v /integration$$)
 
-.PHONY: help build setup test unit race fuzz vectors integration bench vet demo judges clean
+.PHONY: help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges clean
 
 help: ## print this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
 
 build: ## bin/hushfs
 	$(GO) build -trimpath -o bin/hushfs ./cmd/hushfs
@@ -43,6 +43,9 @@ vet: ## gofmt, go vet, staticcheck
 
 demo: ## a drive from nothing to a second machine, in ./demo
 	scripts/demo
+
+demo-minio: ## the same in a bucket: a real MinIO, which it builds and starts
+	scripts/demo minio
 
 judges: build ## the ready-made judges in CHECKS=../shared/checks, on a directory store
 	scripts/judges $(CHECKS)
