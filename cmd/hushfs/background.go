@@ -26,6 +26,9 @@ func (a *app) background(ctx context.Context, c daemonConfig, handover []byte, h
 	}
 	d.Dir, d.Stderr = "/", log.file
 	d.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := d.alone(); err != nil {
+		return control.Status{}, fmt.Errorf("keep descriptors from the daemon: %w", err)
+	}
 	out, _, err := d.ask(c, handover)
 	if d.Process == nil {
 		return control.Status{}, err

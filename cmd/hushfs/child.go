@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -92,6 +93,12 @@ func (c *child) pipes(more ...*os.File) error {
 	c.theirs = []*os.File{theirRequest, theirOutcome}
 	c.ExtraFiles = append([]*os.File{theirRequest, theirOutcome}, more...)
 	return nil
+}
+
+// alone keeps the descriptors that this process was started with from the child:
+// a daemon would hold its caller's locks and pipes until the drive is locked.
+func (c *child) alone() error {
+	return unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 // ask starts the child, sends the request and reads the outcome. errNoParcel

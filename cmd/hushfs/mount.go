@@ -230,6 +230,12 @@ func (a *app) mounted(s control.Status) {
 		return
 	}
 	a.say("Mounted at %s. %s waiting. Lock with: hushfs umount %s", s.Mountpoint, count(s.Volume.PendingOps, "change"), shellQuote(s.Mountpoint))
+	if s.Volume.Stopped != "" {
+		a.warn("what is mounted may be old, and nothing is sent: %s", s.Volume.Stopped)
+	}
+	if n := len(s.Volume.Damaged); n > 0 {
+		a.warn("%s of the store are missing or damaged; hushfs status names them", count(n, "object"))
+	}
 	for _, w := range s.Volume.Warnings {
 		a.warn("%s", w)
 	}

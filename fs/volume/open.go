@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hushfs/hushfs/cache"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
@@ -76,6 +77,9 @@ func (v *Volume) load(ctx context.Context) error {
 	}
 	if v.view, err = view.New(loaded.Confirmed); err != nil {
 		return err
+	}
+	if _, err := meta.GetInode(loaded.Confirmed, meta.RootRef); err != nil {
+		return fmt.Errorf("%w: its first commit is missing or damaged: %s", ErrRollback, chain.SlotName(vol.ID, 1))
 	}
 	size := v.o.CacheSize
 	if size == 0 {

@@ -45,6 +45,7 @@ type Options struct {
 
 // A Bucket is a directory with objects. Use Open, and Close when done.
 type Bucket struct {
+	path     string // absolute; what a person means by the store
 	root     *os.Root
 	readOnly bool
 
@@ -72,7 +73,11 @@ func Open(path string, o Options) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{root: root, readOnly: o.ReadOnly, durable: make(map[string]bool)}
+	if path, err = filepath.Abs(path); err != nil {
+		root.Close()
+		return nil, fmt.Errorf("open store directory: %w", translate(err))
+	}
+	b := &Bucket{path: path, root: root, readOnly: o.ReadOnly, durable: make(map[string]bool)}
 	if !o.ReadOnly {
 		if err := b.prepare(); err != nil {
 			root.Close()
@@ -85,6 +90,24 @@ func Open(path string, o Options) (*Bucket, error) {
 // Close ends the use of the directory. No other call may be under way.
 func (b *Bucket) Close() error {
 	return b.root.Close()
+}
+
+// present returns nil while the directory lies where it was opened. One that was
+// moved away or replaced goes on taking objects, and nobody would look for them
+// there.
+func (b *Bucket) present() error {
+	there, err := os.Stat(b.path)
+	if err != nil {
+		return fmt.Errorf("store directory: %w", translate(err))
+	}
+	here, err := b.root.Stat(".")
+	if err != nil {
+		return fmt.Errorf("store directory: %w", translate(err))
+	}
+	if !os.SameFile(there, here) {
+		return fmt.Errorf("%w: another directory lies where the store was opened", store.ErrUnavailable)
+	}
+	return nil
 }
 
 func openRoot(path string) (*os.Root, error) {

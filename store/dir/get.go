@@ -19,6 +19,12 @@ func (b *Bucket) Get(ctx context.Context, name string, off, length int64) ([]byt
 		return nil, err
 	}
 	data, err := b.get(ctx, name, off, length)
+	if errors.Is(err, store.ErrNotExist) {
+		// Missing from a directory that is not the store's any more says nothing.
+		if gone := b.present(); gone != nil {
+			err = gone
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", name, err)
 	}

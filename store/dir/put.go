@@ -39,7 +39,14 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, name string, data []byte) erro
 	if err := store.CheckName(name); err != nil {
 		return err
 	}
-	if err := b.put(ctx, name, data); err != nil {
+	err := b.put(ctx, name, data)
+	if err == nil || errors.Is(err, store.ErrExist) {
+		// What is acknowledged lies where everybody looks.
+		if gone := b.present(); gone != nil {
+			err = gone
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("put %s: %w", name, err)
 	}
 	return nil
