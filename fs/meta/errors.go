@@ -26,3 +26,17 @@ var (
 	ErrConflict     = errors.New("changed by somebody else")     // the state is not the one the operation was made for
 	ErrMalformed    = errors.New("malformed metadata")           // bytes that are not canonical, or an operation that no caller may make (EIO)
 )
+
+// Refused tells whether an error says that the map does not allow an operation, and
+// not that the map could not be read.
+func Refused(err error) bool {
+	for _, no := range []error{
+		ErrConflict, ErrExist, ErrNotExist, ErrNotEmpty, ErrNotDir, ErrIsDir, ErrCycle, ErrTooManyLinks,
+		ErrPerm, ErrNoAttr, ErrNotFile, ErrName, ErrNameTooLong,
+	} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
