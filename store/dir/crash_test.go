@@ -137,7 +137,7 @@ func TestLinkSentTwice(t *testing.T) {
 		if s != stepLink {
 			return nil
 		}
-		return b.root.Link(tempFolder+"/"+temps(t, root)[0], crashName)
+		return b.root.Link(TempFolder+"/"+temps(t, root)[0], crashName)
 	}
 	put(t, b, crashName, "data")
 	wantData(t, b, crashName, "data")

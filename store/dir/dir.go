@@ -29,8 +29,11 @@ import (
 
 var _ store.Bucket = (*Bucket)(nil)
 
+// TempFolder is the folder in the directory for what is being written; no
+// object's name begins so.
+const TempFolder = ".tmp"
+
 const (
-	tempFolder  = ".tmp" // no object's name begins so
 	leftoverAge = 24 * time.Hour
 
 	fileMode   = 0o600
@@ -159,7 +162,7 @@ func create(path string) error {
 
 // prepare makes sure that the directory can take objects.
 func (b *Bucket) prepare() error {
-	if err := b.root.Mkdir(tempFolder, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := b.root.Mkdir(TempFolder, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("write to store directory: %w", translate(err))
 	}
 	b.removeLeftovers(time.Now().Add(-leftoverAge))
@@ -182,7 +185,7 @@ func (b *Bucket) tryLink() error {
 		return fmt.Errorf("make a hard link in store directory: %w", translate(err))
 	}
 	defer b.root.Remove(second)
-	if err := b.syncFolder(tempFolder); err != nil {
+	if err := b.syncFolder(TempFolder); err != nil {
 		return fmt.Errorf("sync store directory: %w", translate(err))
 	}
 	return nil
@@ -192,7 +195,7 @@ func (b *Bucket) tryLink() error {
 // the time given: no put takes that long, so their writers are gone. What
 // cannot be removed only takes up space.
 func (b *Bucket) removeLeftovers(before time.Time) {
-	folder, err := b.root.OpenRoot(tempFolder)
+	folder, err := b.root.OpenRoot(TempFolder)
 	if err != nil {
 		return
 	}

@@ -60,7 +60,7 @@ func wantListed(t *testing.T, b store.Bucket, want ...string) {
 // temps returns the temporary files there are.
 func temps(t *testing.T, root string) []string {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(root, tempFolder))
+	entries, err := os.ReadDir(filepath.Join(root, TempFolder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestOpenCreates(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	root := t.TempDir()
 	put(t, open(t, root, Options{}), "v0/a", "1")
-	if err := os.RemoveAll(filepath.Join(root, tempFolder)); err != nil {
+	if err := os.RemoveAll(filepath.Join(root, TempFolder)); err != nil {
 		t.Fatal(err)
 	}
 	b := open(t, root, Options{ReadOnly: true})
@@ -151,7 +151,7 @@ func TestLeftovers(t *testing.T) {
 	open(t, root, Options{})
 	ages := map[string]time.Duration{"old": 25 * time.Hour, "young": 23 * time.Hour, "new": 0}
 	for name, age := range ages {
-		p := filepath.Join(root, tempFolder, name)
+		p := filepath.Join(root, TempFolder, name)
 		if err := os.WriteFile(p, []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -97,7 +97,7 @@ func (b *Bucket) writeTemp(ctx context.Context, data []byte) (string, error) {
 	if err := b.at(stepCreate); err != nil {
 		return "", err
 	}
-	name := tempFolder + "/" + rand.Text()
+	name := TempFolder + "/" + rand.Text()
 	f, err := b.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 	if err != nil {
 		return "", err

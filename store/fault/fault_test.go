@@ -120,6 +120,11 @@ func TestPutActions(t *testing.T) {
 		{"truncate by more than there is", fault.Truncate(-5), nil, ""},
 		{"truncate to more than there is", fault.Truncate(5), nil, "data"},
 		{"swap", fault.Swap("v0/other"), nil, "-"},
+		{"stale", fault.Stale(1), nil, "data"},
+		{"reset", fault.Reset, store.ErrUnavailable, "-"},
+		{"500", fault.ServerError, store.ErrUnavailable, "-"},
+		{"503", fault.SlowDown, store.ErrUnavailable, "-"},
+		{"403", fault.Forbidden, store.ErrDenied, "-"},
 	} {
 		inner, b := world(t, fault.On(fault.Put, 0, c.do))
 		data := []byte("data")
@@ -154,6 +159,11 @@ func TestGetActions(t *testing.T) {
 		{"truncate", fault.Truncate(-1), nil, "aaa"},
 		{"swap", fault.Swap("v0/b"), nil, "bb"},
 		{"swap with nothing", fault.Swap("v0/none"), store.ErrNotExist, ""},
+		{"stale", fault.Stale(1), nil, "aaaa"},
+		{"reset", fault.Reset, store.ErrUnavailable, ""},
+		{"500", fault.ServerError, store.ErrUnavailable, ""},
+		{"503", fault.SlowDown, store.ErrUnavailable, ""},
+		{"403", fault.Forbidden, store.ErrDenied, ""},
 	} {
 		inner, b := world(t, fault.On(fault.Get, 0, c.do))
 		got, err := b.Get(t.Context(), "v0/a", 0, -1)
@@ -190,6 +200,39 @@ func TestListAndDeleteActions(t *testing.T) {
 	err := b.Delete(t.Context(), "v0/a")
 	if _, gerr := b.Get(t.Context(), "v0/a", 0, -1); !errors.Is(err, store.ErrUnavailable) || !errors.Is(gerr, store.ErrNotExist) {
 		t.Errorf("a delete whose answer is lost: %v, then get: %v", err, gerr)
+	}
+}
+
+func TestStaleList(t *testing.T) {
+	_, b := world(t, fault.On(fault.Put, 3, fault.Fail(store.ErrFull)), fault.On(fault.List, 0, fault.Stale(2)))
+	list := func(after string, limit int) string {
+		t.Helper()
+		infos, err := b.List(t.Context(), "v0/", after, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, i := range infos {
+			got += i.Name[len("v0/"):]
+		}
+		return got
+	}
+	for i, c := range []struct{ put, all, first, behindA string }{
+		{"", "ab", "a", "b"}, // nothing came through the bucket
+		{"c", "ab", "a", "b"},
+		{"_", "ab", "a", "b"}, // '_' comes before the letters
+		{"d", "ab", "a", "b"}, // which fails, and does not count
+		{"e", "abc", "a", "b"},
+		{"f", "_abc", "_", "b"},
+	} {
+		if c.put != "" {
+			if err := b.PutIfAbsent(t.Context(), "v0/"+c.put, nil); (err != nil) != (c.put == "d") {
+				t.Fatal(err)
+			}
+		}
+		if all, first, behindA := list("", 0), list("", 1), list("v0/a", 1); all != c.all || first != c.first || behindA != c.behindA {
+			t.Errorf("%d: all %q, first %q, first behind a %q; want %+v", i, all, first, behindA, c)
+		}
 	}
 }
 

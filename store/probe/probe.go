@@ -5,12 +5,14 @@
 // that pass when puts come one after the other and let several racers win, or
 // fail only when bodies are long (versitygw before 1.8, SeaweedFS 4.16). So
 // sixteen racers, each on a connection of its own, race over several
-// rounds; what is there is attacked again, read back by many, and looked at
-// once more at the end; a listing must show what has just been put.
+// rounds; what is there is attacked again, read back by several, and looked at
+// once more at the end; a part must be the part that was asked for, and a
+// listing must show what has just been put.
 //
-// What remains is a verdict. It is good for this endpoint and this version of
-// the server, and a proof of nothing: a store that breaks its promise once in
-// a million rounds passes. The chain finds that out by other means.
+// What remains is a verdict, of three: several machines may write, one may, or
+// none. It is good for this endpoint and this version of the server, and a
+// proof of nothing: a store that breaks its promise once in a million rounds
+// passes. The chain finds that out by other means.
 package probe
 
 import (
@@ -31,10 +33,12 @@ import (
 const (
 	racers    = 16
 	minRounds = 4
+	attacked  = 2 // rounds, the first of which is short and the second long, whose result is attacked
+	after     = 4 // of the racers attack it, and as many read it
 
 	small  = 1 << 10   // bytes of most bodies
-	long   = 256 << 10 // bytes of those of every fourth round, beginning with the second
-	listed = 8         // objects that are put and looked for in a listing, one by one
+	long   = 256 << 10 // bytes of those of the second round
+	listed = 4         // objects that are put and looked for in a listing, one by one
 
 	cleanup = 20 * time.Second // for removing what was made, also when the caller gave up
 )
@@ -48,7 +52,7 @@ type Options struct {
 	Rounds int    // of racing, at least 4; 0: 6
 }
 
-// Run probes the store, with about 300 requests and 9 MiB of uploads in 6
+// Run probes the store, with about 170 requests and 5 MiB of uploads in 6
 // rounds. It writes under a random name below the prefix and removes that
 // again. The bucket must give calls that run at the same time connections of
 // their own, as store/s3 does, and must not try again by itself.
@@ -65,7 +69,7 @@ func Run(ctx context.Context, b store.Bucket, o Options) (*Verdict, error) {
 	o.Rounds = max(o.Rounds, minRounds)
 	var id [8]byte
 	rand.Read(id[:])
-	p := &run{bucket: b, prefix: o.Prefix + hex.EncodeToString(id[:]) + "/", objects: make(map[string][]byte),
+	p := &run{bucket: b, prefix: o.Prefix + hex.EncodeToString(id[:]) + "/", objects: make(map[string][]byte), found: make(map[string]bool),
 		verdict: &Verdict{When: time.Now(), Rounds: o.Rounds, Racers: racers}}
 	err := p.all(ctx, o.Rounds)
 	p.remove(ctx)
@@ -83,6 +87,9 @@ type run struct {
 	names   []string          // put so far, or tried to
 	objects map[string][]byte // what must lie there
 	verdict *Verdict
+
+	mu    sync.Mutex      // guards found
+	found map[string]bool // by a read
 }
 
 func (p *run) all(ctx context.Context, rounds int) error {
@@ -94,10 +101,10 @@ func (p *run) all(ctx context.Context, rounds int) error {
 	}
 	for round := range rounds {
 		size := small
-		if round%4 == 1 {
+		if round == 1 {
 			size = long
 		}
-		if err := p.race(ctx, fmt.Sprintf("race-%02d", round), size); err != nil {
+		if err := p.race(ctx, fmt.Sprintf("race-%02d", round), size, round < attacked); err != nil {
 			return err
 		}
 	}
@@ -132,7 +139,25 @@ func (p *run) oneByOne(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.holds(ctx, name, Overwrites, "an object changed when its name was put again")
+	if err := p.holds(ctx, name, Overwrites, "an object changed when its name was put again"); err != nil {
+		return err
+	}
+	return p.part(ctx, name)
+}
+
+// part reads the end of an object, as a reader of packs does.
+func (p *run) part(ctx context.Context, name string) error {
+	const tail = small / 4
+	got, err := p.bucket.Get(ctx, name, -tail, -1)
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		p.misses(name)
+	case err != nil:
+		return err
+	case len(got) != tail || !bytes.HasSuffix(p.objects[name], got) && !p.verdict.Has(Overwrites):
+		p.finds(WrongRange, "a part of an object is not the one that was asked for")
+	}
+	return nil
 }
 
 // attack puts data under a taken name.
@@ -151,20 +176,35 @@ func (p *run) holds(ctx context.Context, name string, k Kind, words string) erro
 	got, err := p.bucket.Get(ctx, name, 0, -1)
 	switch {
 	case errors.Is(err, store.ErrNotExist):
-		p.finds(StaleRead, "an object that was put is not found")
+		p.misses(name)
 	case err != nil:
 		return err
 	case !bytes.Equal(got, p.objects[name]):
 		p.finds(k, words)
+	default:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.found[name] = true
 	}
 	return nil
+}
+
+// misses reports that an object is not there.
+func (p *run) misses(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.found[name] {
+		p.finds(Loses, "an object that was there is gone")
+	} else {
+		p.finds(StaleRead, "an object that was put is not found")
+	}
 }
 
 // warmUp lets all racers ask for something that is not there: then their
 // connections are open, and the race is one of puts and not of handshakes.
 func (p *run) warmUp(ctx context.Context) error {
 	name := p.prefix + "none"
-	return together(func(int) error {
+	return together(racers, func(int) error {
 		_, err := p.bucket.Get(ctx, name, 0, -1)
 		switch {
 		case err == nil:
@@ -176,12 +216,12 @@ func (p *run) warmUp(ctx context.Context) error {
 	})
 }
 
-// together runs do for every racer at once.
-func together(do func(racer int) error) error {
-	errs := make([]error, racers)
+// together runs do for n racers at once.
+func together(n int, do func(racer int) error) error {
+	errs := make([]error, n)
 	start := make(chan struct{})
 	var wg sync.WaitGroup
-	for i := range racers {
+	for i := range n {
 		wg.Go(func() {
 			<-start
 			errs[i] = do(i)
@@ -198,16 +238,16 @@ func together(do func(racer int) error) error {
 	return nil
 }
 
-// race lets all racers put their own body under one name, and again when it is
-// decided who has won.
-func (p *run) race(ctx context.Context, last string, size int) error {
+// race lets all racers put their own body under one name, and again, with attack,
+// when it is decided who has won.
+func (p *run) race(ctx context.Context, last string, size int, attack bool) error {
 	name := p.name(last)
 	var bodies [racers][]byte
 	var answers [racers]error
 	for i := range bodies {
 		bodies[i] = body(size)
 	}
-	together(func(i int) error {
+	together(racers, func(i int) error {
 		answers[i] = p.bucket.PutIfAbsent(ctx, name, bodies[i])
 		return nil
 	})
@@ -242,47 +282,51 @@ func (p *run) race(ctx context.Context, last string, size int) error {
 		p.finds(NobodyWins, "all racers were told that another had won, and none had")
 		return nil
 	case err != nil:
-		p.finds(StaleRead, "an object that was put is not found")
+		p.misses(name)
 		return nil
 	case who < 0:
 		p.finds(WrongBytes, "after a race the object is none of those that were put")
 	case len(won) == 0 && !slices.Contains(unclear, who):
 		p.finds(NobodyWins, "all racers were told that another had won")
 	case len(won) == 1 && who != won[0]:
-		p.finds(WrongBytes, "after a race the object is not that of the winner")
+		p.finds(Overwrites, "after a race the object is not that of the winner")
 	}
 	p.objects[name] = got
+	p.found[name] = true
+	if !attack {
+		return nil
+	}
 	return p.afterRace(ctx, name, bodies, size)
 }
 
-// afterRace attacks what is decided, by all racers at once, and lets all read.
+// afterRace attacks what is decided, by some racers at once, and then lets as
+// many read. Which connections they are on is the transport's choice.
 func (p *run) afterRace(ctx context.Context, name string, bodies [racers][]byte, size int) error {
+	attackers := after
 	if size > small {
-		if err := p.attack(ctx, name, bodies[racers/2]); err != nil {
-			return err
-		}
-		return p.holds(ctx, name, Overwrites, "an object changed when its name was put again")
+		attackers = 1 // which is enough, and long bodies cost
 	}
-	err := together(func(i int) error { return p.attack(ctx, name, bodies[i]) })
+	err := together(attackers, func(i int) error { return p.attack(ctx, name, bodies[i*racers/after]) })
 	if err != nil {
 		return err
 	}
-	return together(func(int) error {
+	return together(after, func(int) error {
 		return p.holds(ctx, name, Overwrites, "an object changed when racers put its name again")
 	})
 }
 
 // listings puts objects and looks at once whether each is listed: alone behind
-// its predecessor, as who looks for the newest does, and among all.
+// its predecessor, as who looks for the newest does, and now and then among all.
 func (p *run) listings(ctx context.Context) error {
 	folder := p.prefix + "list/"
 	var names []string
 	for i := range listed {
 		// Downwards, as slots are named: each is the first of its folder.
-		name := p.name(fmt.Sprintf("list/%02d", listed-i))
-		if err := p.bucket.PutIfAbsent(ctx, name, body(small)); err != nil {
+		name, data := p.name(fmt.Sprintf("list/%02d", listed-i)), body(small)
+		if err := p.bucket.PutIfAbsent(ctx, name, data); err != nil {
 			return err
 		}
+		p.objects[name] = data
 		names = append([]string{name}, names...)
 		infos, err := p.bucket.List(ctx, folder, "", 1)
 		if err != nil {
@@ -290,6 +334,9 @@ func (p *run) listings(ctx context.Context) error {
 		}
 		if len(infos) != 1 || infos[0].Name != name {
 			p.finds(StaleList, "an object that has just been put is not the first that is listed, and should be")
+		}
+		if i%2 == 0 {
+			continue // twice is enough: once to fill what remembers, once to be told of it
 		}
 		if infos, err = p.bucket.List(ctx, folder, "", 0); err != nil {
 			return err
@@ -301,13 +348,17 @@ func (p *run) listings(ctx context.Context) error {
 	return nil
 }
 
-// lookAgain reads what the races left, by now long decided.
+// lookAgain reads what has been put, by now long decided.
 func (p *run) lookAgain(ctx context.Context) error {
 	for _, name := range p.names {
 		if _, ok := p.objects[name]; !ok {
 			continue
 		}
-		if err := p.holds(ctx, name, Overwrites, "an object changed some time after a race"); err != nil {
+		k, words := Overwrites, "an object changed some time after a race"
+		if strings.HasPrefix(name, p.prefix+"list/") { // nobody else wanted the name
+			k, words = WrongBytes, "an object is not as it was put"
+		}
+		if err := p.holds(ctx, name, k, words); err != nil {
 			return err
 		}
 	}
@@ -319,7 +370,7 @@ func (p *run) remove(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
 	defer cancel()
 	var mu sync.Mutex // guards p.verdict.Leftover
-	together(func(racer int) error {
+	together(racers, func(racer int) error {
 		for i := racer; i < len(p.names); i += racers {
 			if p.bucket.Delete(ctx, p.names[i]) != nil {
 				mu.Lock()
@@ -332,4 +383,4 @@ func (p *run) remove(ctx context.Context) {
 }
 
 // finds adds to the verdict. The racers may call it at the same time.
-func (p *run) finds(k Kind, words string) { p.verdict.add(k, strings.TrimSpace(words)) }
+func (p *run) finds(k Kind, words string) { p.verdict.add(k, words) }

@@ -19,175 +19,209 @@ import (
 	"github.com/hushfs/hushfs/store/probe"
 )
 
-// liar is a store with some methods replaced.
-type liar struct {
-	*mem.Bucket
-	put  func(ctx context.Context, name string, data []byte) error
-	get  func(ctx context.Context, name string, off, length int64) ([]byte, error)
-	list func(ctx context.Context, prefix, after string, limit int) ([]store.Info, error)
-}
+// A lie is what a store does in place of what it was asked for, as rules of
+// package fault over a store that is honest.
+type lie func(m *mem.Bucket) []fault.Rule
 
-func (l *liar) PutIfAbsent(ctx context.Context, name string, data []byte) error {
-	if l.put == nil {
-		return l.Bucket.PutIfAbsent(ctx, name, data)
+// puts lets do answer all puts.
+func puts(do func(m *mem.Bucket, r fault.Request) error) lie {
+	return func(m *mem.Bucket) []fault.Rule {
+		return []fault.Rule{fault.On(fault.Put, 0, func(_ context.Context, r fault.Request) fault.Answer {
+			return fault.Answer{Err: do(m, r)}
+		})}
 	}
-	return l.put(ctx, name, data)
 }
 
-func (l *liar) Get(ctx context.Context, name string, off, length int64) ([]byte, error) {
-	if l.get == nil {
-		return l.Bucket.Get(ctx, name, off, length)
+// lists lets change spoil what is listed.
+func lists(change func(r fault.Request, infos []store.Info) []store.Info) lie {
+	return func(*mem.Bucket) []fault.Rule {
+		return []fault.Rule{fault.On(fault.List, 0, func(ctx context.Context, r fault.Request) fault.Answer {
+			a := r.Do(ctx)
+			a.Infos = change(r, a.Infos)
+			return a
+		})}
 	}
-	return l.get(ctx, name, off, length)
 }
 
-func (l *liar) List(ctx context.Context, prefix, after string, limit int) ([]store.Info, error) {
-	if l.list == nil {
-		return l.Bucket.List(ctx, prefix, after, limit)
-	}
-	return l.list(ctx, prefix, after, limit)
+func put(m *mem.Bucket, r fault.Request) error {
+	return m.PutIfAbsent(context.Background(), r.Name, r.Data)
 }
-
-func (l *liar) has(name string) bool { return slices.Contains(l.Names(), name) }
 
 // sequential is an honest store for who comes alone: it looks, and then
 // writes, with time enough between the two for others.
-func sequential(l *liar, raced func(data []byte) bool) {
-	l.put = func(ctx context.Context, name string, data []byte) error {
-		if !raced(data) {
-			return l.Bucket.PutIfAbsent(ctx, name, data)
+func sequential(raced func(data []byte) bool) lie {
+	return puts(func(m *mem.Bucket, r fault.Request) error {
+		if !raced(r.Data) {
+			return put(m, r)
 		}
-		if l.has(name) {
+		if slices.Contains(m.Names(), r.Name) {
 			return store.ErrExist
 		}
 		time.Sleep(time.Millisecond)
-		l.Overwrite(name, data)
+		m.Overwrite(r.Name, r.Data)
 		return nil
-	}
+	})
 }
 
 func TestLiars(t *testing.T) {
 	for _, c := range []struct {
-		fact string
-		lie  func(l *liar)
-		want []probe.Kind
+		fact   string
+		lie    lie
+		want   []probe.Kind
+		single bool // it will do for one machine
 	}{
-		{"the condition is ignored", func(l *liar) {
-			l.put = func(_ context.Context, name string, data []byte) error { l.Overwrite(name, data); return nil }
-		}, []probe.Kind{probe.IgnoresCondition, probe.Overwrites, probe.SeveralWin}},
-		{"the condition is ignored, and the object kept", func(l *liar) {
-			l.put = func(ctx context.Context, name string, data []byte) error {
-				l.Bucket.PutIfAbsent(ctx, name, data)
-				return nil
-			}
-		}, []probe.Kind{probe.IgnoresCondition, probe.SeveralWin}},
-		{"a put is refused, and overwrites", func(l *liar) {
-			l.put = func(ctx context.Context, name string, data []byte) error {
-				err := l.Bucket.PutIfAbsent(ctx, name, data)
-				l.Overwrite(name, data)
-				return err
-			}
-		}, []probe.Kind{probe.Overwrites}},
-		{"one wins when they come one by one, all in a race", func(l *liar) {
-			sequential(l, func([]byte) bool { return true })
-		}, []probe.Kind{probe.SeveralWin}},
-		{"several win when bodies are long", func(l *liar) {
-			sequential(l, func(data []byte) bool { return len(data) >= 256<<10 })
-		}, []probe.Kind{probe.SeveralWin}},
-		{"two win", func(l *liar) {
+		{"the condition is ignored", puts(func(m *mem.Bucket, r fault.Request) error {
+			m.Overwrite(r.Name, r.Data)
+			return nil
+		}), []probe.Kind{probe.IgnoresCondition, probe.Overwrites, probe.SeveralWin}, true},
+		{"the condition is ignored, and the object kept", puts(func(m *mem.Bucket, r fault.Request) error {
+			put(m, r)
+			return nil
+		}), []probe.Kind{probe.IgnoresCondition, probe.SeveralWin}, true},
+		{"a put is refused, and overwrites", puts(func(m *mem.Bucket, r fault.Request) error {
+			err := put(m, r)
+			m.Overwrite(r.Name, r.Data)
+			return err
+		}), []probe.Kind{probe.Overwrites}, true},
+		{"one wins when they come one by one, all in a race", sequential(func([]byte) bool { return true }),
+			[]probe.Kind{probe.SeveralWin}, true},
+		{"several win when bodies are long", sequential(func(data []byte) bool { return len(data) >= 256<<10 }),
+			[]probe.Kind{probe.SeveralWin}, true},
+		{"two win", func(m *mem.Bucket) []fault.Rule {
 			var mu sync.Mutex
 			losers := make(map[string]int)
-			l.put = func(ctx context.Context, name string, data []byte) error {
-				err := l.Bucket.PutIfAbsent(ctx, name, data)
+			return puts(func(m *mem.Bucket, r fault.Request) error {
+				err := put(m, r)
 				mu.Lock()
 				defer mu.Unlock()
-				if errors.Is(err, store.ErrExist) && strings.Contains(name, "race-03") {
-					if losers[name]++; losers[name] == 9 {
+				if errors.Is(err, store.ErrExist) && strings.Contains(r.Name, "race-03") {
+					if losers[r.Name]++; losers[r.Name] == 9 {
 						return nil
 					}
 				}
 				return err
+			})(m)
+		}, []probe.Kind{probe.SeveralWin}, true},
+		{"nobody wins", puts(func(m *mem.Bucket, r fault.Request) error {
+			err := put(m, r)
+			if strings.Contains(r.Name, "race") {
+				return store.ErrExist
 			}
-		}, []probe.Kind{probe.SeveralWin}},
-		{"nobody wins", func(l *liar) {
-			l.put = func(ctx context.Context, name string, data []byte) error {
-				err := l.Bucket.PutIfAbsent(ctx, name, data)
-				if strings.Contains(name, "race") {
-					return store.ErrExist
+			return err
+		}), []probe.Kind{probe.NobodyWins}, true},
+		{"the winner is told, and a loser's bytes are there", func(m *mem.Bucket) []fault.Rule {
+			var mu sync.Mutex
+			over := make(map[string]bool)
+			return puts(func(m *mem.Bucket, r fault.Request) error {
+				err := put(m, r)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil && strings.Contains(r.Name, "race") && !over[r.Name] {
+					over[r.Name] = true
+					m.Overwrite(r.Name, r.Data)
 				}
 				return err
-			}
-		}, []probe.Kind{probe.NobodyWins}},
-		{"a loser's bytes stay", func(l *liar) {
-			l.put = func(ctx context.Context, name string, data []byte) error {
-				err := l.Bucket.PutIfAbsent(ctx, name, data)
-				if err == nil && strings.Contains(name, "race") {
-					time.Sleep(time.Millisecond)
-					l.Overwrite(name, []byte("a mixture"))
-				}
-				return err
-			}
-		}, []probe.Kind{probe.WrongBytes}},
-		{"a loser's put arrives late", func(l *liar) {
+			})(m)
+		}, []probe.Kind{probe.Overwrites}, true},
+		{"a loser's put arrives late", func(m *mem.Bucket) []fault.Rule {
 			var late []byte
 			var mu sync.Mutex
-			l.put = func(ctx context.Context, name string, data []byte) error {
-				err := l.Bucket.PutIfAbsent(ctx, name, data)
+			return puts(func(m *mem.Bucket, r fault.Request) error {
+				err := put(m, r)
 				mu.Lock()
 				defer mu.Unlock()
-				if strings.Contains(name, "race-00") && late == nil && err != nil {
-					late = bytes.Clone(data)
+				if strings.Contains(r.Name, "race-00") && late == nil && err != nil {
+					late = bytes.Clone(r.Data)
 				}
-				if strings.HasSuffix(name, "list/03") {
-					l.Overwrite(strings.Replace(name, "list/03", "race-00", 1), late)
+				if strings.HasSuffix(r.Name, "list/03") {
+					m.Overwrite(strings.Replace(r.Name, "list/03", "race-00", 1), late)
 				}
 				return err
+			})(m)
+		}, []probe.Kind{probe.Overwrites}, true},
+
+		{"the winner's bytes are mixed with others", puts(func(m *mem.Bucket, r fault.Request) error {
+			err := put(m, r)
+			if err == nil && strings.Contains(r.Name, "race") {
+				time.Sleep(time.Millisecond)
+				m.Overwrite(r.Name, []byte("a mixture"))
 			}
-		}, []probe.Kind{probe.Overwrites}},
-		{"what was put is found later", func(l *liar) {
+			return err
+		}), []probe.Kind{probe.WrongBytes}, false},
+		{"what is put gets damaged", func(*mem.Bucket) []fault.Rule {
+			return []fault.Rule{fault.On(fault.Put, 0, fault.FlipBit(-1)).Prefix("v0/probe/")}
+		}, []probe.Kind{probe.WrongBytes}, false},
+		{"a part is cut short", func(*mem.Bucket) []fault.Rule {
+			return []fault.Rule{fault.On(fault.Get, 0, func(ctx context.Context, r fault.Request) fault.Answer {
+				if r.Off != 0 {
+					return fault.Truncate(-1)(ctx, r)
+				}
+				return r.Do(ctx)
+			})}
+		}, []probe.Kind{probe.WrongRange}, false},
+		{"a part is that of another place", func(*mem.Bucket) []fault.Rule {
+			return []fault.Rule{fault.On(fault.Get, 0, func(ctx context.Context, r fault.Request) fault.Answer {
+				if r.Off < 0 {
+					r.Off, r.Length = 0, -r.Off
+				}
+				return r.Do(ctx)
+			})}
+		}, []probe.Kind{probe.WrongRange}, false},
+		{"an acknowledged object was never there", puts(func(m *mem.Bucket, r fault.Request) error {
+			if strings.HasSuffix(r.Name, "list/02") {
+				return nil
+			}
+			return put(m, r)
+		}), []probe.Kind{probe.StaleRead}, false},
+		{"an acknowledged object gets lost", puts(func(m *mem.Bucket, r fault.Request) error {
+			if strings.HasSuffix(r.Name, "list/02") {
+				m.Delete(context.Background(), strings.Replace(r.Name, "list/02", "race-02", 1))
+			}
+			return put(m, r)
+		}), []probe.Kind{probe.Loses}, false},
+		{"what was put is found later", func(*mem.Bucket) []fault.Rule {
 			asked := make(map[string]bool)
 			var mu sync.Mutex
-			l.get = func(ctx context.Context, name string, off, length int64) ([]byte, error) {
+			return []fault.Rule{fault.On(fault.Get, 0, func(ctx context.Context, r fault.Request) fault.Answer {
 				mu.Lock()
 				defer mu.Unlock()
-				if !asked[name] {
-					asked[name] = true
-					return nil, store.ErrNotExist
+				if !asked[r.Name] {
+					asked[r.Name] = true
+					return fault.Missing(ctx, r)
 				}
-				return l.Bucket.Get(ctx, name, off, length)
-			}
-		}, []probe.Kind{probe.StaleRead}},
-		{"what was put is listed later", func(l *liar) {
-			var old []store.Info
-			l.list = func(ctx context.Context, prefix, after string, limit int) ([]store.Info, error) {
-				now, err := l.Bucket.List(ctx, prefix, after, limit)
-				stale := old
-				old = now
-				return stale, err
-			}
-		}, []probe.Kind{probe.StaleList}},
-		{"only full listings are fresh", func(l *liar) {
-			l.list = func(ctx context.Context, prefix, after string, limit int) ([]store.Info, error) {
-				infos, err := l.Bucket.List(ctx, prefix, after, 0)
-				if limit == 1 {
-					infos = infos[len(infos)-1:]
+				return r.Do(ctx)
+			})}
+		}, []probe.Kind{probe.StaleRead}, false},
+		{"what was put is listed later", func(*mem.Bucket) []fault.Rule {
+			return []fault.Rule{fault.On(fault.List, 0, fault.Stale(1))}
+		}, []probe.Kind{probe.StaleList}, false},
+		{"a listing is kept for a while", func(m *mem.Bucket) []fault.Rule {
+			kept := make(map[int][]store.Info)
+			return lists(func(r fault.Request, infos []store.Info) []store.Info {
+				if kept[r.Max] == nil && r.Max != 1 {
+					kept[r.Max] = infos
 				}
-				return infos, err
+				if k := kept[r.Max]; k != nil {
+					return k
+				}
+				return infos
+			})(m)
+		}, []probe.Kind{probe.StaleList}, false},
+		{"only full listings are fresh", lists(func(r fault.Request, infos []store.Info) []store.Info {
+			if r.Max == 1 && !strings.HasSuffix(infos[0].Name, "/04") {
+				infos[0].Name = strings.Replace(infos[0].Name, "/0", "/1", 1)
 			}
-		}, []probe.Kind{probe.StaleList}},
-		{"a listing is out of order", func(l *liar) {
-			l.list = func(ctx context.Context, prefix, after string, limit int) ([]store.Info, error) {
-				infos, err := l.Bucket.List(ctx, prefix, after, limit)
-				slices.Reverse(infos)
-				return infos, err
-			}
-		}, []probe.Kind{probe.StaleList}},
+			return infos
+		}), []probe.Kind{probe.StaleList}, false},
+		{"a listing is out of order", lists(func(_ fault.Request, infos []store.Info) []store.Info {
+			slices.Reverse(infos)
+			return infos
+		}), []probe.Kind{probe.StaleList}, false},
 	} {
 		t.Run(c.fact, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &liar{Bucket: mem.New()}
-				c.lie(l)
-				v, err := probe.Run(t.Context(), l, probe.Options{})
+				m := mem.New()
+				v, err := probe.Run(t.Context(), fault.Wrap(m, c.lie(m)...), probe.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -199,14 +233,39 @@ func TestLiars(t *testing.T) {
 						t.Errorf("not noticed: %s", k)
 					}
 				}
-				if s := v.String(); !strings.Contains(s, "Only one machine may write") {
-					t.Error(s)
+				words := "No machine may write"
+				if c.single {
+					words = "Only one machine may write"
 				}
-				if left := l.Names(); len(left) != 0 {
+				if v.Single() != c.single || !strings.HasPrefix(v.String(), words) {
+					t.Errorf("one machine may write: %v, want %v. %s", v.Single(), c.single, v)
+				}
+				if left := m.Names(); len(left) != 0 {
 					t.Errorf("left behind: %q", left)
 				}
 			})
 		})
+	}
+}
+
+// What a test of a store costs is told in docs/s3.md.
+func TestCost(t *testing.T) {
+	f := fault.Wrap(mem.New())
+	if v, err := probe.Run(t.Context(), f, probe.Options{}); err != nil || !v.Good() || !v.Single() {
+		t.Fatalf("%v, %v", v, err)
+	}
+	requests, bytes := 0, int64(0)
+	for _, n := range f.Counts() {
+		requests += n
+	}
+	for _, c := range f.Log() {
+		if c.Op == fault.Put {
+			bytes += c.Size
+		}
+	}
+	t.Logf("%d requests, %d bytes: %v", requests, bytes, f.Counts())
+	if requests > 170 || bytes > 5<<20 || f.Counts()[fault.Put] < 6*16 {
+		t.Errorf("%d requests, %d bytes", requests, bytes)
 	}
 }
 

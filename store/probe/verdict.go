@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,10 +17,17 @@ const (
 	Overwrites       Kind = "overwrites"        // and the object is another then
 	SeveralWin       Kind = "several-win"       // of one race
 	NobodyWins       Kind = "nobody-wins"
-	WrongBytes       Kind = "wrong-bytes" // the winner is told so, and another's object is there
+	WrongBytes       Kind = "wrong-bytes" // what is there is nothing that was put
+	WrongRange       Kind = "wrong-range" // a part is another than asked for
 	StaleRead        Kind = "stale-read"  // what was put is not found
 	StaleList        Kind = "stale-list"  // or not listed, or not in order
+	Loses            Kind = "loses"       // what was there is gone
 )
+
+// harmless are the kinds that do no harm where one machine alone writes: they
+// come about when two want one name, and it never wants one twice but for the
+// same bytes.
+var harmless = []Kind{IgnoresCondition, Overwrites, SeveralWin, NobodyWins}
 
 // A Finding is one thing that a store does wrong.
 type Finding struct {
@@ -44,23 +52,31 @@ type Verdict struct {
 // Good tells whether several machines may write to the store.
 func (v *Verdict) Good() bool { return len(v.Findings) == 0 }
 
+// Single tells whether one machine alone may write to the store: what it was
+// given it keeps and shows. So it is for a Good one.
+func (v *Verdict) Single() bool {
+	return !slices.ContainsFunc(v.Findings, func(f Finding) bool { return !slices.Contains(harmless, f.Kind) })
+}
+
 // Has tells whether the store does k.
 func (v *Verdict) Has(k Kind) bool {
-	for _, f := range v.Findings {
-		if f.Kind == k {
-			return true
-		}
-	}
-	return false
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Kind == k })
 }
 
 // String says it in plain words, one sentence a line.
 func (v *Verdict) String() string {
 	var b strings.Builder
-	if v.Good() {
+	switch {
+	case v.Good():
 		fmt.Fprintf(&b, "Several machines may write to this store: in %d races of %d, exactly one won, and nothing was overwritten.", v.Rounds, v.Racers)
-	} else {
+	case v.Single():
 		b.WriteString("Only one machine may write to this store, or work would be lost. When several tried:")
+	default:
+		b.WriteString("No machine may write to this store, or work would be lost. What was seen:")
+	}
+	if !v.Good() {
 		for _, f := range v.Findings {
 			fmt.Fprintf(&b, "\n- %s", f.Words)
 			if f.Times > 1 {

@@ -12,8 +12,11 @@
 // returns the last error.
 //
 // On the way the package learns whether the store can be reached at all. When
-// it cannot, reading calls, for which a program is waiting, are tried once and
-// fail at once; writing calls, for which nobody waits, keep their patience.
+// it cannot, reading calls, for which a program is waiting, fail at once, but for
+// one every second or so that asks whether it is back; writing calls, for which
+// nobody waits, keep their patience. Each try has a time by which it is over,
+// which depends on its bytes, so that a store that hangs, or gives a byte now and
+// then, holds nobody for long.
 package retry
 
 import (
@@ -42,10 +45,35 @@ type Options struct {
 	// When the store is off line: until it answers, after calls that went on
 	// failing for so long, or while calls wait for so long and none is answered.
 	Failing time.Duration // 0: 3 s
-	Silent  time.Duration // 0: 15 s
+	Silent  time.Duration // 0: 8 s, and what its bytes take on a slow line
+
+	// A try that has not ended after so long has failed; its bytes come on top,
+	// at 16 KiB/s for reading and at 2 KiB/s for writing.
+	Reading time.Duration // 0: 15 s
+	Writing time.Duration // 0: 30 s
+	Asking  time.Duration // the same for a reader who asks whether the store is back; 0: 3 s
 
 	Log *slog.Logger // nil discards
 }
+
+// Bytes a second: on a line that is slower than fast nothing of so many bytes is
+// silent; at reading and writing a try is given up.
+const (
+	fast    = 64 << 10
+	reading = 16 << 10
+	writing = 2 << 10
+)
+
+// askEvery is how often a reader may ask whether the store is back.
+const askEvery = time.Second
+
+// unknown is how many bytes a part of unknown length counts for; most that is
+// asked for so is far shorter. A reader who waits for more than shortRead is
+// silent as if it were that.
+const (
+	unknown   = 1 << 20
+	shortRead = 512 << 10
+)
 
 // Prefixes returns an Options.Once for the names that begin with any of p.
 func Prefixes(p ...string) func(name string) bool {
@@ -77,7 +105,10 @@ func Wrap(b store.Bucket, o Options) *Bucket {
 	def(&o.Max, 5*time.Second)
 	def(&o.Budget, 30*time.Second)
 	def(&o.Failing, 3*time.Second)
-	def(&o.Silent, 15*time.Second)
+	def(&o.Silent, 8*time.Second)
+	def(&o.Reading, 15*time.Second)
+	def(&o.Writing, 30*time.Second)
+	def(&o.Asking, 3*time.Second)
 	if o.Once == nil {
 		o.Once = func(string) bool { return false }
 	}
@@ -87,11 +118,14 @@ func Wrap(b store.Bucket, o Options) *Bucket {
 	return &Bucket{store: b, opts: o, state: state{failingFor: o.Failing, silentFor: o.Silent, apart: 2 * o.Max}}
 }
 
-// Offline returns nil, or an error that says since when the store does not
+// Offline returns nil, or an *Outage that says since when the store does not
 // answer and why. It asks the store nothing: it knows from the calls that were
 // made, and when none are, from the last ones.
 func (b *Bucket) Offline() error {
-	return b.state.offline(time.Now())
+	if out := b.state.offline(time.Now()); out != nil {
+		return out
+	}
+	return nil
 }
 
 // PutIfAbsent implements store.Bucket. ErrExist may be the echo of an earlier
@@ -101,7 +135,7 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, name string, data []byte) erro
 	if b.opts.Once(name) {
 		tries = once
 	}
-	_, err := call(ctx, b, "put", name, tries, func() (struct{}, error) {
+	_, err := call(ctx, b, what{"put", name, int64(len(data))}, tries, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, b.store.PutIfAbsent(ctx, name, data)
 	})
 	return err
@@ -109,21 +143,27 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, name string, data []byte) erro
 
 // Get implements store.Bucket.
 func (b *Bucket) Get(ctx context.Context, name string, off, length int64) ([]byte, error) {
-	return call(ctx, b, "get", name, whileOnline, func() ([]byte, error) {
+	n := length
+	if off < 0 {
+		n = -off
+	} else if n < 0 {
+		n = unknown
+	}
+	return call(ctx, b, what{"get", name, min(n, store.MaxObject)}, whileOnline, func(ctx context.Context) ([]byte, error) {
 		return b.store.Get(ctx, name, off, length)
 	})
 }
 
 // List implements store.Bucket.
 func (b *Bucket) List(ctx context.Context, prefix, after string, max int) ([]store.Info, error) {
-	return call(ctx, b, "list", prefix, whileOnline, func() ([]store.Info, error) {
+	return call(ctx, b, what{"list", prefix, 0}, whileOnline, func(ctx context.Context) ([]store.Info, error) {
 		return b.store.List(ctx, prefix, after, max)
 	})
 }
 
 // Delete implements store.Bucket.
 func (b *Bucket) Delete(ctx context.Context, name string) error {
-	_, err := call(ctx, b, "delete", name, again, func() (struct{}, error) {
+	_, err := call(ctx, b, what{"delete", name, 0}, again, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, b.store.Delete(ctx, name)
 	})
 	return err
@@ -138,8 +178,14 @@ const (
 	whileOnline          // the same, but no longer when the store is off line
 )
 
+// what is a call: its kind, the object, and how many bytes go either way.
+type what struct {
+	op, name string
+	bytes    int64
+}
+
 // call makes tries of do until one is answered, or patience ends.
-func call[T any](ctx context.Context, b *Bucket, op, name string, p patience, do func() (T, error)) (T, error) {
+func call[T any](ctx context.Context, b *Bucket, w what, p patience, do func(context.Context) (T, error)) (T, error) {
 	if err := ctx.Err(); err != nil {
 		var zero T
 		return zero, err
@@ -149,15 +195,13 @@ func call[T any](ctx context.Context, b *Bucket, op, name string, p patience, do
 	tries := 0
 	result, err := backoff.Retry(ctx, func() (T, error) {
 		tries++
-		t := b.state.begin(time.Now())
-		result, err := do()
-		b.state.end(t, time.Now(), outcome(ctx, err))
+		result, err := try(ctx, b, w, p, do)
 		if err != nil && (!errors.Is(err, store.ErrUnavailable) || p == once || p == whileOnline && b.Offline() != nil) {
 			err = backoff.Permanent(err)
 		}
 		return result, err
 	}, backoff.WithBackOff(waits), backoff.WithMaxElapsedTime(b.opts.Budget), backoff.WithNotify(func(err error, wait time.Duration) {
-		b.opts.Log.Warn("store call fails, another try follows", "op", op, "object", name, "try", tries, "wait", wait, "err", err)
+		b.opts.Log.Debug("store call fails, another try follows", "op", w.op, "object", w.name, "try", tries, "wait", wait, "err", err)
 	}))
 	if err != nil && ctx.Err() != nil {
 		return result, ctx.Err()
@@ -166,6 +210,60 @@ func call[T any](ctx context.Context, b *Bucket, op, name string, p patience, do
 		err = fmt.Errorf("%d tries: %w", tries, err)
 	}
 	return result, err
+}
+
+// try makes one try of do, within its time.
+func try[T any](ctx context.Context, b *Bucket, w what, p patience, do func(context.Context) (T, error)) (T, error) {
+	limit := b.opts.Writing + span(w.bytes, writing)
+	if p == whileOnline {
+		limit = b.opts.Reading + span(w.bytes, reading)
+		probe, out := b.state.ask(time.Now(), askEvery)
+		if out != nil {
+			var none T
+			return none, out
+		}
+		if probe {
+			limit = min(limit, b.opts.Asking+span(w.bytes, reading))
+			defer func() { b.state.asks(time.Now()) }()
+		}
+	}
+	timed, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
+	defer cancel()
+	grace := span(w.bytes, fast)
+	if p == whileOnline {
+		grace = span(min(w.bytes, shortRead), fast)
+	}
+	call := b.state.begin(time.Now(), grace)
+	// Nothing else may happen while it hangs, and the log is to be told.
+	silent := time.AfterFunc(b.opts.Silent+grace, b.tell)
+	result, err := do(timed)
+	silent.Stop()
+	if err != nil && ctx.Err() == nil && timed.Err() != nil {
+		err = fmt.Errorf("%w after %s", context.Cause(timed), limit.Round(time.Second))
+	}
+	b.state.end(call, time.Now(), outcome(ctx, err))
+	b.tell()
+	return result, err
+}
+
+// errSlow is the error of a try whose time is over.
+var errSlow = fmt.Errorf("%w: no whole answer", store.ErrUnavailable)
+
+// span is the time that so many bytes take at so many a second.
+func span(bytes, speed int64) time.Duration {
+	return time.Duration(bytes) * time.Second / time.Duration(speed)
+}
+
+// tell writes one line to the log when the store goes off line, and one when it
+// is back.
+func (b *Bucket) tell() {
+	switch out, changed := b.state.change(time.Now()); {
+	case !changed:
+	case out != nil:
+		b.opts.Log.Warn("the store is off line; it is tried again", "since", out.Since, "err", out.Err)
+	default:
+		b.opts.Log.Info("the store answers again")
+	}
 }
 
 // outcome tells what a try says about the store: nil that it is there, the

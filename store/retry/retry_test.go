@@ -1,9 +1,11 @@
 package retry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -175,15 +177,15 @@ func TestSilenceIsOffline(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for range 3 {
-			wg.Go(func() { b.Get(ctx, "v0/p/old", 0, -1) })
+			wg.Go(func() { b.Get(ctx, "v0/p/old", 0, 16<<20) })
 		}
-		time.Sleep(15*time.Second - 1)
+		time.Sleep(16*time.Second - 1) // 8 s, and what half a MiB takes on a slow line
 		if err := b.Offline(); err != nil {
 			t.Errorf("too early: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
 		if b.Offline() == nil {
-			t.Error("three calls hang for 15 s, and the store is on line")
+			t.Error("three calls hang, and the store is on line")
 		}
 		f.Clear() // the calls that hang go on hanging
 		if _, err := b.Get(ctx, "v0/p/old", 0, -1); err != nil || b.Offline() != nil {
@@ -196,6 +198,108 @@ func TestSilenceIsOffline(t *testing.T) {
 			t.Errorf("nothing was asked: %v", err)
 		}
 	})
+}
+
+// A store that hangs holds nobody for longer than the bytes explain.
+func TestHangsEnd(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		call        func(context.Context, store.Bucket) error
+		least, most time.Duration
+	}{
+		{"get of 64 KiB", func(ctx context.Context, b store.Bucket) error {
+			_, err := b.Get(ctx, "v0/p/old", 0, 64<<10)
+			return err
+		}, 19 * time.Second, 19 * time.Second},
+		{"the last 16 KiB", func(ctx context.Context, b store.Bucket) error {
+			_, err := b.Get(ctx, "v0/p/old", -16<<10, -1)
+			return err
+		}, 16 * time.Second, 16 * time.Second},
+		{"list", calls["list"], 15 * time.Second, 15 * time.Second},
+		{"put of a raced name", calls["put of a raced name"], 30 * time.Second, 30 * time.Second},
+		{"put of 4 MiB", func(ctx context.Context, b store.Bucket) error {
+			return b.PutIfAbsent(ctx, "v0/p/new", make([]byte, 4<<20))
+		}, 30*time.Second + 2048*time.Second, 30*time.Second + 2048*time.Second},
+		{"delete", calls["delete"], 30 * time.Second, 70 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, b := world(retry.Options{}, always(fault.Hang)...)
+				began := time.Now()
+				err := c.call(t.Context(), b)
+				if took := time.Since(began); !errors.Is(err, store.ErrUnavailable) || took < c.least || took > c.most {
+					t.Errorf("%v after %v", err, took)
+				}
+				var out *retry.Outage
+				if err := b.Offline(); !errors.As(err, &out) || !out.Since.Equal(began) {
+					t.Errorf("off line since the call that hung: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// While the store hangs one reader asks now and then whether it is back; the
+// others are told at once that it is not.
+func TestReadersAreNotHeldByAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := world(retry.Options{}, always(fault.Hang)...)
+		get := func() (took time.Duration, err error) {
+			began := time.Now()
+			_, err = b.Get(t.Context(), "v0/p/old", 0, 4)
+			return time.Since(began), err
+		}
+		if took, err := get(); !errors.Is(err, store.ErrUnavailable) || took < 15*time.Second || took > 16*time.Second {
+			t.Fatalf("%v after %v", err, took)
+		}
+		if took, err := get(); !errors.Is(err, store.ErrUnavailable) || took < 3*time.Second || took > 4*time.Second {
+			t.Errorf("who asks first: %v after %v", err, took)
+		}
+		for range 100 {
+			if took, err := get(); !errors.Is(err, store.ErrUnavailable) || took != 0 {
+				t.Fatalf("who comes after: %v after %v", err, took)
+			}
+		}
+		if n := total(f); n != 2 {
+			t.Errorf("%d requests", n)
+		}
+		f.Clear()
+		if took, err := get(); err == nil || took != 0 {
+			t.Errorf("in the same second: %v after %v", err, took)
+		}
+		time.Sleep(time.Second)
+		if took, err := get(); err != nil || took != 0 || b.Offline() != nil {
+			t.Errorf("back: %v after %v, %v", err, took, b.Offline())
+		}
+	})
+}
+
+// The log has a line when the store goes off line and one when it is back,
+// however many calls fail between.
+func TestLogIsQuiet(t *testing.T) {
+	for name, do := range map[string]fault.Action{"refused": fault.Fail(store.ErrUnavailable), "hangs": fault.Hang} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				f, b := world(retry.Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, always(do)...)
+				until := time.Now().Add(10 * time.Minute)
+				for time.Now().Before(until) {
+					for _, call := range calls {
+						call(t.Context(), b)
+						time.Sleep(100 * time.Millisecond)
+					}
+				}
+				f.Clear()
+				time.Sleep(time.Second)
+				if _, err := b.List(t.Context(), "v0/", "", 0); err != nil {
+					t.Error(err)
+				}
+				if s := log.String(); strings.Count(s, "\n") != 2 || !strings.Contains(s, "is off line") || !strings.Contains(s, "answers again") {
+					t.Errorf("log:\n%s", s)
+				}
+			})
+		})
+	}
 }
 
 // A caller that gives up says nothing about the store.

@@ -16,24 +16,33 @@ type state struct {
 	failingFor, silentFor time.Duration // Options.Failing and Silent
 	apart                 time.Duration // failures further apart are not of one series
 
-	mu       sync.Mutex           // guards the fields below
-	newest   uint64               // number of the newest call
-	began    map[uint64]time.Time // calls under way, by number
-	answered time.Time            // last answer
-	first    time.Time            // first failure of the series since, or zero
-	last     time.Time            // last failure of it
-	err      error                // that failure
-	down     bool                 // the series was long enough; until there is an answer
+	mu       sync.Mutex       // guards the fields below
+	newest   uint64           // number of the newest call
+	began    map[uint64]began // calls under way, by number
+	answered time.Time        // last answer
+	first    time.Time        // first failure of the series since, or zero
+	last     time.Time        // last failure of it
+	err      error            // that failure
+	down     bool             // the series was long enough; until there is an answer
+	told     bool             // that it is off line, to the log
+	asking   bool             // a reader asks whether it is back
+	asked    time.Time        // when the last one had its answer
 }
 
-func (s *state) begin(now time.Time) (call uint64) {
+// began is a call under way.
+type began struct {
+	at    time.Time
+	grace time.Duration // silence that its bytes explain
+}
+
+func (s *state) begin(now time.Time, grace time.Duration) (call uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.began == nil {
-		s.began = make(map[uint64]time.Time)
+		s.began = make(map[uint64]began)
 	}
 	s.newest++
-	s.began[s.newest] = now
+	s.began[s.newest] = began{now, grace}
 	return s.newest
 }
 
@@ -41,6 +50,7 @@ func (s *state) begin(now time.Time) (call uint64) {
 func (s *state) end(call uint64, now time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	b := s.began[call]
 	delete(s.began, call)
 	switch {
 	case err == nil:
@@ -50,31 +60,88 @@ func (s *state) end(call uint64, now time.Time, err error) {
 		// One failure an hour ago and one now are two accidents.
 		if s.first.IsZero() || !s.down && now.Sub(s.last) > s.apart {
 			s.first = now
+			// A call that hung is a series by itself, unless others were answered.
+			if now.Sub(b.at) >= s.failingFor && !s.answered.After(b.at) {
+				s.first = b.at
+			}
 		}
 		s.last, s.err = now, err
 		s.down = s.down || now.Sub(s.first) >= s.failingFor
 	}
 }
 
-func (s *state) offline(now time.Time) error {
+// offline returns nil, or since when the store does not answer and why.
+func (s *state) offline(now time.Time) *Outage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.outage(now)
+}
+
+// outage is offline with mu held.
+func (s *state) outage(now time.Time) *Outage {
 	// The next try may be seconds away: a series that goes on is judged by the clock.
 	series := s.last.After(s.first) && now.Sub(s.last) <= s.apart && now.Sub(s.first) >= s.failingFor
 	if s.down || s.err != nil && series {
-		return fmt.Errorf("no answer for %s: %w", now.Sub(s.first).Round(time.Second), s.err)
+		return &Outage{Since: s.first, Err: s.err}
 	}
-	for _, began := range s.began {
+	for _, b := range s.began {
 		// An answer to another call shows that the store is there.
-		if began.Before(s.answered) {
-			began = s.answered
+		at := b.at
+		if at.Before(s.answered) {
+			at = s.answered
 		}
-		if d := now.Sub(began); d >= s.silentFor {
-			return fmt.Errorf("no answer for %s: %w: %w", d.Round(time.Second), store.ErrUnavailable, errSilent)
+		if now.Sub(at) >= s.silentFor+b.grace {
+			return &Outage{Since: at, Err: errSilent}
 		}
 	}
 	return nil
 }
 
+// ask says whether a reader may make a call. While the store is off line one at a
+// time may, every now and then, and finds out whether it is back; the others are
+// told at once that it is not. With probe the caller says when it is done.
+func (s *state) ask(now time.Time, every time.Duration) (probe bool, out *Outage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out = s.outage(now)
+	if out == nil {
+		return false, nil
+	}
+	if s.asking || now.Sub(s.asked) < every {
+		return false, out
+	}
+	s.asking = true
+	return true, nil
+}
+
+func (s *state) asks(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking, s.asked = false, now
+}
+
+// change says what the log was not told yet: that the store is off line now, or
+// on line again.
+func (s *state) change(now time.Time) (out *Outage, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out = s.outage(now)
+	changed = s.told != (out != nil)
+	s.told = out != nil
+	return out, changed
+}
+
 // errSilent is the cause when nothing failed yet.
-var errSilent = errors.New("calls are under way and none is answered")
+var errSilent = fmt.Errorf("%w: calls are under way and none is answered", store.ErrUnavailable)
+
+// Outage is an error that says since when the store does not answer.
+type Outage struct {
+	Since time.Time
+	Err   error
+}
+
+func (o *Outage) Error() string {
+	return fmt.Sprintf("no answer for %s: %s", time.Since(o.Since).Round(time.Second), o.Err)
+}
+
+func (o *Outage) Unwrap() error { return o.Err }

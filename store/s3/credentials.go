@@ -1,6 +1,8 @@
 package s3
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -130,7 +132,38 @@ func (s *profileSource) IsExpired() bool {
 }
 
 // instanceSource asks the service of the machine or container that hushfs runs
-// in, as minio-go finds it from the environment.
-func instanceSource() credentials.Provider {
-	return &credentials.IAM{Client: &http.Client{Timeout: 3 * time.Second}}
+// in, as minio-go finds it from the environment; endpoint is where that of a
+// machine is, empty for where it always is.
+func instanceSource(endpoint string) credentials.Provider {
+	return &credentials.IAM{Client: &http.Client{Timeout: 3 * time.Second}, Endpoint: endpoint}
+}
+
+// renewing does something, and again when it was refused for its credentials
+// and their source has others by now: a file that was written, a service that
+// hands out new ones. A server that refuses so has done nothing.
+func (b *Bucket) renewing(ctx context.Context, do func() error) error {
+	before, err := b.who()
+	if err != nil {
+		return err
+	}
+	err = do()
+	if !errors.Is(err, ErrCredentials) && !errors.Is(err, ErrExpired) || ctx.Err() != nil {
+		return err
+	}
+	b.credentials.chain.Expire()
+	if after, werr := b.who(); werr != nil || after == before {
+		return err
+	}
+	return do()
+}
+
+// who returns the credentials that the next request is signed with, without
+// the time at which they end.
+func (b *Bucket) who() (credentials.Value, error) {
+	v, err := b.credentials.chain.GetWithContext(b.core.Client.CredContext())
+	if err != nil {
+		return v, classify(err)
+	}
+	v.Expiration = time.Time{}
+	return v, nil
 }

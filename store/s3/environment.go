@@ -2,7 +2,7 @@ package s3
 
 import (
 	"fmt"
-	"path/filepath"
+	"strings"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
@@ -11,17 +11,18 @@ import (
 // taken from the environment. There is no flag for a secret: others on the
 // machine can read a command line.
 type Flags struct {
-	Endpoint string // else AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL; else AWS itself
-	Region   string // else AWS_REGION, AWS_DEFAULT_REGION; else what the server says
+	Endpoint string // else AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, endpoint_url of the profile; else AWS itself
+	Region   string // else AWS_REGION, AWS_DEFAULT_REGION, region of the profile; else what the server says
 	Profile  string // else AWS_PROFILE; else "default"
-	CAFile   string // else AWS_CA_BUNDLE
+	CAFile   string // else AWS_CA_BUNDLE, ca_bundle of the profile
 	Style    Style
 	Insecure bool
 }
 
 // FromEnvironment returns the options for a location, as ParseLocation reads
 // it, in the way that programs for AWS are told theirs. Getenv is os.Getenv.
-// Nothing is read but the environment, and nothing is sent.
+// Nothing is read but the environment and the profile, and nothing is sent. A
+// region that only the profile names gives way to the one that the server names.
 //
 // Credentials are, in this order: of the profile in f; AWS_ACCESS_KEY_ID,
 // AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; of the profile in AWS_PROFILE or
@@ -41,19 +42,31 @@ func FromEnvironment(location string, f Flags, getenv func(string) string) (Opti
 		}
 		return value
 	}
+	p := chosenProfile(f.Profile, getenv)
+	orOfProfile := func(value, key string) string {
+		if value == "" {
+			return p.setting(key)
+		}
+		return value
+	}
 	o := Options{
 		Bucket:   l.Bucket,
 		Prefix:   l.Prefix,
-		Endpoint: first(f.Endpoint, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+		Endpoint: orOfProfile(first(f.Endpoint, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), "endpoint_url"),
 		Region:   first(f.Region, "AWS_REGION", "AWS_DEFAULT_REGION"),
-		CAFile:   first(f.CAFile, "AWS_CA_BUNDLE"),
+		CAFile:   orOfProfile(first(f.CAFile, "AWS_CA_BUNDLE"), "ca_bundle"),
 		Style:    f.Style,
 		Insecure: f.Insecure,
+	}
+	if o.Region == "" {
+		o.Region = p.setting("region")
+		o.assumed = o.Region != ""
 	}
 	id, secret := getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY")
 	switch {
 	case f.Profile != "" || id == "" && secret == "":
-		o.Credentials = found(f.Profile, o.Endpoint, getenv)
+		named := f.Profile != "" || getenv("AWS_PROFILE") != ""
+		o.Credentials = found(p, named, o.Endpoint, getenv)
 	case id == "":
 		return Options{}, fmt.Errorf("%w: AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not", ErrOptions)
 	case secret == "":
@@ -67,40 +80,40 @@ func FromEnvironment(location string, f Flags, getenv func(string) string) (Opti
 	return o, nil
 }
 
-// found returns the credentials that lie about on the machine.
-func found(profile, endpoint string, getenv func(string) string) *Credentials {
-	named := profile != "" || getenv("AWS_PROFILE") != ""
-	if profile == "" {
-		profile = getenv("AWS_PROFILE")
-	}
-	if profile == "" {
-		profile = "default"
-	}
-	var files []string
-	for _, f := range []struct{ variable, name string }{
-		{"AWS_SHARED_CREDENTIALS_FILE", "credentials"},
-		{"AWS_CONFIG_FILE", "config"},
-	} {
-		if path := getenv(f.variable); path != "" {
-			files = append(files, path)
-		} else if home := getenv("HOME"); home != "" {
-			files = append(files, filepath.Join(home, ".aws", f.name))
-		}
-	}
-	chain := []credentials.Provider{newProfileSource(profile, files)}
+// found returns the credentials that lie about on the machine; named is whether
+// somebody chose the profile.
+func found(p profile, named bool, endpoint string, getenv func(string) string) *Credentials {
+	chain := []credentials.Provider{newProfileSource(p.name, p.files)}
 	if !named && hasInstance(endpoint, getenv) {
-		chain = append(chain, instanceSource())
+		service := ""
+		if !hasContainer(getenv) {
+			service = getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+		}
+		chain = append(chain, instanceSource(strings.TrimSuffix(service, "/")))
 	}
 	return &Credentials{credentials.New(&sources{credentials.Chain{Providers: chain}})}
 }
 
 // hasInstance tells whether there may be a service that gives credentials to
-// this machine or container. An endpoint elsewhere than AWS takes none of AWS.
+// this machine or container. An endpoint elsewhere than AWS takes none of AWS,
+// unless somebody says where that service is.
 func hasInstance(endpoint string, getenv func(string) string) bool {
+	switch {
+	case hasContainer(getenv):
+		return true
+	case getenv("AWS_EC2_METADATA_DISABLED") == "true":
+		return false
+	}
+	return endpoint == "" || getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT") != ""
+}
+
+// hasContainer tells whether the environment is that of a container to which a
+// service gives credentials.
+func hasContainer(getenv func(string) string) bool {
 	for _, v := range []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
 		if getenv(v) != "" {
 			return true
 		}
 	}
-	return endpoint == "" && getenv("AWS_EC2_METADATA_DISABLED") != "true"
+	return false
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/minio/minio-go/v7"
@@ -92,15 +93,11 @@ var codes = map[string]struct{ kind, cause error }{
 // explain turns what minio-go returned into an error for the caller: of the
 // context when that has ended, else a *failure. Nothing of err's text is kept:
 // it has addresses and keys in it.
-func (b *Bucket) explain(ctx context.Context, err error) error {
+func explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	f := classify(err)
-	if f.cause == ErrCredentials || f.cause == ErrExpired {
-		b.credentials.chain.Expire() // their source may have better ones by now
-	}
-	return f
+	return classify(err)
 }
 
 func classify(err error) *failure {
@@ -123,6 +120,8 @@ func classifyAnswer(r minio.ErrorResponse) *failure {
 		case c.cause == ErrRegion && printable(r.Region) != "":
 			f.region = printable(r.Region)
 			f.detail += ": " + f.region
+		case r.Code == "AccessDenied" && strings.Contains(r.Message, "not signed"):
+			f.cause = ErrHeaders // signed headers are missing, or there are others
 		case r.Code == "AuthorizationHeaderMalformed":
 			f.cause = ErrCredentials // not about the region then
 		case c.cause == nil && (c.kind == store.ErrNotExist || c.kind == store.ErrExist):

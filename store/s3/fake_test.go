@@ -196,6 +196,8 @@ func TestAnswers(t *testing.T) {
 		{"delete: no bucket", del, sayError(404, "NoSuchBucket"), []error{store.ErrUnavailable, s3.ErrNoBucket}},
 		{"delete: not allowed", del, sayError(403, "AccessDenied"), []error{store.ErrDenied, s3.ErrPermission}},
 
+		{"a header that was signed is gone", get, say(403, "<Error><Code>AccessDenied</Code><Message>There were headers present in the request which were not signed</Message></Error>"),
+			[]error{store.ErrDenied, s3.ErrHeaders}},
 		{"unknown key", get, sayError(403, "InvalidAccessKeyId"), []error{store.ErrDenied, s3.ErrCredentials}},
 		{"wrong secret, or a changed header", get, sayError(403, "SignatureDoesNotMatch"), []error{store.ErrDenied, s3.ErrCredentials}},
 		{"expired", get, sayError(400, "ExpiredToken"), []error{store.ErrDenied, s3.ErrExpired}},

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -18,9 +19,13 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, limit int) ([]s
 	if err := store.CheckPrefix(prefix); err != nil {
 		return nil, err
 	}
-	infos, err := b.list(ctx, prefix, after, limit)
+	var infos []store.Info
+	err := b.renewing(ctx, func() (err error) {
+		infos, err = b.list(ctx, prefix, after, limit)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", prefix, err)
+		return nil, fmt.Errorf("list %q: %w", prefix, err)
 	}
 	return infos, nil
 }
@@ -36,45 +41,77 @@ func (b *Bucket) list(ctx context.Context, prefix, after string, limit int) ([]s
 	if !some {
 		return nil, nil
 	}
-	o := minio.ListObjectsOptions{
-		Prefix:     b.prefix + prefix,
-		Recursive:  true,
-		MaxKeys:    min(limit, maxPage),
-		FetchOwner: new(bool),
-	}
-	if start != "" {
-		o.StartAfter = b.prefix + start
-	}
 	var infos []store.Info
-	last := ""
-	for object := range b.core.Client.ListObjectsIter(ctx, b.bucket, o) {
-		if object.Err != nil {
-			return nil, b.explain(ctx, unreadable(object.Err))
+	err := b.scan(ctx, prefix, start, min(limit, maxPage), func(i store.Info) bool {
+		if store.CheckName(i.Name) == nil && i.Name > after {
+			infos = append(infos, i)
 		}
-		name, ours := strings.CutPrefix(object.Key, b.prefix)
-		// What is out of order is out of place on the next page too: then
-		// nothing that the listing leaves out could be taken for missing.
-		if !ours || !strings.HasPrefix(name, prefix) || name <= last && last != "" || start != "" && name <= start {
-			return nil, failed(store.ErrUnavailable, ErrOrder, "")
-		}
-		last = name
-		if store.CheckName(name) != nil || name <= after {
-			continue
-		}
-		infos = append(infos, store.Info{Name: name, Size: object.Size, Modified: object.LastModified})
-		if len(infos) == limit {
-			break
-		}
-	}
-	if err := ctx.Err(); err != nil { // the iterator just ends
+		return len(infos) < limit
+	})
+	if err != nil {
 		return nil, err
 	}
 	return infos, nil
 }
 
+// scan calls each for the keys below the bucket's prefix that begin with prefix
+// and come after start, names or not, until it returns false. It asks for page
+// keys at a time.
+func (b *Bucket) scan(ctx context.Context, prefix, start string, page int, each func(store.Info) bool) error {
+	o := minio.ListObjectsOptions{
+		Prefix:     b.prefix + prefix,
+		Recursive:  true,
+		MaxKeys:    page,
+		FetchOwner: new(bool),
+	}
+	if start != "" {
+		o.StartAfter = b.prefix + start
+	}
+	last, first := "", true
+	for object := range b.core.Client.ListObjectsIter(ctx, b.bucket, o) {
+		if object.Err != nil {
+			return explain(ctx, unreadable(object.Err))
+		}
+		name, ours := strings.CutPrefix(object.Key, b.prefix)
+		// What is out of order is out of place on the next page too: then
+		// nothing that the listing leaves out could be taken for missing.
+		if !ours || !strings.HasPrefix(name, prefix) || name <= last && !first || start != "" && name <= start {
+			return failed(store.ErrUnavailable, ErrOrder, "")
+		}
+		last, first = name, false
+		if !each(store.Info{Name: name, Size: object.Size, Modified: object.LastModified}) {
+			break
+		}
+	}
+	return ctx.Err() // the iterator just ends
+}
+
+// Foreign returns how many of the first 1000 keys in the bucket's place can be
+// no names of objects: what List passes over, since somebody else put it there.
+// Empty keys that end in '/', with which some tools mark folders, do not count.
+func (b *Bucket) Foreign(ctx context.Context) (int, error) {
+	seen, foreign := 0, 0
+	err := b.scan(ctx, "", "", maxPage, func(i store.Info) bool {
+		marker := i.Size == 0 && (i.Name == "" || strings.HasSuffix(i.Name, "/"))
+		if !marker && store.CheckName(i.Name) != nil {
+			foreign++
+		}
+		seen++
+		return seen < maxPage
+	})
+	if err != nil {
+		return 0, fmt.Errorf("list: %w", err)
+	}
+	return foreign, nil
+}
+
 // unreadable gives an error without one of the server behind it its cause: the
 // page could not be decoded.
 func unreadable(err error) error {
+	var known *failure
+	if errors.As(err, &known) {
+		return known
+	}
 	f := classify(err)
 	if f.cause == ErrNetwork && f.detail == detailBroken {
 		return failed(store.ErrUnavailable, ErrTruncated, "the listing cannot be read")

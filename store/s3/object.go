@@ -22,7 +22,7 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, name string, data []byte) erro
 	if err := store.CheckName(name); err != nil {
 		return err
 	}
-	if err := b.put(ctx, name, data); err != nil {
+	if err := b.renewing(ctx, func() error { return b.put(ctx, name, data) }); err != nil {
 		return fmt.Errorf("put %s: %w", name, err)
 	}
 	return nil
@@ -45,7 +45,7 @@ func (b *Bucket) put(ctx context.Context, name string, data []byte) error {
 	o.SetMatchETagExcept("*")
 	info, err := b.core.Client.PutObject(ctx, b.bucket, b.key(name), bytes.NewReader(data), int64(len(data)), o)
 	if err != nil {
-		return b.explain(ctx, err)
+		return explain(ctx, err)
 	}
 	// Whoever stored it knows its ETag; minio-go is silent about some other
 	// answers than 200, and then there is none either.
@@ -60,7 +60,11 @@ func (b *Bucket) Get(ctx context.Context, name string, off, length int64) ([]byt
 	if err := store.CheckName(name); err != nil {
 		return nil, err
 	}
-	data, err := b.get(ctx, name, off, length)
+	var data []byte
+	err := b.renewing(ctx, func() (err error) {
+		data, err = b.get(ctx, name, off, length)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", name, err)
 	}
@@ -75,20 +79,24 @@ func (b *Bucket) get(ctx context.Context, name string, off, length int64) ([]byt
 		return nil, err
 	}
 	var o minio.GetObjectOptions
-	if r := rangeHeader(off, length); r != "" {
-		o.Set("Range", r)
+	asked := rangeHeader(off, length)
+	if asked != "" {
+		o.Set("Range", asked)
 	}
 	body, _, header, err := b.core.GetObject(ctx, b.bucket, b.key(name), o)
 	if err != nil {
 		if r := minio.ToErrorResponse(err); r.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			return nil, ctx.Err() // there is an object, and it has nothing there
 		}
-		return nil, b.explain(ctx, err)
+		return nil, explain(ctx, err)
 	}
 	defer body.Close()
 	p, err := partOf(header, off, length)
 	if err != nil {
 		return nil, err
+	}
+	if asked != "" && p.sent > max(p.to-p.from, 1) {
+		b.whole.Store(true)
 	}
 	data := make([]byte, p.sent)
 	if _, err := io.ReadFull(body, data); err != nil {
@@ -205,9 +213,15 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
-	err := b.core.Client.RemoveObject(ctx, b.bucket, b.key(name), minio.RemoveObjectOptions{})
-	if err == nil || ctx.Err() == nil && classify(err).kind == store.ErrNotExist {
-		return nil
+	err := b.renewing(ctx, func() error {
+		err := b.core.Client.RemoveObject(ctx, b.bucket, b.key(name), minio.RemoveObjectOptions{})
+		if err == nil || ctx.Err() == nil && classify(err).kind == store.ErrNotExist {
+			return nil
+		}
+		return explain(ctx, err)
+	})
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", name, err)
 	}
-	return fmt.Errorf("delete %s: %w", name, b.explain(ctx, err))
+	return nil
 }

@@ -8,7 +8,9 @@
 // condition gets lost on their way (the request that completes one does not
 // carry it). Nothing is tried twice in here, since a second try of a PUT whose
 // answer was lost is refused by the object of the first: package retry knows
-// what may be repeated, the uploader what an unclear answer means.
+// what may be repeated, the uploader what an unclear answer means. One thing
+// is: what a server refused for its credentials, which does nothing, is asked
+// again when their source has others by now.
 //
 // What comes back is not believed. A range that was not asked for, a body that
 // ends early, a page of a proxy in place of an answer, a listing out of order:
@@ -26,6 +28,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -66,6 +69,8 @@ type Options struct {
 	Insecure    bool          // allow http:// to other hosts than this one; bodies are then signed, and readable by all on the way
 	Credentials *Credentials  // who asks
 	Stall       time.Duration // a connection that moves no byte for so long, in or out, has failed; 0: DefaultStall
+
+	assumed bool // Region is what a profile has for whatever server, and the server knows better
 }
 
 // A Bucket is a place in a bucket. Use Open, and Close when done.
@@ -77,6 +82,7 @@ type Bucket struct {
 	prefix      string // empty, or ends in '/'
 	region      string
 	secure      bool
+	whole       atomic.Bool // see WholeForParts
 }
 
 // Open connects to the bucket and lists one object, to find out whether all of
@@ -93,22 +99,30 @@ func Open(ctx context.Context, o Options) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = b.list(ctx, "", "", 1)
+	err = b.try(ctx)
 	// Asked in the wrong region, servers name the right one.
 	var f *failure
-	if errors.As(err, &f) && f.cause == ErrRegion && o.Region == "" && f.region != "" && f.region != b.region {
+	if errors.As(err, &f) && f.cause == ErrRegion && (o.Region == "" || o.assumed) && f.region != "" && f.region != b.region {
 		b.Close()
 		o.Region = f.region
 		if b, err = open(o); err != nil {
 			return nil, err
 		}
-		_, err = b.list(ctx, "", "", 1)
+		err = b.try(ctx)
 	}
 	if err != nil {
 		b.Close()
 		return nil, fmt.Errorf("open bucket: %w", err)
 	}
 	return b, nil
+}
+
+// try lists one object.
+func (b *Bucket) try(ctx context.Context) error {
+	return b.renewing(ctx, func() error {
+		_, err := b.list(ctx, "", "", 1)
+		return err
+	})
 }
 
 // open prepares the client and sends nothing.
@@ -152,6 +166,11 @@ func (b *Bucket) Close() error {
 
 // Region returns the region that requests are signed for.
 func (b *Bucket) Region() string { return b.region }
+
+// WholeForParts tells whether the server, or a proxy on the way, has answered a
+// request for a part with the whole object. What Get returns is right all the
+// same, and each read costs as much as the object is long.
+func (b *Bucket) WholeForParts() bool { return b.whole.Load() }
 
 func (s Style) lookup() minio.BucketLookupType {
 	switch s {

@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,6 +124,71 @@ func TestFromEnvironment(t *testing.T) {
 			t.Errorf("%s: got %+v", c.fact, got)
 		}
 	}
+}
+
+// What no flag and no variable says, the profile may say.
+func TestSettingsOfAProfile(t *testing.T) {
+	home := t.TempDir()
+	writeFile(t, filepath.Join(home, ".aws", "credentials"),
+		"# keys\n[default]\naws_access_key_id=id\naws_secret_access_key=s\n[work]\naws_access_key_id = id\naws_secret_access_key = s\nregion = from-credentials\n")
+	writeFile(t, filepath.Join(home, ".aws", "config"),
+		"[default]\nregion = d1\n; a remark\n[profile work]\nregion = w1\nendpoint_url = https://work.example.com\nca_bundle=/ca\ns3 =\n  endpoint_url = https://wrong.example.com\n"+
+			"[profile nested]\ns3 =\n  region = wrong\n\tregion = wrong\nregion =\n[services work]\nregion = wrong\n[profile  last ]\nregion=l1")
+	for _, c := range []struct {
+		fact  string
+		flags s3.Flags
+		env   string
+		want  [3]string // endpoint, region, authorities
+	}{
+		{"default", s3.Flags{}, "", [3]string{"", "d1", ""}},
+		{"a profile", s3.Flags{Profile: "work"}, "", [3]string{"https://work.example.com", "from-credentials", "/ca"}},
+		{"a profile of the environment", s3.Flags{}, "AWS_PROFILE=work", [3]string{"https://work.example.com", "from-credentials", "/ca"}},
+		{"flags go before", s3.Flags{Profile: "work", Endpoint: "https://flag", Region: "rf", CAFile: "/flag"}, "", [3]string{"https://flag", "rf", "/flag"}},
+		{"so does the environment", s3.Flags{Profile: "work"}, "AWS_REGION=re", [3]string{"https://work.example.com", "re", "/ca"}},
+		{"nested settings are others", s3.Flags{Profile: "nested"}, "", [3]string{}},
+		{"the last line", s3.Flags{Profile: "last"}, "", [3]string{"", "l1", ""}},
+		{"no such profile", s3.Flags{Profile: "none"}, "", [3]string{}},
+	} {
+		o, err := s3.FromEnvironment("s3://bucket", c.flags, func(name string) string {
+			if n, v, _ := strings.Cut(c.env, "="); n == name {
+				return v
+			}
+			if name == "HOME" {
+				return home
+			}
+			return ""
+		})
+		if got := [3]string{o.Endpoint, o.Region, o.CAFile}; err != nil || got != c.want {
+			t.Errorf("%s: %q, %v, want %q", c.fact, got, err, c.want)
+		}
+	}
+}
+
+// A region that a profile has for all servers is no obstacle to one that is
+// elsewhere.
+func TestRegionOfAProfileGivesWay(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "config")
+	writeFile(t, config, "[default]\nregion = eu-west-1\naws_access_key_id = id\naws_secret_access_key = s\n")
+	f := &fake{answer: func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Authorization"), "/us-east-1/s3/") {
+			sayError(400, "AuthorizationHeaderMalformed", "<Region>us-east-1</Region>")(w, r)
+			return
+		}
+		say(200, emptyList)(w, r)
+	}}
+	f.Server = httptest.NewServer(f)
+	defer f.Close()
+	o, err := s3.FromEnvironment("s3://bucket", s3.Flags{Endpoint: f.URL}, func(name string) string {
+		return map[string]string{"AWS_CONFIG_FILE": config}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s3.Open(t.Context(), o)
+	if err != nil || b.Region() != "us-east-1" {
+		t.Fatalf("%v", err)
+	}
+	b.Close()
 }
 
 // keyOf is the access key that a request is signed with.

@@ -196,7 +196,7 @@ func (s *Server) wait(ctx context.Context) error {
 		}
 		if resp, err := client.Do(req); err == nil {
 			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if resp.StatusCode == http.StatusOK && s.serves(ctx) {
 				return nil
 			}
 		}
@@ -208,6 +208,17 @@ func (s *Server) wait(ctx context.Context) error {
 			return fmt.Errorf("%s does not answer: %w", s.Kind, ctx.Err())
 		}
 	}
+}
+
+// serves tells whether the server knows its keys: MinIO says that it is ready
+// some moments before.
+func (s *Server) serves(ctx context.Context) bool {
+	client, err := s.client()
+	if err != nil {
+		return false
+	}
+	_, err = client.ListBuckets(ctx)
+	return err == nil
 }
 
 // Kill ends the process without a warning, as a power failure would.
@@ -272,16 +283,7 @@ func (s *Server) MakeBucket(t testing.TB) string {
 	s.buckets++
 	name := fmt.Sprintf("bucket-%d", s.buckets)
 	s.mu.Unlock()
-	client, err := minio.New(s.address, &minio.Options{
-		Creds:     credentials.NewStaticV4(s.AccessKey, s.Secret, ""),
-		Secure:    s.CAFile != "",
-		Region:    Region,
-		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: s.root}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := client.MakeBucket(t.Context(), name, minio.MakeBucketOptions{}); err != nil {
+	if err := s.Client(t).MakeBucket(t.Context(), name, minio.MakeBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -313,4 +315,42 @@ func (s *Server) OpenWith(t testing.TB, o s3.Options) *s3.Bucket {
 	}
 	t.Cleanup(func() { b.Close() })
 	return b
+}
+
+// Session returns short-lived credentials that may do no more than the policy
+// says, in the language of AWS. Only MinIO gives them out.
+func (s *Server) Session(t testing.TB, policy string) (accessKey, secret, token string) {
+	t.Helper()
+	c, err := credentials.NewSTSAssumeRole(s.Endpoint, credentials.STSAssumeRoleOptions{
+		AccessKey: s.AccessKey, SecretKey: s.Secret, Policy: policy, Location: Region, DurationSeconds: 900,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.GetWithContext(&credentials.CredContext{Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.AccessKeyID, v.SecretAccessKey, v.SessionToken
+}
+
+// Client returns a client of the server with all rights, for what a test does in
+// the place of somebody else.
+func (s *Server) Client(t testing.TB) *minio.Client {
+	t.Helper()
+	client, err := s.client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func (s *Server) client() (*minio.Client, error) {
+	return minio.New(s.address, &minio.Options{
+		Creds:      credentials.NewStaticV4(s.AccessKey, s.Secret, ""),
+		Secure:     s.CAFile != "",
+		Region:     Region,
+		MaxRetries: 1,
+		Transport:  &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: s.root}},
+	})
 }
