@@ -51,8 +51,8 @@ func (s *Server) fill(a volume.Attr, out *fuse.Attr) {
 	out.Mode = types[n.Kind] | uint32(n.Perm)
 	out.Nlink = n.Nlink
 	out.Owner = fuse.Owner{Uid: n.UID, Gid: n.GID}
-	if s.o.owner != nil {
-		out.Owner = *s.o.owner
+	if s.owner != nil {
+		out.Owner = *s.owner
 	}
 	out.Rdev = n.Rdev
 }
@@ -102,4 +102,25 @@ func stamp(sec uint64, nsec uint32, present bool) meta.Time {
 		return meta.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
 	}
 	return meta.Time{Sec: int64(sec), Nsec: nsec}
+}
+
+// amend does what op does to an inode that is in no directory any more, and so
+// in no operation.
+func amend(n *meta.Inode, op meta.Setattr) {
+	if op.Valid&meta.SetPerm != 0 {
+		n.Perm = op.Perm
+	}
+	if op.Valid&meta.SetUID != 0 {
+		n.UID = op.UID
+	}
+	if op.Valid&meta.SetGID != 0 {
+		n.GID = op.GID
+	}
+	if op.Valid&meta.SetAtime != 0 {
+		n.Atime = op.Atime
+	}
+	if op.Valid&meta.SetMtime != 0 {
+		n.Mtime = op.Mtime
+	}
+	n.Ctime = stamp(0, 0, true)
 }

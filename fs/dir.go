@@ -26,11 +26,11 @@ func (s *Server) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status 
 }
 
 func (s *Server) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.readDir(in, func(e fuse.DirEntry, _ meta.Ref) bool { return out.AddDirEntry(e) })
+	return s.readDir(cancel, in, func(e fuse.DirEntry, _ meta.Ref) bool { return out.AddDirEntry(e) })
 }
 
 func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.readDir(in, func(e fuse.DirEntry, ref meta.Ref) bool {
+	return s.readDir(cancel, in, func(e fuse.DirEntry, ref meta.Ref) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil {
 			return false
@@ -38,7 +38,7 @@ func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 		if e.Name == "." || e.Name == ".." {
 			return true // node id 0: no look-up is counted
 		}
-		a, err := s.v.Attr(ref)
+		a, err := s.v.Attr(s.ctx(cancel), ref)
 		if err != nil {
 			// Removed since it was listed, or unreadable: the kernel looks it up
 			// itself and gets the error there.
@@ -54,7 +54,7 @@ func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 
 // readDir gives the entries of an open directory from a cookie on until add has
 // no more room. Cookies 1 and 2 stand behind "." and "..".
-func (s *Server) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, ref meta.Ref) bool) fuse.Status {
+func (s *Server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(e fuse.DirEntry, ref meta.Ref) bool) fuse.Status {
 	h := s.handles.get(in.Fh)
 	if h == nil {
 		return fuse.EBADF
@@ -62,13 +62,13 @@ func (s *Server) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, ref meta.Ref
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if in.Offset == 0 || !h.listed {
-		list, err := s.v.List(h.ref)
+		list, err := s.v.List(s.ctx(cancel), h.ref)
 		if err != nil {
 			return errno(s.log, "readdir", err)
 		}
 		h.list, h.listed = list, true
 	}
-	parent, err := s.v.Parent(h.ref)
+	parent, err := s.v.Parent(s.ctx(cancel), h.ref)
 	if err != nil {
 		parent = h.ref // it was removed while it was open
 	}

@@ -10,12 +10,14 @@ import (
 
 	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
 	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 )
@@ -33,7 +35,10 @@ var errnos = []struct {
 	{journal.ErrFull, syscall.ENOSPC},
 	{volume.ErrNoSpace, syscall.ENOSPC},
 	{volume.ErrReadOnly, syscall.EROFS},
+	{volume.ErrWriter, syscall.EROFS},
 	{volume.ErrStale, syscall.ESTALE},
+	{errLocked, syscall.EAGAIN},
+	{errDeadlock, syscall.EDEADLK},
 
 	{meta.ErrNotExist, syscall.ENOENT},
 	{meta.ErrExist, syscall.EEXIST},
@@ -68,6 +73,19 @@ var errnos = []struct {
 	{publish.ErrRollback, syscall.EIO},
 	{publish.ErrConflict, syscall.EIO},
 	{publish.ErrNoKey, syscall.EIO},
+	{publish.ErrAsleep, syscall.EIO},
+	{block.ErrFar, syscall.EIO},
+	{block.ErrDamaged, syscall.EIO},
+	{block.ErrClosed, syscall.EIO},
+	{block.ErrGone, syscall.EIO},
+	{block.ErrKey, syscall.EIO},
+	{table.ErrFar, syscall.EIO},
+	{table.ErrDamaged, syscall.EIO},
+	{table.ErrMalformed, syscall.EIO},
+	{table.ErrVersion, syscall.EIO},
+	{table.ErrEntry, syscall.EIO},
+	{table.ErrTooMany, syscall.EIO},
+	{cache.ErrUnusable, syscall.EIO},
 	{state.ErrForeign, syscall.EIO},
 	{state.ErrMalformed, syscall.EIO},
 	{state.ErrNewer, syscall.EIO},
@@ -100,6 +118,7 @@ var errnos = []struct {
 	{crypt.ErrSecret, syscall.EIO},
 	{cache.ErrAbsent, syscall.EIO},
 	{cache.ErrName, syscall.EIO},
+	{cache.ErrUnusable, syscall.EIO},
 	{store.ErrNotExist, syscall.EIO},
 	{store.ErrExist, syscall.EIO},
 	{store.ErrUnavailable, syscall.EIO},

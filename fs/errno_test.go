@@ -68,7 +68,7 @@ func TestEverySentinelHasARow(t *testing.T) {
 	// Where the packages lie whose errors can reach a program. drive and keyslot
 	// work before there is a mount.
 	packages := map[string]string{
-		"store": "../store", "cache": "../cache", "crypt": "../crypt",
+		"store": "../store", "cache": "../cache", "crypt": "../crypt", "block": "block", "table": "table",
 		"chain": "chain", "journal": "journal", "meta": "meta", "pack": "pack",
 		"state": "state", "publish": "sync", "volume": "volume",
 	}

@@ -10,7 +10,12 @@ import (
 )
 
 func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	a, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777)}, true, &out.EntryOut)
+	a, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777)}, in.Umask, true, &out.EntryOut)
+	if st == fuse.Status(syscall.EEXIST) && in.Flags&syscall.O_EXCL == 0 {
+		// Another machine was faster, and the kernel does not know yet. ESTALE makes
+		// it look the name up again, and check what the program may do with it.
+		return estale
+	}
 	if !st.Ok() {
 		return st
 	}
@@ -24,7 +29,11 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 	if !st.Ok() {
 		return st
 	}
-	if err := s.v.Open(ref, in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY); err != nil {
+	write := in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY
+	if write && s.o.ReadOnly {
+		return fuse.EROFS // the kernel was told to mount it anew, and would keep what is written
+	}
+	if err := s.v.Open(s.ctx(cancel), ref, write); err != nil {
 		return errno(s.log, "open", err)
 	}
 	out.Fh = s.handles.add(ref)
@@ -58,6 +67,11 @@ func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 	if !st.Ok() {
 		return 0, st
 	}
+	if in.WriteFlags&fuse.WRITE_CACHE == 0 { // the program hears of it, and nothing was promised yet
+		if err := s.v.Room(); err != nil {
+			return 0, errno(s.log, "write", err)
+		}
+	}
 	err := s.v.Demote(s.ctx(cancel), ref, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
 	if err == nil {
 		err = s.v.Write(s.ctx(cancel), ref, in.Offset, data)
@@ -76,7 +90,9 @@ func (s *Server) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if !st.Ok() {
 		return st
 	}
-	return errno(s.log, "flush", s.v.Flush(ref))
+	err := s.v.Flush(s.ctx(cancel), ref)
+	s.locks.closed(ref.Ino, in.Fh, in.LockOwner) // others see first what was written
+	return errno(s.log, "flush", err)
 }
 
 func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
@@ -84,11 +100,12 @@ func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if !st.Ok() {
 		return st
 	}
-	return errno(s.log, "fsync", s.v.Fsync(ref))
+	return errno(s.log, "fsync", s.v.Fsync(s.ctx(cancel), ref))
 }
 
 func (s *Server) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
 	if h := s.handles.remove(in.Fh); h != nil {
+		s.locks.released(h.ref.Ino, in.Fh)
 		s.v.Release(h.ref)
 	}
 }
@@ -113,6 +130,9 @@ func (s *Server) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 	}
 	switch in.Mode &^ fallocKeepSize {
 	case 0:
+		if err := s.v.Room(); err != nil {
+			return errno(s.log, "fallocate", err)
+		}
 	case fallocPunchHole, fallocZeroRange:
 		if err := s.v.PunchHole(ctx, ref, in.Offset, in.Length); err != nil {
 			return errno(s.log, "fallocate", err)
@@ -120,7 +140,7 @@ func (s *Server) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 	default:
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
-	a, err := s.v.Attr(ref)
+	a, err := s.v.Attr(s.ctx(cancel), ref)
 	if err == nil && !keep && in.Offset+in.Length > a.Inode.Size {
 		err = s.v.Truncate(ctx, ref, in.Offset+in.Length, nil)
 	}
@@ -141,7 +161,7 @@ func (s *Server) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.Lseek
 	if in.Whence != seekData && in.Whence != seekHole {
 		return fuse.EINVAL
 	}
-	at, ok, err := s.v.Data(ref, in.Offset, in.Whence == seekHole)
+	at, ok, err := s.v.Data(s.ctx(cancel), ref, in.Offset, in.Whence == seekHole)
 	if err != nil {
 		return errno(s.log, "lseek", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
 )
 
 // nodes gives inodes the numbers by which the kernel calls them. A node id is
@@ -26,6 +27,8 @@ type node struct {
 	// when the inode gets a new node id.
 	parent uint64
 	name   string
+
+	gone *volume.Attr // what it was when its last name went; nil: it has names
 }
 
 // rootID is the kernel's name for the root of every mount (FUSE_ROOT_ID).
@@ -85,6 +88,34 @@ func (t *nodes) forget(id, count uint64) {
 	if t.byIno[n.ref.Ino] == n {
 		delete(t.byIno, n.ref.Ino)
 	}
+}
+
+// left keeps what an inode was when its last name went, as long as the kernel
+// knows it: a directory that is open, or the working directory of a program, still
+// has attributes, and so has what is held by O_PATH alone.
+func (t *nodes) left(a volume.Attr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.byIno[a.Ref.Ino]; n != nil {
+		n.gone = &a
+	}
+}
+
+// gone returns what left kept of an inode. The caller may change the Inode under
+// edit alone, which runs locked.
+func (t *nodes) gone(id uint64, edit func(*meta.Inode)) (volume.Attr, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.byID[id]
+	if n == nil || n.gone == nil {
+		return volume.Attr{}, false
+	}
+	if edit != nil {
+		inode := *n.gone.Inode
+		edit(&inode)
+		n.gone = &volume.Attr{Ref: n.gone.Ref, Inode: &inode, Blocks: n.gone.Blocks}
+	}
+	return *n.gone, true
 }
 
 // current returns the node id of an inode that the kernel knows.

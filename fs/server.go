@@ -21,12 +21,11 @@ import (
 
 // Options of a mount.
 type Options struct {
-	AllowOther bool   // other users may enter; then owners are shown as they are stored
-	ReadOnly   bool   // the kernel refuses changes
+	AllowOther bool   // other users may enter, as far as the modes of files let them
+	OwnFiles   bool   // all files are shown as the mounting user's, whoever they are stored for
+	ReadOnly   bool   // nothing is changed
 	FsName     string // first column of df; holds no secret
 	Log        *slog.Logger
-
-	owner *fuse.Owner // who all files are shown to belong to; nil: as stored
 }
 
 // Server is one mount. It ends when the mount is taken away.
@@ -36,8 +35,10 @@ type Server struct {
 	o       Options
 	log     *slog.Logger
 	v       *volume.Volume
+	owner   *fuse.Owner // who all files are shown to belong to; nil: as stored
 	nodes   *nodes
 	handles handles
+	locks   locks
 	srv     *fuse.Server
 	notify  *notifier
 }
@@ -47,33 +48,43 @@ var _ fuse.RawFileSystem = (*Server)(nil)
 // maxWrite is the size of the largest WRITE; 1 MiB is the kernel's own limit.
 const maxWrite = 1 << 20
 
-// inflight is how many bytes of requests are in memory at a time.
-const inflight = 32 << 20
+// background is how many requests for which no program waits the kernel sends at a
+// time, inflight how many bytes of requests are in memory at a time. Writes are held
+// when room is scarce, and then others must still be taken: inflight has place for
+// background of the largest, and some more.
+const (
+	background = 64
+	inflight   = (background + 24) << 20
+)
 
 // Mount mounts v at dir, an empty directory, and returns when the mount answers.
 func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if uid := os.Getuid(); uid != 0 && !o.AllowOther {
-		o.owner = &fuse.Owner{Uid: uint32(uid), Gid: uint32(os.Getgid())}
-	}
 	s := &Server{RawFileSystem: fuse.NewDefaultRawFileSystem(), o: o, log: o.Log, v: v, nodes: newNodes()}
+	if o.OwnFiles {
+		s.owner = &fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}
+	}
 	opts := &fuse.MountOptions{
 		AllowOther:               o.AllowOther,
 		FsName:                   o.FsName,
 		Name:                     "hushfs",
 		Options:                  []string{"default_permissions"},
 		MaxWrite:                 maxWrite,
-		MaxBackground:            128,
+		MaxBackground:            background,
 		MaxInflightRequestBytes:  inflight,
 		DirectMount:              os.Getuid() == 0,
 		DisableSplice:            true,
+		EnableAcl:                true,
+		EnableLocks:              true,
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		// With HANDLE_KILLPRIV_V2 taking setuid bits and capabilities from a changed
-		// file is ours, and the kernel need not ask for them before every write.
-		ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2,
+		// file is ours, and the kernel need not ask for them before every write. With
+		// DONT_MASK the umask is ours: it does not count where a directory has a default
+		// access control list. SETXATTR_EXT says who may not keep the setgid bit.
+		ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT,
 		PanicHandler:      s.panicked,
 	}
 	if o.ReadOnly {
@@ -141,7 +152,7 @@ func (r request) Err() error {
 func (s *Server) node(id uint64) (meta.Ref, fuse.Status) {
 	ref, ok := s.nodes.ref(id)
 	if !ok {
-		return ref, fuse.Status(estale)
+		return ref, estale
 	}
 	return ref, fuse.OK
 }

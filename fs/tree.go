@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"syscall"
 
@@ -10,14 +11,14 @@ import (
 	"github.com/hushfs/hushfs/fs/volume"
 )
 
-const estale = syscall.ESTALE
+const estale = fuse.Status(syscall.ESTALE)
 
 func (s *Server) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	a, err := s.v.Lookup(parent, []byte(name))
+	a, err := s.v.Lookup(s.ctx(cancel), parent, []byte(name))
 	if errors.Is(err, meta.ErrNotExist) {
 		out.SetEntryTimeout(valid) // node id 0: the kernel keeps that there is none
 		return fuse.OK
@@ -36,18 +37,44 @@ func (s *Server) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.A
 	if !st.Ok() {
 		return st
 	}
-	return s.attr(ref, out)
+	return s.attr(s.ctx(cancel), in.NodeId, ref, out)
 }
 
 // attr answers with the attributes of an inode.
-func (s *Server) attr(ref meta.Ref, out *fuse.AttrOut) fuse.Status {
-	a, err := s.v.Attr(ref)
+func (s *Server) attr(ctx context.Context, node uint64, ref meta.Ref, out *fuse.AttrOut) fuse.Status {
+	a, err := s.stat(ctx, node, ref)
 	if err != nil {
 		return errno(s.log, "getattr", err)
 	}
 	out.SetTimeout(valid)
 	s.fill(a, &out.Attr)
 	return fuse.OK
+}
+
+// stat returns the attributes of an inode, also when its last name is gone.
+func (s *Server) stat(ctx context.Context, node uint64, ref meta.Ref) (volume.Attr, error) {
+	a, err := s.v.Attr(ctx, ref)
+	if errors.Is(err, volume.ErrStale) {
+		if was, ok := s.nodes.gone(node, nil); ok {
+			return was, nil
+		}
+	}
+	return a, err
+}
+
+// parting returns what has the name now; left, called when the name has gone,
+// keeps its attributes for those who still hold it, if that was the last name.
+func (s *Server) parting(ctx context.Context, parent meta.Ref, name string) (left func()) {
+	a, err := s.v.Lookup(ctx, parent, []byte(name))
+	if err != nil || a.Inode.Kind != meta.Dir && a.Inode.Nlink > 1 {
+		return func() {}
+	}
+	return func() {
+		n := *a.Inode
+		n.Nlink, n.Ctime = 0, stamp(0, 0, true)
+		a.Inode = &n
+		s.nodes.left(a)
+	}
 }
 
 func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
@@ -69,12 +96,23 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 		}
 	}
 	if op.Valid != 0 {
-		err := s.v.Setattr(ctx, ref, op)
+		var err error
+		if op.Valid&meta.SetPerm != 0 {
+			err = s.keepAccessList(ctx, ref, op.Perm)
+		}
+		if err == nil {
+			err = s.v.Setattr(ctx, ref, op)
+		}
 		if errors.Is(err, volume.ErrStale) && op.Valid == meta.SetMtime|meta.SetCtime {
 			// The kernel flushes the times of a file that has lost its last name;
 			// an error would come out of syncfs(2), for a file that is no more.
 			out.Attr = fuse.Attr{Ino: uint64(ref.Ino), Mode: syscall.S_IFREG}
 			return fuse.OK
+		}
+		if errors.Is(err, volume.ErrStale) {
+			if _, ok := s.nodes.gone(in.NodeId, func(n *meta.Inode) { amend(n, op) }); ok {
+				return s.attr(s.ctx(cancel), in.NodeId, ref, out)
+			}
 		}
 		if err != nil {
 			return errno(s.log, "setattr", err)
@@ -87,22 +125,48 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 			}
 		}
 	}
-	return s.attr(ref, out)
+	return s.attr(s.ctx(cancel), in.NodeId, ref, out)
 }
 
-// create makes an inode under a name and answers with its entry.
-func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, n volume.Node, held bool, out *fuse.EntryOut) (volume.Attr, fuse.Status) {
+// create makes an inode under a name and answers with its entry. umask are the bits
+// that the program does not want, unless the directory says who may do what.
+func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, n volume.Node, umask uint32, held bool, out *fuse.EntryOut) (volume.Attr, fuse.Status) {
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return volume.Attr{}, st
 	}
+	ctx := s.ctx(cancel)
 	n.UID, n.GID = in.Uid, in.Gid
-	a, err := s.v.Make(s.ctx(cancel), parent, []byte(name), n, held)
+	list, err := s.inherited(ctx, parent, &n, umask)
+	if err != nil {
+		return volume.Attr{}, errno(s.log, "create", err)
+	}
+	a, err := s.v.Make(ctx, parent, []byte(name), n, held)
+	if err == nil && list != nil {
+		if a, err = s.handDown(ctx, parent, a, list); err != nil {
+			s.unmake(parent, name, a, held)
+		}
+	}
 	if err != nil {
 		return a, errno(s.log, "create", err)
 	}
 	s.entry(in.NodeId, name, a, out)
 	return a, fuse.OK
+}
+
+// unmake takes back what was made and could not be completed. Where even that
+// fails it stays, with fewer rights than it should have had.
+func (s *Server) unmake(parent meta.Ref, name string, a volume.Attr, held bool) {
+	remove := s.v.Unlink
+	if a.Inode.Kind == meta.Dir {
+		remove = s.v.Rmdir
+	}
+	if err := remove(context.Background(), parent, []byte(name)); err != nil {
+		s.log.Warn("half made inode not removed", "inode", uint64(a.Ref.Ino), "err", err)
+	}
+	if held {
+		s.v.Release(a.Ref)
+	}
 }
 
 func (s *Server) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
@@ -117,12 +181,12 @@ func (s *Server) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, ou
 	case meta.Char, meta.Block:
 		n.Rdev = in.Rdev
 	}
-	_, st := s.create(cancel, &in.InHeader, name, n, false, out)
+	_, st := s.create(cancel, &in.InHeader, name, n, in.Umask, false, out)
 	return st
 }
 
 func (s *Server) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	_, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.Dir, Perm: uint16(in.Mode & 07777)}, false, out)
+	_, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.Dir, Perm: uint16(in.Mode & 07777)}, in.Umask, false, out)
 	return st
 }
 
@@ -130,7 +194,7 @@ func (s *Server) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name
 	if len(target) > meta.MaxTarget {
 		return fuse.Status(syscall.ENAMETOOLONG)
 	}
-	_, st := s.create(cancel, in, name, volume.Node{Kind: meta.Symlink, Perm: 0777, Target: []byte(target)}, false, out)
+	_, st := s.create(cancel, in, name, volume.Node{Kind: meta.Symlink, Perm: 0777, Target: []byte(target)}, 0, false, out)
 	return st
 }
 
@@ -139,7 +203,7 @@ func (s *Server) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fu
 	if !st.Ok() {
 		return nil, st
 	}
-	a, err := s.v.Attr(ref)
+	a, err := s.v.Attr(s.ctx(cancel), ref)
 	if err != nil {
 		return nil, errno(s.log, "readlink", err)
 	}
@@ -154,7 +218,12 @@ func (s *Server) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) 
 	if !st.Ok() {
 		return st
 	}
-	return errno(s.log, "unlink", s.v.Unlink(s.ctx(cancel), parent, []byte(name)))
+	left := s.parting(s.ctx(cancel), parent, name)
+	if err := s.v.Unlink(s.ctx(cancel), parent, []byte(name)); err != nil {
+		return errno(s.log, "unlink", err)
+	}
+	left()
+	return fuse.OK
 }
 
 func (s *Server) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
@@ -162,7 +231,12 @@ func (s *Server) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) f
 	if !st.Ok() {
 		return st
 	}
-	return errno(s.log, "rmdir", s.v.Rmdir(s.ctx(cancel), parent, []byte(name)))
+	left := s.parting(s.ctx(cancel), parent, name)
+	if err := s.v.Rmdir(s.ctx(cancel), parent, []byte(name)); err != nil {
+		return errno(s.log, "rmdir", err)
+	}
+	left()
+	return fuse.OK
 }
 
 // The flags of renameat2(2).
@@ -181,8 +255,12 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 		return st
 	}
 	var flags meta.RenameFlags
+	left := func() {}
 	switch in.Flags {
 	case 0:
+		if parent != newParent || oldName != newName {
+			left = s.parting(s.ctx(cancel), newParent, newName)
+		}
 	case renameNoReplace:
 		flags = meta.NoReplace
 	case renameExchange:
@@ -190,7 +268,11 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 	default:
 		return fuse.EINVAL
 	}
-	return errno(s.log, "rename", s.v.Rename(s.ctx(cancel), parent, []byte(oldName), newParent, []byte(newName), flags))
+	if err := s.v.Rename(s.ctx(cancel), parent, []byte(oldName), newParent, []byte(newName), flags); err != nil {
+		return errno(s.log, "rename", err)
+	}
+	left()
+	return fuse.OK
 }
 
 func (s *Server) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"strings"
 	"syscall"
 
@@ -16,8 +17,8 @@ const (
 )
 
 // namespaces are those of xattr(7) that are kept. The kernel keeps users away
-// from trusted and security. POSIX ACLs, in the namespace system, would have to
-// be enforced too.
+// from trusted and security. Of the namespace system, where it keeps nobody away,
+// there are access control lists and nothing else.
 var namespaces = []string{"user.", "trusted.", "security."}
 
 // kept says whether attributes called so are stored.
@@ -27,7 +28,7 @@ func kept(attr string) bool {
 			return true
 		}
 	}
-	return false
+	return attr == aclAccess || attr == aclDefault
 }
 
 func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
@@ -38,7 +39,7 @@ func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string
 	if !kept(attr) {
 		return 0, fuse.Status(syscall.EOPNOTSUPP)
 	}
-	value, err := s.v.Xattr(ref, []byte(attr))
+	value, err := s.v.Xattr(s.ctx(cancel), ref, []byte(attr))
 	if err != nil {
 		return 0, errno(s.log, "getxattr", err)
 	}
@@ -50,11 +51,26 @@ func (s *Server) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byt
 	if !st.Ok() {
 		return 0, st
 	}
-	names, err := s.v.Xattrs(ref)
+	names, err := s.v.Xattrs(s.ctx(cancel), ref)
 	if err != nil {
 		return 0, errno(s.log, "listxattr", err)
 	}
+	if in.Uid != 0 {
+		names = hideTrusted(names)
+	}
 	return give(dest, names)
+}
+
+// hideTrusted takes the names that only root may read from a list of names, each
+// with a NUL behind it.
+func hideTrusted(names []byte) []byte {
+	var shown []byte
+	for name := range bytes.SplitAfterSeq(names, []byte{0}) {
+		if !bytes.HasPrefix(name, []byte("trusted.")) {
+			shown = append(shown, name...)
+		}
+	}
+	return shown
 }
 
 // give copies b to dest, or says how much room it needs.
@@ -75,6 +91,10 @@ func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr stri
 	}
 	if len(data) > meta.MaxXattr {
 		return fuse.Status(syscall.E2BIG)
+	}
+	if attr == aclAccess || attr == aclDefault {
+		kill := in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0
+		return errno(s.log, "setxattr", s.setAccessList(s.ctx(cancel), ref, attr, data, kill))
 	}
 	var flags meta.XattrFlags
 	switch in.Flags {

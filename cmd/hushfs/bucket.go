@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/hushfs/hushfs/store"
-	"github.com/hushfs/hushfs/store/probe"
 	"github.com/hushfs/hushfs/store/retry"
 	"github.com/hushfs/hushfs/store/s3"
 )
@@ -127,42 +126,6 @@ func (unwritable) PutIfAbsent(_ context.Context, name string, _ []byte) error {
 
 func (unwritable) Delete(_ context.Context, name string) error {
 	return fmt.Errorf("delete %s: %w: mounted read-only", name, store.ErrDenied)
-}
-
-// swept is a bucket without what the probe could not remove: in a place where
-// nobody may delete, that would pass for somebody's data.
-type swept struct{ store.Bucket }
-
-func (s swept) List(ctx context.Context, prefix, after string, limit int) ([]store.Info, error) {
-	page, err := s.Bucket.List(ctx, prefix, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	for i, o := range page {
-		if strings.HasPrefix(o.Name, probe.DefaultPrefix) {
-			// On behind all of them; '0' follows '/'.
-			behind := strings.TrimSuffix(probe.DefaultPrefix, "/") + "0"
-			if limit > 0 {
-				limit -= i
-			}
-			rest, err := s.Bucket.List(ctx, prefix, behind, limit)
-			return append(page[:i:i], rest...), err
-		}
-	}
-	return page, nil
-}
-
-// emptyBucket checks that a drive can be made there.
-func emptyBucket(ctx context.Context, b *bucket, store string) error {
-	page, err := swept{b}.List(ctx, "", "", 1)
-	if err != nil {
-		return explain("the store cannot be read", err)
-	}
-	if len(page) > 0 {
-		return &problem{code: codeNotEmpty, what: store + " is not empty",
-			next: "Nothing was touched. Choose another prefix; to mount a drive that lies there: hushfs mount STORE DIR"}
-	}
-	return nil
 }
 
 // styleFlag is an s3.Style on the command line.

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,37 +33,122 @@ func TestIsSlot(t *testing.T) {
 	}
 }
 
-func TestSweptListing(t *testing.T) {
+// volumeID is one of a test, as it stands in names.
+func volumeID(digit string) string { return strings.Repeat(digit, 64) }
+
+// begun are the names of what an init that was interrupted leaves.
+func begun(digit string) []string {
+	v := "v0/s/" + volumeID(digit) + "/"
+	return []string{v + "a/" + volumeID("b"), v + "k/ffffffffffffffff", v + "k/fffffffffffffffe", v + "l/fffffffffffffffe"}
+}
+
+// What is of no use is passed over where a drive is to be made, and nothing else
+// is.
+func TestRemains(t *testing.T) {
+	v := "v0/s/" + volumeID("a") + "/"
+	for _, c := range []struct {
+		fact  string
+		names []string
+		err   error
+		count int
+	}{
+		{"nothing", nil, nil, 0},
+		{"what a test has left", []string{"v0/probe/aa/one", "v0/probe/ab/list/01"}, nil, 0},
+		{"a begun drive", begun("a"), nil, 4},
+		{"several, and of a test", append(append(begun("a"), begun("c")...), "v0/probe/aa/one"), nil, 8},
+		{"only its ledger", begun("a")[:1], nil, 1},
+		{"a drive", append(begun("a"), "v0/h/fffffffffffffffe"), errDrive, 0},
+		{"a drive whose volume is gone", []string{"v0/h/fffffffffffffffe"}, errDrive, 0},
+		{"a drive without its header, with a second commit", append(begun("a"), v+"l/fffffffffffffffd"), errOccupied, 0},
+		{"with a later hint", append(begun("a"), v+"k/fffffffffffffffd"), errOccupied, 0},
+		{"with a pack", append(begun("a"), v+"p/bb/"+volumeID("b")), errOccupied, 0},
+		{"with a table", append(begun("a"), v+"t/"+volumeID("b")), errOccupied, 0},
+		{"with what nobody knows", append(begun("a"), v+"z/1"), errOccupied, 0},
+		{"a volume of another name", []string{"v0/s/short/l/fffffffffffffffe"}, errOccupied, 0},
+		{"a newer format", []string{"v1/h/fffffffffffffffe"}, errOccupied, 0},
+		{"something else", []string{"report.pdf"}, errOccupied, 0},
+		{"something else behind", append(begun("a"), "zebra"), errOccupied, 0},
+	} {
+		b, dir := mem.New(), t.TempDir()
+		for _, name := range c.names {
+			b.Overwrite(name, nil)
+			path := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		inB, berr := inBucket(t.Context(), b)
+		inF, ferr := inFolder(dir)
+		for place, err := range map[string]error{"bucket": berr, "folder": ferr} {
+			if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
+				t.Errorf("%s, in a %s: %v, want %v", c.fact, place, err, c.err)
+			}
+		}
+		if c.err != nil {
+			continue
+		}
+		if inB.objects != c.count || inF.objects != c.count {
+			t.Errorf("%s: %d and %d objects, want %d", c.fact, inB.objects, inF.objects, c.count)
+		}
+		left, err := cleared{b, inB}.List(t.Context(), "", "", 1)
+		if err != nil || len(left) != 0 {
+			t.Errorf("%s: %v, %v are listed", c.fact, left, err)
+		}
+	}
+}
+
+func TestRemainsInAFolder(t *testing.T) {
+	for _, c := range []struct {
+		fact, file string
+		err        error
+	}{
+		{"what was being written", ".tmp/x", nil},
+		{"a file beside", "notes", errOccupied},
+		{"a hidden file", ".hidden", errOccupied},
+		{"a folder beside", "photos/x", errOccupied},
+		{"a file that no object is called like", "v0/My File", errOccupied},
+		{"a file in the place of a folder", "v0", errOccupied},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, c.file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := inFolder(dir); !errors.Is(err, c.err) {
+			t.Errorf("%s: %v", c.fact, err)
+		}
+	}
+	if r, err := inFolder(filepath.Join(t.TempDir(), "none")); err != nil || r.objects != 0 {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+func TestClearedListing(t *testing.T) {
 	b := mem.New()
-	list := func(limit int) string {
-		t.Helper()
-		page, err := swept{b}.List(t.Context(), "", "", limit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var names []string
-		for _, i := range page {
-			names = append(names, i.Name)
-		}
-		return strings.Join(names, " ")
+	for _, name := range append(begun("a"), "v0/probe/aa/1", "v0/probe/aa/2") {
+		b.Overwrite(name, nil)
 	}
-	for i := range 5 {
-		if err := b.PutIfAbsent(t.Context(), fmt.Sprint("v0/probe/aa/", i), nil); err != nil {
-			t.Fatal(err)
-		}
+	past, err := inBucket(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := list(1) + list(0); got != "" {
-		t.Errorf("only what a probe left: %q", got)
+	for _, name := range []string{"v0/a", "v0/s/" + volumeID("c") + "/l/1", "v0/z"} {
+		b.Overwrite(name, nil)
 	}
-	for _, name := range []string{"v0/a", "v0/z"} {
-		if err := b.PutIfAbsent(t.Context(), name, nil); err != nil {
-			t.Fatal(err)
+	for limit, want := range map[int]int{0: 3, 1: 1, 2: 2, 9: 3} {
+		page, err := cleared{b, past}.List(t.Context(), "", "", limit)
+		if err != nil || len(page) != want || page[0].Name != "v0/a" {
+			t.Errorf("at most %d: %v, %v", limit, page, err)
 		}
 	}
-	for limit, want := range map[int]string{0: "v0/a v0/z", 1: "v0/a", 2: "v0/a v0/z", 9: "v0/a v0/z"} {
-		if got := list(limit); got != want {
-			t.Errorf("at most %d: %q, want %q", limit, got, want)
-		}
+	if page, err := (cleared{b, past}).List(t.Context(), "v0/", "v0/a", 1); err != nil || len(page) != 1 || page[0].Name[len("v0/s/")] != 'c' {
+		t.Errorf("behind the first: %v, %v", page, err)
 	}
 }
 
@@ -89,6 +174,15 @@ func TestVerdictsAreKept(t *testing.T) {
 	}
 	if p := explain("", refusal(v)); p.code != codeStore || !strings.Contains(p.text(), "two of them won. Nothing is written") || !strings.Contains(p.text(), "--read-only") {
 		t.Errorf("%s", p.text())
+	}
+	if p := explain("", unfit(v, false)); p.code != codeStore || !strings.Contains(p.text(), "--single-writer") || unfit(v, true) != nil || unfit(good, false) != nil {
+		t.Errorf("for init: %s, %v, %v", p.text(), unfit(v, true), unfit(good, false))
+	}
+	worse := &probe.Verdict{Findings: []probe.Finding{{Kind: probe.Loses, Words: "one is gone"}, {Kind: probe.SeveralWin, Words: "two of them won"}}}
+	for _, err := range []error{refusal(worse), unfit(worse, true), unfit(worse, false)} {
+		if p := explain("", err); p == nil || p.code != codeStore || !strings.Contains(p.text(), "does not keep what is written to it") || strings.Contains(p.text(), "--single-writer") {
+			t.Errorf("a store that loses objects: %v", err)
+		}
 	}
 	if i, err := os.Stat(filepath.Join(state, verdictsName)); err != nil || i.Mode() != 0o600 {
 		t.Errorf("%v, %v", i, err)

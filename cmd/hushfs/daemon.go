@@ -13,6 +13,7 @@ import (
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/fs"
 	"github.com/hushfs/hushfs/fs/drive"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
 )
 
@@ -26,8 +27,10 @@ type daemonConfig struct {
 	Sockets      []string      `json:"sockets"` // to listen at the first that is free
 	ReadOnly     bool          `json:"read_only"`
 	AllowOther   bool          `json:"allow_other"`
+	OwnFiles     bool          `json:"own_files"`
 	CacheSize    int64         `json:"cache_size"`
 	DrainTimeout time.Duration `json:"drain_timeout"`
+	FullTimeout  time.Duration `json:"full_timeout"`
 	StoreDelay   time.Duration `json:"store_delay"`
 	DeviceName   string        `json:"device_name"`
 	Verbose      bool          `json:"verbose"`
@@ -41,6 +44,7 @@ type server struct {
 	log    *slog.Logger
 	bucket *bucket        // nil for a directory
 	probe  *control.Probe // what was found out about it; nil: nothing yet
+	why    string         // it is read-only though nobody asked for that; else empty
 	since  time.Time
 	hurry  context.CancelFunc // ends the drain, also one that has not begun
 	gone   chan struct{}      // closed when the kernel has let go of the mount
@@ -74,6 +78,16 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 		return explain("take over the unlocked drive", err)
 	}
 	defer u.Wipe()
+	why := ""
+	if !c.ReadOnly {
+		if why, err = a.mayWrite(u, c); err != nil {
+			return err
+		}
+		if why != "" {
+			c.ReadOnly = true
+			log.Warn("mounted read-only", "why", why)
+		}
+	}
 	b, err := a.openStore(ctx, c.location, c.ReadOnly, log)
 	if err != nil {
 		return err
@@ -83,7 +97,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	draining, hurry := context.WithCancel(context.Background())
 	defer hurry()
 	s := &server{
-		app: a, c: c, log: log, since: time.Now(), hurry: hurry, phase: control.Starting,
+		app: a, c: c, log: log, why: why, since: time.Now(), hurry: hurry, phase: control.Starting,
 		gone: make(chan struct{}), done: make(chan struct{}),
 	}
 	if b, ok := b.(*bucket); ok {
@@ -101,16 +115,20 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	v, err := volume.Open(ctx, volume.Options{
 		Bucket: slow(b, c.StoreDelay), Drive: u, State: c.State, Cache: c.Cache,
 		ReadOnly: c.ReadOnly, DeviceName: c.DeviceName,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize,
-		Log: log, Step: step,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize, FullTimeout: max(c.FullTimeout, 1),
+		Log: log, Step: step, Writer: writer(u),
 	})
 	if err != nil {
 		return explain("the drive was not mounted", err)
 	}
+	if err := stillWriter(u, v); err != nil && !c.ReadOnly {
+		hurry()
+		return errors.Join(err, v.Shutdown(draining))
+	}
 	s.opened(v)
 
 	m, err := fs.Mount(v, c.Mountpoint, fs.Options{
-		AllowOther: c.AllowOther, ReadOnly: c.ReadOnly, FsName: fsSource + u.ID.Short()[:8], Log: log,
+		AllowOther: c.AllowOther, OwnFiles: c.OwnFiles, ReadOnly: c.ReadOnly, FsName: fsSource + u.ID.Short()[:8], Log: log,
 	})
 	if err != nil {
 		// Nothing was written through it; what its journal held stays there.
@@ -245,7 +263,10 @@ func (s *server) drain(ctx context.Context, v *volume.Volume) error {
 	var p *problem
 	if err != nil {
 		p = explain("the drive is locked", err)
-		s.result.Message = p.Error()
+		if p.code == codeUndrained && s.last.Stopped != "" && !errors.Is(err, publish.ErrConflict) {
+			p.next = "The rest is safe in the journal of this machine; the next mount sends it once what is said above has been seen to."
+		}
+		s.result.Message, s.result.Next = p.Error(), p.next
 	}
 	close(s.done)
 	switch {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/fs/volume"
+	"github.com/hushfs/hushfs/store/retry"
 )
 
 func (s *server) opened(v *volume.Volume) {
@@ -27,9 +28,16 @@ func (s *server) Status() control.Status {
 	defer s.mu.Unlock()
 	if s.vol != nil && s.phase != control.Done {
 		s.last = s.vol.Status()
+		if s.bucket != nil && s.bucket.plain.WholeForParts() {
+			s.last.Warnings = append(s.last.Warnings, wholeForParts)
+		}
 		// The bucket knows of tries that the volume has not heard of yet.
 		if err := s.offline(); err != nil {
 			s.last.Offline = err.Error()
+			var out *retry.Outage
+			if errors.As(err, &out) {
+				s.last.Offline, s.last.OfflineSince = out.Err.Error(), out.Since
+			}
 		}
 	}
 	phase := s.phase
@@ -42,7 +50,7 @@ func (s *server) Status() control.Status {
 	}
 	return control.Status{
 		PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Store: s.c.Store, Endpoint: endpoint, Probe: s.probe,
-		Phase: phase, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Volume: s.last,
+		Phase: phase, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Why: s.why, Volume: s.last,
 	}
 }
 
@@ -81,7 +89,17 @@ func (s *server) undrained() error {
 	if s.result.Stored {
 		return nil
 	}
-	return explain(s.result.Message, volume.ErrUndrained)
+	return &problem{code: codeUndrained, what: s.result.Message, next: s.result.Next}
+}
+
+// letPass lets writes pass that would wait for room, or ends that.
+func (s *server) letPass(on bool) {
+	s.mu.Lock()
+	v := s.vol
+	s.mu.Unlock()
+	if v != nil {
+		v.LetPass(on)
+	}
 }
 
 func (s *server) starting() error {
@@ -96,10 +114,13 @@ func (s *server) Unmount(ctx context.Context, lazy bool) error {
 	case phase != control.Mounted:
 		return nil
 	}
+	// The kernel hands over what it still has, which must not wait for the store.
+	s.letPass(true)
 	err := detach(ctx, s.c.Mountpoint, lazy)
 	if err == nil {
 		return nil // not a nil *problem, which would be an error
 	}
+	s.letPass(false)
 	if errors.Is(err, errBusy) {
 		return &problem{code: codeMountpoint, what: s.c.Mountpoint + " is busy", busy: true,
 			next: "Close what uses it, or take it away at once: hushfs umount --lazy " + shellQuote(s.c.Mountpoint)}

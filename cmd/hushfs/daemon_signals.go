@@ -61,6 +61,7 @@ func (s *server) untilUnmounted(signal <-chan struct{}) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	s.letPass(true)
 	err := detach(ctx, s.c.Mountpoint, false)
 	if errors.Is(err, errBusy) {
 		s.log.Warn("the mount is busy; it is taken from those who use it", "processes", len(users(s.c.Mountpoint)))

@@ -1,9 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
@@ -18,39 +24,101 @@ type foundDrive struct {
 	status control.Status
 }
 
-// findDrives asks all daemons of this user. Sockets that nobody answers are
-// left behind by crashes and passed over; one that does not answer in time is
-// named in a warning.
-func (a *app) findDrives(ctx context.Context) ([]*foundDrive, error) {
+// silent is a daemon that is there and does not answer.
+type silent struct {
+	PID        int    `json:"pid"`        // 0 when it is not known
+	Mountpoint string `json:"mountpoint"` // empty when it is not known
+	Stopped    bool   `json:"stopped"`    // by a signal (SIGSTOP)
+	socket     string
+}
+
+func (s silent) text() string {
+	who := "the daemon at " + s.socket
+	if s.PID != 0 {
+		who = fmt.Sprintf("the daemon (pid %d) of the drive at %s", s.PID, s.Mountpoint)
+	}
+	if s.Stopped {
+		return who + " does not answer: it was stopped by a signal"
+	}
+	return who + " does not answer"
+}
+
+func (s silent) next() string {
+	switch {
+	case s.PID == 0:
+		return "Try again."
+	case s.Stopped:
+		return fmt.Sprintf("Let it go on: kill -CONT %d", s.PID)
+	}
+	return fmt.Sprintf("Try again; if it stays so, end it: kill -9 %d. What fsync acknowledged is safe in the journal of this machine.", s.PID)
+}
+
+// silentAt finds out who does not answer at a socket.
+func silentAt(where places, socket string) silent {
+	s := silent{socket: socket}
+	states, err := filepath.Glob(filepath.Join(escapeGlob(where.state), "*"))
+	if err != nil {
+		return s
+	}
+	for _, state := range states {
+		h := readHolder(state)
+		if h.Socket != socket || free(state) {
+			continue
+		}
+		s.PID, s.Mountpoint = h.PID, h.Mountpoint
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.PID)); err == nil {
+			// The state stands behind the name in parentheses.
+			i := bytes.LastIndexByte(b, ')')
+			s.Stopped = i >= 0 && i+2 < len(b) && (b[i+2] == 'T' || b[i+2] == 't')
+		}
+	}
+	return s
+}
+
+// findDrives asks all daemons of this user, all at a time. Sockets that nobody
+// answers are left behind by crashes and passed over; daemons that do not answer
+// in time are returned beside the others.
+func (a *app) findDrives(ctx context.Context) ([]*foundDrive, []silent, error) {
 	where, err := findPlaces(a.env)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sockets, err := where.allSockets()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	var mu sync.Mutex // guards all and mute
 	var all []*foundDrive
+	var mute []silent
+	var wg sync.WaitGroup
 	for _, path := range sockets {
-		c := control.NewClient(path)
-		ask, cancel := context.WithTimeout(ctx, askTimeout)
-		s, err := c.Status(ask)
-		cancel()
-		switch {
-		case err == nil:
-			all = append(all, &foundDrive{c, s})
-			continue
-		case ctx.Err() != nil:
-			err = ctx.Err()
-			closeAll(all)
-			return nil, err
-		case !errors.Is(err, control.ErrNoDaemon):
-			a.warn("the daemon at %s does not answer: %v", path, err)
-		}
-		c.Close()
+		wg.Go(func() {
+			c := control.NewClient(path)
+			ask, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			s, err := c.Status(ask)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				all = append(all, &foundDrive{c, s})
+				return
+			case errors.Is(err, context.DeadlineExceeded):
+				mute = append(mute, silentAt(where, path))
+			case ctx.Err() == nil && !errors.Is(err, control.ErrNoDaemon):
+				a.warn("the daemon at %s does not answer: %v", path, err)
+			}
+			c.Close()
+		})
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		closeAll(all)
+		return nil, nil, err
 	}
 	slices.SortFunc(all, func(x, y *foundDrive) int { return x.status.Since.Compare(y.status.Since) })
-	return all, nil
+	slices.SortFunc(mute, func(x, y silent) int { return strings.Compare(x.socket, y.socket) })
+	return all, mute, nil
 }
 
 func closeAll(all []*foundDrive) {
@@ -62,7 +130,7 @@ func closeAll(all []*foundDrive) {
 // findDrive finds the drive that is, or was until it began to drain, mounted at
 // the folder arg. The caller closes it.
 func (a *app) findDrive(ctx context.Context, arg string) (*foundDrive, error) {
-	all, err := a.findDrives(ctx)
+	all, mute, err := a.findDrives(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -86,10 +154,23 @@ func (a *app) findDrive(ctx context.Context, arg string) (*foundDrive, error) {
 	if found != nil {
 		return found, nil
 	}
+	if err := stuckAt(mute, dir); err != nil {
+		return nil, err
+	}
 	if slices.Contains(dead, dir) {
 		return nil, a.deadMount(ctx, dir)
 	}
 	return nil, &problem{code: codeNotMounted, what: "no drive is mounted at " + dir, next: "See what is: hushfs status"}
+}
+
+// stuckAt is what to say when one of mute serves dir; nil when none does.
+func stuckAt(mute []silent, dir string) error {
+	for _, s := range mute {
+		if s.Mountpoint == dir {
+			return &problem{code: codeFailure, what: s.text(), next: s.next()}
+		}
+	}
+	return nil
 }
 
 // errDied: a mount is there, its daemon is not.

@@ -83,7 +83,9 @@ letters without accents, digits and / ! - _ . * ' ( ).
                server says
   keys         --s3-profile; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and
                AWS_SESSION_TOKEN); AWS_PROFILE in ~/.aws/credentials and
-               ~/.aws/config; the service of an AWS machine
+               ~/.aws/config; the service of an AWS machine. The profile may
+               have server, region and authority too: endpoint_url, region,
+               ca_bundle
   authority    --s3-ca-file, AWS_CA_BUNDLE (PEM); else the system's
   bucket named in the host or in the path: --s3-style host, path or auto
 
@@ -97,7 +99,8 @@ and s3:DeleteObject on the prefix.
 
 init, and the first mount with a server that this machine does not know, test
 what the server does with writers that race for a name. Where more than one
-wins, nothing is written: mount --read-only still shows what is there.`
+wins, nothing is written: mount --read-only still shows what is there. For a
+drive that one machine alone can change: init --single-writer.`
 
 const jsonHelp = `With --json a command prints one JSON object to standard output and nothing
 else there; warnings, questions and progress stay on standard error. A failure

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ type initFlags struct {
 	name      string
 	kdfMemory sizeFlag
 	kdfPasses uint16
+	single    bool // one machine alone can change the drive: this one
 }
 
 // initResult is what init prints with --json. The words are not in it.
@@ -29,6 +31,7 @@ type initResult struct {
 	Name         string `json:"name"`
 	Store        string `json:"store"`
 	RecoveryFile string `json:"recovery_file,omitempty"`
+	SingleWriter bool   `json:"single_writer,omitempty"`
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -41,7 +44,10 @@ s3://bucket/prefix, a place in a bucket that is there. Settings and keys of a
 bucket are taken from where other programs for S3 have them: AWS_ENDPOINT_URL,
 AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or
 ~/.aws. Whether its server keeps racing writers apart is tested first; one that
-does not is refused.
+does not is refused, unless --single-writer is given: then this machine alone can
+change the drive, and all others mount it read-only. There is no way yet to hand
+that over: without this machine's state folder the drive can be read and copied,
+and changed no more.
 
 You are asked for a passphrase, twice; press Enter alone to have one made for
 you. Then 24 recovery words are shown, once: write them down. They open the
@@ -59,6 +65,7 @@ A place that holds anything is refused and not touched.`,
 	o.s3.register(f)
 	f.StringVar(&o.recovery, "recovery-file", "", "write the recovery words to the new `FILE` (mode 0600) instead of showing them")
 	f.StringVar(&o.name, "name", "", "what you call the drive (default: the last part of STORE)")
+	f.BoolVar(&o.single, "single-writer", false, "only this machine will be able to change the drive; for a store that does not keep writers apart")
 	f.Var(&o.kdfMemory, "kdf-memory", "memory that a try at the passphrase costs, as `SIZE` (default 256MiB)")
 	f.Uint16Var(&o.kdfPasses, "kdf-passes", 0, "`PASSES` of the key derivation over that memory (default 3)")
 	return a.command(c, func(ctx context.Context, args []string) error { return a.init(ctx, o, args[0]) })
@@ -95,8 +102,12 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 		defer b.Close()
 		g = &plot{app: a, bucket: b, store: at.Store}
 	}
-	if err := g.empty(ctx); err != nil {
+	past, err := g.empty(ctx)
+	if err != nil {
 		return err
+	}
+	if past.objects > 0 {
+		fmt.Fprintf(a.stderr, "An init that was interrupted has left %s there. They are of no use, and stay.\n", count(past.objects, "object"))
 	}
 
 	// Where the words go is settled before there are any.
@@ -105,7 +116,7 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, words.close()) }()
-	if err := g.fit(ctx); err != nil {
+	if err := g.fit(ctx, o.single); err != nil {
 		return err
 	}
 	pass, err := a.newPassphrase(ctx, o.secret)
@@ -114,14 +125,16 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 	}
 	defer wipe(pass)
 
-	created, err := g.create(ctx, drive.CreateOptions{
+	created, err := g.create(ctx, past, drive.CreateOptions{
 		Passphrase: pass, KDF: params, Name: o.name, DeviceName: deviceName(),
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
-		StateDir: where.stateDir, Log: a.logger(a.stderr),
+		SingleWriter: o.single,
+		StateDir:     where.stateDir, Log: a.logger(a.stderr),
 	})
 	if err != nil {
 		p := explain("no drive was made", err)
-		if left := explain("", g.empty(ctx)); p.code != codeNotEmpty && left != nil && left.code == codeNotEmpty {
+		_, lerr := g.empty(ctx)
+		if left := explain("", lerr); p.code != codeNotEmpty && left != nil && left.code == codeNotEmpty {
 			p.next += " What init has left in " + shellQuote(at.Store) + " is of no use; remove it before you try again."
 		}
 		return p
@@ -131,12 +144,15 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 			next: "The drive is empty: remove " + shellQuote(at.Store) + " and run init again."}
 	}
 	if a.json {
-		a.print(initResult{created.ID.String(), o.name, at.Store, o.recovery})
+		a.print(initResult{created.ID.String(), o.name, at.Store, o.recovery, o.single})
 		return nil
 	}
 	a.say("Drive %q made.", o.name)
 	if o.recovery != "" {
 		a.say("Its recovery words are in %s: keep them away from this machine.", o.recovery)
+	}
+	if o.single {
+		a.say("Only this machine can change it; others show it read-only. Keep this machine: that cannot be handed over yet.")
 	}
 	a.say("Next:\n  hushfs mount %s ~/Drive", shellQuote(arg))
 	return nil

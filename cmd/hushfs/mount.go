@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/volume"
 )
 
 // mountFlags of hushfs mount.
@@ -18,11 +20,19 @@ type mountFlags struct {
 	foreground   bool
 	readOnly     bool
 	allowOther   bool
+	owner        string // ownerMe, ownerStored; empty: whichever fits who mounts
 	cacheSize    sizeFlag
 	timeout      time.Duration // for the drain of an earlier mount; 0: no limit
 	drainTimeout time.Duration
+	fullTimeout  time.Duration
 	storeDelay   time.Duration
 }
+
+// Whom files are shown to belong to, by --owner.
+const (
+	ownerMe     = "me"
+	ownerStored = "stored"
+)
 
 // mountResult is what mount prints with --json.
 type mountResult struct {
@@ -59,9 +69,11 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	f.BoolVar(&o.readOnly, "read-only", false, "change nothing")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users of this machine in, as far as the files' modes do")
-	f.Var(&o.cacheSize, "cache-size", "disk for the cache, as `SIZE` (default: 10GiB, or 20 % of the free disk when that is less)")
+	f.StringVar(&o.owner, "owner", "", "whom files are shown to belong to, as `WHO`: me, or as stored (default: me; stored when root mounts or with --allow-other)")
+	f.Var(&o.cacheSize, "cache-size", "disk for the cache and for what is not in the store yet, as `SIZE`, at least 64MiB (default: 10GiB, or 20 % of the free disk when that is less)")
 	f.DurationVar(&o.timeout, "timeout", 0, "wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", time.Hour, "after unmounting send for at most this `DURATION`, then leave the rest for the next mount; 0 leaves it at once")
+	f.DurationVar(&o.fullTimeout, "full-timeout", volume.DefaultFull, "when that disk is full and the store has taken nothing for this `DURATION`, refuse new files (ENOSPC); before, writers are slowed")
 	a.testFlags(c, &o.storeDelay)
 	return a.command(c, func(ctx context.Context, args []string) error { return a.mount(ctx, o, args[0], args[1]) })
 }
@@ -74,12 +86,27 @@ func (a *app) testFlags(c *cobra.Command, storeDelay *time.Duration) {
 }
 
 func (o *mountFlags) check() error {
-	for name, d := range map[string]time.Duration{"--timeout": o.timeout, "--drain-timeout": o.drainTimeout, "--test-store-delay": o.storeDelay} {
+	for name, d := range map[string]time.Duration{"--timeout": o.timeout, "--drain-timeout": o.drainTimeout, "--full-timeout": o.fullTimeout, "--test-store-delay": o.storeDelay} {
 		if d < 0 {
 			return usage("%s is negative", name)
 		}
 	}
+	switch o.owner {
+	case "", ownerMe, ownerStored:
+	default:
+		return usage("--owner is me or stored")
+	}
 	return o.secret.check()
+}
+
+// ownFiles says whether all files are shown as those of the mounting user, uid.
+// By default they are where nobody else looks: the numbers of users differ
+// between machines.
+func (o *mountFlags) ownFiles(uid int) bool {
+	if o.owner == "" {
+		return uid != 0 && !o.allowOther
+	}
+	return o.owner == ownerMe
 }
 
 func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) (err error) {
@@ -168,8 +195,8 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}
 	c := daemonConfig{
 		location: at, Mountpoint: m.dir, State: state, Cache: where.cacheDir(u), Sockets: where.sockets(u),
-		ReadOnly: o.readOnly, AllowOther: o.allowOther, CacheSize: int64(o.cacheSize),
-		DrainTimeout: o.drainTimeout, StoreDelay: o.storeDelay, DeviceName: deviceName(),
+		ReadOnly: o.readOnly, AllowOther: o.allowOther, OwnFiles: o.ownFiles(os.Getuid()), CacheSize: int64(o.cacheSize),
+		DrainTimeout: o.drainTimeout, FullTimeout: o.fullTimeout, StoreDelay: o.storeDelay, DeviceName: deviceName(),
 		Verbose: a.verbose, JSON: a.json,
 	}
 	if o.foreground {
@@ -230,6 +257,9 @@ func (a *app) mounted(s control.Status) {
 		return
 	}
 	a.say("Mounted at %s. %s waiting. Lock with: hushfs umount %s", s.Mountpoint, count(s.Volume.PendingOps, "change"), shellQuote(s.Mountpoint))
+	if s.Why != "" {
+		a.warn("mounted read-only: %s", s.Why)
+	}
 	if s.Volume.Stopped != "" {
 		a.warn("what is mounted may be old, and nothing is sent: %s", s.Volume.Stopped)
 	}

@@ -20,13 +20,17 @@ type progress struct {
 }
 
 const (
-	opWeight  = 4096             // what an operation counts for beside the bytes
-	lineEvery = 10 * time.Second // without a terminal
+	opWeight  = 4096            // what an operation counts for beside the bytes
+	lineEvery = 5 * time.Second // without a terminal
 )
 
+// newProgress shows nothing where a program reads the result.
 func (a *app) newProgress() *progress {
 	p := &progress{out: a.stderr}
-	if isTerminal(a.stderr) && !a.json {
+	switch {
+	case a.json:
+		p.out = io.Discard
+	case isTerminal(a.stderr):
 		p.bar = progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(a.stderr),
 			progressbar.OptionSetWidth(30),
@@ -37,7 +41,7 @@ func (a *app) newProgress() *progress {
 	return p
 }
 
-// show tells how much waits.
+// show tells how much waits, and what it waits for if it is not sent.
 func (p *progress) show(s volume.Status) {
 	if p == nil {
 		return
@@ -45,8 +49,8 @@ func (p *progress) show(s volume.Status) {
 	left := s.PendingBytes + int64(s.PendingOps)*opWeight
 	p.most = max(p.most, left)
 	text := waiting(s)
-	if s.Offline != "" {
-		text += " (the store cannot be reached: " + s.Offline + ")"
+	if stuck := hindrance(s); stuck != "" {
+		text += " (" + stuck + ")"
 	}
 	if p.bar == nil {
 		if now := time.Now(); left > 0 && !now.Before(p.next) {
@@ -63,6 +67,19 @@ func (p *progress) show(s volume.Status) {
 	// Short of the end: a bar that is full removes itself, and the drain may
 	// still have its last word to say.
 	p.set(min(p.most-left, max(p.most-1, 0)))
+}
+
+// hindrance is why what waits is not sent; empty when nothing is known.
+func hindrance(s volume.Status) string {
+	switch {
+	case s.Stopped != "":
+		return "nothing more is sent: " + s.Stopped
+	case s.Offline != "":
+		return "the store cannot be reached: " + s.Offline
+	case len(s.Warnings) > 0 && !s.Stored:
+		return s.Warnings[0]
+	}
+	return ""
 }
 
 // set and end leave out the errors of the bar: a terminal that went away must
@@ -84,10 +101,14 @@ func waiting(s volume.Status) string {
 	return unsent(s) + " wait"
 }
 
-// unsent is what is not in the store yet: "3 changes (1.2 MiB)".
+// unsent is what is not in the store yet: "3 changes, 2 files (1.2 MiB)".
 func unsent(s volume.Status) string {
-	if s.PendingBytes == 0 {
-		return count(s.PendingOps, "change")
+	text := count(s.PendingOps, "change")
+	if s.PendingFiles > 0 {
+		text += ", " + count(s.PendingFiles, "file")
 	}
-	return fmt.Sprintf("%s (%s)", count(s.PendingOps, "change"), size(s.PendingBytes))
+	if s.PendingBytes == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s (%s)", text, size(s.PendingBytes))
 }

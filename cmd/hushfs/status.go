@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,12 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/volume"
 )
 
 // statusResult is what status prints with --json.
 type statusResult struct {
 	Mounts []control.Status `json:"mounts"`
-	Dead   []string         `json:"dead"` // mounts whose daemon has died
+	Silent []silent         `json:"silent"` // daemons that are there and do not answer
+	Dead   []string         `json:"dead"`   // mounts whose daemon has died
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -23,8 +26,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status [flags] [DIR]",
 		Short: "Show what is mounted and what waits to be sent",
 		Long: `Show your mounted drives, or the one at DIR: whether everything is in the store,
-what waits and since when, damaged objects, warnings. A drive that was
-unmounted and still sends is shown as well.`,
+what waits and since when, whether the store can be reached, the disk that the
+drive takes of what it may (--cache-size), what was sent and received since it
+was mounted, damaged objects, warnings. A drive that was unmounted and still
+sends is shown as well, and a daemon that does not answer.`,
 		Example: `  hushfs status
   hushfs status --json ~/Drive`,
 		Args: cobra.MaximumNArgs(1),
@@ -42,7 +47,7 @@ func (a *app) status(ctx context.Context, args []string) error {
 		defer d.Close()
 		r.Mounts = []control.Status{d.status}
 	} else {
-		all, err := a.findDrives(ctx)
+		all, mute, err := a.findDrives(ctx)
 		if err != nil {
 			return err
 		}
@@ -50,13 +55,19 @@ func (a *app) status(ctx context.Context, args []string) error {
 		for _, d := range all {
 			r.Mounts = append(r.Mounts, d.status)
 		}
-		if r.Dead, err = deadMounts(ctx, mountpoints(all)); err != nil {
+		r.Silent = mute
+		living := mountpoints(all)
+		for _, s := range mute {
+			living = append(living, s.Mountpoint)
+		}
+		if r.Dead, err = deadMounts(ctx, living); err != nil {
 			return err
 		}
 	}
 	if a.json {
 		r.Mounts = append([]control.Status{}, r.Mounts...) // [] rather than null
 		r.Dead = append([]string{}, r.Dead...)
+		r.Silent = append([]silent{}, r.Silent...)
 		a.print(r)
 		return nil
 	}
@@ -66,10 +77,13 @@ func (a *app) status(ctx context.Context, args []string) error {
 		}
 		a.say("%s", statusText(s, time.Now()))
 	}
+	for _, s := range r.Silent {
+		a.say("%s. %s", capital(s.text()), s.next())
+	}
 	for _, dir := range r.Dead {
 		a.say("The daemon of the drive at %s has died. Mount it again to send what its journal holds.", dir)
 	}
-	if len(r.Mounts)+len(r.Dead) == 0 {
+	if len(r.Mounts)+len(r.Silent)+len(r.Dead) == 0 {
 		a.say("No drive is mounted.")
 	}
 	return nil
@@ -101,12 +115,20 @@ func statusText(s control.Status, now time.Time) string {
 		line("%s, the oldest since %s (%s).", capital(waiting(v)), v.OldestPending.Local().Format(time.DateTime), age(now.Sub(v.OldestPending)))
 	}
 	if v.Offline != "" {
-		line("The store cannot be reached: %s.", v.Offline)
+		line("%s.", offlineText(v, now))
+	}
+	switch {
+	case v.Refused:
+		line("No space is left: %s, and the store has taken nothing for a while. New files are refused (ENOSPC); once it takes what waits, all goes on.", v.Slowed)
+	case v.Slowed != "":
+		line("Writers are slowed to the speed of the uploads: %s.", v.Slowed)
 	}
 	if v.Stopped != "" {
 		line("Nothing more is sent: %s.", v.Stopped)
 	}
-	line("%s, %s. Journal %s.", count(v.Files, "file"), size(int64(v.Bytes)), size(v.JournalBytes))
+	line("%s, %s.", count(v.Files, "file"), size(int64(v.Bytes)))
+	line("%s", diskText(v.Disk))
+	line("%s", trafficText(v.Traffic))
 	at := s.Store
 	if s.Endpoint != "" {
 		at += " at " + s.Endpoint
@@ -114,6 +136,9 @@ func statusText(s control.Status, now time.Time) string {
 	line("Store %s, drive %s.", at, v.Drive)
 	if s.Probe != nil {
 		line("%s", probeText(s.Probe))
+	}
+	if s.Why != "" {
+		line("Mounted read-only: %s.", s.Why)
 	}
 	for _, w := range v.Warnings {
 		line("Warning: %s", w)
@@ -125,6 +150,44 @@ func statusText(s control.Status, now time.Time) string {
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// offlineText says since when the store cannot be reached, why, and what next.
+func offlineText(v volume.Status, now time.Time) string {
+	text := "The store cannot be reached: " + v.Offline
+	if !v.OfflineSince.IsZero() {
+		text += fmt.Sprintf("; since %s (%s)", v.OfflineSince.Local().Format(time.DateTime), age(now.Sub(v.OfflineSince)))
+	}
+	if v.NextTry.After(now) {
+		text += fmt.Sprintf("; next try in %s", age(v.NextTry.Sub(now)))
+	}
+	return text
+}
+
+// diskText is what the drive takes on the local disk.
+func diskText(d volume.Disk) string {
+	return fmt.Sprintf("Local disk: %s of at most %s (journal %s; cache: names %s, file data %s).",
+		size(d.Used), size(d.Limit), size(d.Journal), size(d.Meta), size(d.Blocks))
+}
+
+// trafficText is what went to the store and came from it, a kind of request after
+// the other.
+func trafficText(all map[string]volume.Traffic) string {
+	var up, down, n, failed int64
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(all)) {
+		t := all[kind]
+		up, down, n, failed = up+t.Up, down+t.Down, n+t.Requests, failed+t.Failed
+		kinds = append(kinds, fmt.Sprintf("%d %s", t.Requests, kind))
+	}
+	if n == 0 {
+		return "No request to the store since it was mounted."
+	}
+	text := fmt.Sprintf("Since it was mounted: %s sent, %s received, in %s: %s", size(up), size(down), count(n, "request"), strings.Join(kinds, ", "))
+	if failed > 0 {
+		text += fmt.Sprintf("; %d failed", failed)
+	}
+	return text + "."
 }
 
 func phaseText(s control.Status, now time.Time) string {

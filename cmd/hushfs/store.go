@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"os"
 	"strconv"
 	"time"
 
@@ -59,25 +57,6 @@ func slow(b store.Bucket, delay time.Duration) store.Bucket {
 		return b
 	}
 	return slowed{b, delay}
-}
-
-// emptyPlace checks that a drive can be made at path: nothing is there, or an
-// empty directory.
-func emptyPlace(path string) error {
-	entries, err := os.ReadDir(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		if i, serr := os.Stat(path); serr == nil && !i.IsDir() {
-			return &problem{code: codeNotEmpty, what: path + " is not a directory", next: "Nothing was touched. Choose a new or empty directory."}
-		}
-		return &problem{code: codeStore, what: "the store cannot be read", why: err, next: "Check its permissions."}
-	case len(entries) > 0:
-		return &problem{code: codeNotEmpty, what: path + " is not empty (" + entriesIn(len(entries)) + ")",
-			next: "Nothing was touched. Choose a new or empty directory; to mount a drive that lies there: hushfs mount STORE DIR"}
-	}
-	return nil
 }
 
 func entriesIn(n int) string {

@@ -33,8 +33,12 @@ func (a *app) umountCommand() *cobra.Command {
 
 The mount is gone at once; then the command waits for the rest to be sent. When
 it returns 0, everything is in the store and the machine can be thrown away.
-Interrupt it, or give --timeout or --no-wait, and the daemon goes on to send by
-itself; the exit code is then not 0 as long as something waits.
+A bar shows how far it is, and why it does not move if it does not; without a
+terminal it is a line now and then, with --json nothing.
+
+Interrupt it (Ctrl-C), or give --timeout or --no-wait, and the daemon goes on to
+send by itself. How much is left is said; it lies sealed in the journal of this
+machine, also when that is switched off now. The exit code is then not 0.
 
 Plain umount and fusermount3 -u lock a drive as well: they return at once, and
 the daemon sends the rest in the background.`,
@@ -120,6 +124,14 @@ func (a *app) awaitLock(ctx, waitCtx context.Context, d *foundDrive, lazy bool) 
 			if errors.Is(e.err, control.ErrNoDaemon) {
 				e.result, e.err = lastWords(waitCtx, s, e.err)
 			}
+			if e.err != nil && waitCtx.Err() != nil {
+				// What is said last is how it is now.
+				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+				defer cancel()
+				if now, err := d.Status(last); err == nil {
+					s = now
+				}
+			}
 			return a.concluded(ctx, waitCtx, s, e.result, e.err)
 		case <-tick.C:
 		}
@@ -163,7 +175,7 @@ func (a *app) concluded(ctx, waitCtx context.Context, s control.Status, r contro
 	case err != nil:
 		return a.refused(err, s)
 	case !r.Stored:
-		return &problem{code: codeUndrained, what: r.Message, next: "The rest is safe in the journal of this machine; the next mount sends it."}
+		return &problem{code: codeUndrained, what: r.Message, next: r.Next}
 	}
 	// Its files are its own until it is gone.
 	wait, cancel := context.WithTimeout(waitCtx, 2*grace)
@@ -194,9 +206,13 @@ func (a *app) refused(err error, s control.Status) error {
 	return p
 }
 
-// stillWaiting says what a drain that is not waited for has left to do.
+// stillWaiting says what a drain that is not waited for has left to do, and that
+// it may be left alone.
 func stillWaiting(c code, why string, s control.Status) error {
+	next := fmt.Sprintf("Pid %d goes on to send it; look with: hushfs status. If this machine stops before, the next mount on it sends the rest.", s.PID)
+	if stuck := hindrance(s.Volume); stuck != "" {
+		why += "; " + stuck
+	}
 	return &problem{code: c, what: fmt.Sprintf("%s is unmounted, not everything is in the store", s.Mountpoint),
-		why:  fmt.Errorf("%s; %s", why, waiting(s.Volume)),
-		next: fmt.Sprintf("Pid %d goes on to send it; look with: hushfs status", s.PID)}
+		why: fmt.Errorf("%s; %s in the sealed journal of this machine", why, waiting(s.Volume)), next: next}
 }

@@ -72,8 +72,7 @@ func keepVerdict(state string, b *bucket, v *probe.Verdict) error {
 	return os.Rename(path+".new", path)
 }
 
-// testBucket finds out whether several machines may write to b. The verdict is
-// there also when it is a refusal.
+// testBucket finds out how many machines may write to b.
 func (a *app) testBucket(ctx context.Context, b *bucket) (*probe.Verdict, error) {
 	fmt.Fprintf(a.stderr, "Testing how the store treats writers that race for a name; this is done once.\n")
 	v, err := probe.Run(ctx, b.plain, probe.Options{})
@@ -84,18 +83,43 @@ func (a *app) testBucket(ctx context.Context, b *bucket) (*probe.Verdict, error)
 		}
 		return nil, p
 	}
-	return v, refusal(v)
+	if b.plain.WholeForParts() {
+		a.warn("%s", wholeForParts)
+	}
+	return v, nil
 }
 
-// refusal says why nothing is written to a store with this verdict, nil when
-// something may be.
-func refusal(v *probe.Verdict) error {
-	if v.Good() {
+// wholeForParts is said of a store that ignores ranges.
+const wholeForParts = "the server, or a proxy in front of it, sends whole objects where parts were asked for: reading is slow"
+
+// unfit says why no drive is made at a store with this verdict, nil when one may
+// be; single is whether it is to be one of a single writer.
+func unfit(v *probe.Verdict, single bool) error {
+	switch {
+	case v.Good() || v.Single() && single:
 		return nil
+	case v.Single():
+		return &problem{code: codeStore, what: "this store does not keep apart those who write to it, and work would be lost if several machines did",
+			why: errors.New(findings(v)),
+			next: "Nothing is written there. Use another server, or a newer version of this one. " +
+				"For a drive that this machine alone can change, and others can read: hushfs init --single-writer STORE"}
 	}
-	return &problem{code: codeStore, what: "this store does not keep apart those who write to it, and work would be lost",
-		why:  errors.New(findings(v)),
-		next: "Nothing is written there. Use another server, or a newer version of this one. To look at a drive that lies there: hushfs mount --read-only STORE DIR"}
+	return refusal(v)
+}
+
+// refusal says why nothing is written to a store with this verdict by a mount of
+// a drive of several writers, nil when something may be.
+func refusal(v *probe.Verdict) error {
+	const look = "Nothing is written there. Use another server, or a newer version of this one. To look at a drive that lies there: hushfs mount --read-only STORE DIR"
+	switch {
+	case v.Good():
+		return nil
+	case v.Single():
+		return &problem{code: codeStore, what: "this store does not keep apart those who write to it, and work would be lost",
+			why: errors.New(findings(v)), next: look}
+	}
+	return &problem{code: codeStore, what: "this store does not keep what is written to it, and work would be lost",
+		why: errors.New(findings(v)), next: look}
 }
 
 // findings are what is wrong with a store, in one line.
@@ -108,8 +132,9 @@ func findings(v *probe.Verdict) string {
 }
 
 // ensureTested makes sure, before the first secret is asked for, that this
-// machine may write to where the drive lies. A bad verdict is not final: the
-// server may be a better one by now.
+// machine may write to where the drive lies, as far as can be known by then: where
+// one machine alone may write, the drive itself says which (see mayWrite). A bad
+// verdict is not final: the server may be a better one by now.
 func (a *app) ensureTested(ctx context.Context, at location, state string) error {
 	if !at.remote() {
 		return nil
@@ -118,7 +143,7 @@ func (a *app) ensureTested(ctx context.Context, at location, state string) error
 	if err != nil {
 		return explain("the settings for STORE", err)
 	}
-	if v := readVerdict(state, endpointText(o), o.Bucket); v != nil && v.Good() {
+	if v := readVerdict(state, endpointText(o), o.Bucket); v != nil && (v.Good() || v.Single() && knownSingle(state)) {
 		return nil
 	}
 	b, err := openBucket(ctx, at, a.env, false, nil)
@@ -127,12 +152,20 @@ func (a *app) ensureTested(ctx context.Context, at location, state string) error
 	}
 	defer b.Close()
 	v, err := a.testBucket(ctx, b)
-	if v != nil {
-		if kerr := keepVerdict(state, b, v); kerr != nil && err == nil {
-			a.warn("what was found out about the store is not kept, and is tested again next time: %v", kerr)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	kerr := keepVerdict(state, b, v)
+	switch {
+	case !v.Single():
+		return refusal(v)
+	case !v.Good() && kerr != nil:
+		// The daemon would not know that it must not write.
+		return explain("keep what was found out about the store", kerr)
+	case kerr != nil:
+		a.warn("what was found out about the store is not kept, and is tested again next time: %v", kerr)
+	}
+	return nil
 }
 
 // probed is a verdict as status tells it.
@@ -140,7 +173,7 @@ func probed(v *probe.Verdict) *control.Probe {
 	if v == nil {
 		return nil
 	}
-	p := &control.Probe{When: v.When, Good: v.Good()}
+	p := &control.Probe{When: v.When, Good: v.Good(), Single: v.Single()}
 	if !p.Good {
 		p.Findings = findings(v)
 	}
@@ -152,6 +185,9 @@ func probeText(p *control.Probe) string {
 	when := p.When.Local().Format(time.DateTime)
 	if p.Good {
 		return "Tested on " + when + ": of those who race for a name in the store, one wins."
+	}
+	if p.Single {
+		return "Tested on " + when + ", only one machine may write to this store: " + p.Findings + "."
 	}
 	return "Tested on " + when + ", nothing must be written to this store: " + p.Findings + "."
 }

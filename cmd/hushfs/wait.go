@@ -43,7 +43,7 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	all, err := a.findDrives(ctx)
+	all, mute, err := a.findDrives(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,8 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 		}
 	}
 	switch {
+	case d == nil && stuckAt(mute, dir) != nil:
+		return stuckAt(mute, dir)
 	case d == nil && dir != "" && isHushMount(dir):
 		return a.deadMount(ctx, dir)
 	case d == nil:

@@ -18,23 +18,35 @@ type Sealed struct {
 	Object []byte
 }
 
-// Build seals a commit on the state's head for a slot above it: the next, or a later
-// one when those between are dead. dev signs as device no. first and last are the
-// operations in b; last is first-1 when there is none. The state does not change.
-//
-// ErrTooLarge when the object would exceed MaxCommit, ErrMalformed when b is no
-// good batch, and an error of Ledger.Append or ErrRefused for what everybody would
-// take for junk. Retired packs are not looked for: only Judge is told of them.
-func (s *State) Build(slot Slot, dev *identity.Device, no meta.Device, t time.Time, first, last meta.OpNo, b *meta.Batch, recs []Record) (*Sealed, error) {
-	return s.build(crypt.NewSealer(s.Key, s.Volume, crypt.TypeCommit, s.Epoch), slot, dev, no, t, first, last, b, recs)
+// Content is what a device puts into a commit.
+type Content struct {
+	First, Last meta.OpNo   // operations in Batch; Last is First-1 when there is none
+	Batch       *meta.Batch // nil is an empty one
+	Usage       meta.Delta
+	Records     []Record
+	Checkpoint  *Checkpoint
 }
 
-func (s *State) build(sealer *crypt.Sealer, slot Slot, dev *identity.Device, no meta.Device, t time.Time, first, last meta.OpNo, b *meta.Batch, recs []Record) (*Sealed, error) {
+// Build seals a commit on the state's head for a slot above it: the next, or a later
+// one when those between are dead. dev signs as device no. The state does not change.
+//
+// ErrTooLarge when the object would exceed MaxCommit, ErrMalformed when the batch is
+// no good one, and an error of Ledger.Append or ErrRefused for what everybody would
+// take for junk. Retired packs are not looked for: only Judge is told of them.
+func (s *State) Build(slot Slot, dev *identity.Device, no meta.Device, t time.Time, with Content) (*Sealed, error) {
+	return s.build(crypt.NewSealer(s.Key, s.Volume, crypt.TypeCommit, s.Epoch), slot, dev, no, t, with)
+}
+
+func (s *State) build(sealer *crypt.Sealer, slot Slot, dev *identity.Device, no meta.Device, t time.Time, with Content) (*Sealed, error) {
 	if slot <= s.Slot {
 		return nil, fmt.Errorf("%w: slot %d is not above %d", ErrOrder, slot, s.Slot)
 	}
+	b := with.Batch
 	if b == nil {
 		b = &meta.Batch{}
+	}
+	if k := with.Checkpoint; k != nil && (k.Slot > s.Slot || len(k.Tables) > MaxTables) {
+		return nil, fmt.Errorf("%w: checkpoint", ErrRefused)
 	}
 	batch := b.Encode()
 	if len(batch) > MaxCommit {
@@ -47,7 +59,8 @@ func (s *State) build(sealer *crypt.Sealer, slot Slot, dev *identity.Device, no 
 	}
 	c := &Commit{
 		Slot: slot, Prev: s.Head, HeaderHash: sealer.HeaderHash(),
-		Device: no, Time: t, Epoch: s.Epoch, First: first, Last: last, Batch: b, Records: recs,
+		Device: no, Time: t, Epoch: s.Epoch, First: with.First, Last: with.Last,
+		Batch: b, Usage: with.Usage, Records: with.Records, Checkpoint: with.Checkpoint,
 	}
 	if err := s.checkOwn(c, dev); err != nil {
 		return nil, err

@@ -31,11 +31,11 @@ func TestBuildRefusesWhatOthersWould(t *testing.T) {
 		{"another device's record", 2, 1, 1, 0, nil, []Record{w.device(2, 2, phone, "")}, ErrRefused},
 		{"more records than fit", 2, 1, 1, 0, nil, make([]Record, MaxRecords+1), ErrTooLarge},
 	} {
-		if _, err := w.Build(c.slot, w.laptop, c.no, noon, c.first, c.last, c.b, c.recs); !errors.Is(err, c.want) {
+		if _, err := w.Build(c.slot, w.laptop, c.no, noon, Content{First: c.first, Last: c.last, Batch: c.b, Records: c.recs}); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
-	if _, err := w.Build(2, phone, 1, noon, 1, 0, nil, nil); !errors.Is(err, ErrRefused) {
+	if _, err := w.Build(2, phone, 1, noon, Content{First: 1}); !errors.Is(err, ErrRefused) {
 		t.Errorf("another device's key: %v", err)
 	}
 }
@@ -55,7 +55,7 @@ func heavy(size int) *meta.Batch {
 func TestTheLargestCommit(t *testing.T) {
 	w := newWorld(t)
 	w.first()
-	c, err := w.Build(2, w.laptop, 1, noon, 1, 1, heavy(1_000_000), nil)
+	c, err := w.Build(2, w.laptop, 1, noon, Content{First: 1, Last: 1, Batch: heavy(1_000_000)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestTheLargestCommit(t *testing.T) {
 	}
 	w.take(2, c.Object)
 	for _, size := range []int{1 << 20, 1<<20 - 400, 1<<20 - 2000} {
-		if _, err := w.Build(3, w.laptop, 1, noon, 2, 2, heavy(size), nil); !errors.Is(err, ErrTooLarge) {
+		if _, err := w.Build(3, w.laptop, 1, noon, Content{First: 2, Last: 2, Batch: heavy(size)}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("batch of %d bytes: %v", size, err)
 		}
 	}
@@ -73,7 +73,7 @@ func TestTheLargestCommit(t *testing.T) {
 func BenchmarkJudge(b *testing.B) {
 	w := newWorld(b)
 	w.first()
-	c, err := w.Build(2, w.laptop, 1, noon, 1, 1, heavy(100_000), nil)
+	c, err := w.Build(2, w.laptop, 1, noon, Content{First: 1, Last: 1, Batch: heavy(100_000)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -49,10 +49,11 @@ type Head struct {
 
 // Limits of the format, in bytes unless said otherwise.
 const (
-	MaxCommit = 1 << 20   // object in a slot: one PUT, never multipart
-	MaxHint   = 1 << 20   // hint object
-	MaxLedger = 16 << 20  // ledger object
-	MaxRecord = 640 << 10 // one ledger record; MaxWraps boxes fit
+	MaxCommit    = 1 << 20   // object in a slot: one PUT, never multipart
+	MaxHint      = 1 << 20   // hint object
+	MaxLedger    = 16 << 20  // ledger object
+	InlineLedger = 64 << 10  // ledger inside a hint, before sealing
+	MaxRecord    = 640 << 10 // one ledger record; MaxWraps boxes fit
 
 	MaxWraps   = 500 // boxes in an epoch record
 	MaxRecords = 256 // records in a commit

@@ -27,7 +27,9 @@ type Commit struct {
 	First, Last meta.OpNo // operations of the device in Batch; Last = First-1 when none
 	Ledger      ID        // head of the ledger after Records
 	Batch       *meta.Batch
+	Usage       meta.Delta // what Batch adds to the volume's usage
 	Records     []Record
+	Checkpoint  *Checkpoint // nil: the commit announces none
 
 	signature identity.Signature
 	after     *Ledger    // set by Judge when valid
@@ -52,8 +54,8 @@ func CommitID(v crypt.VolumeID, s Slot, prev ID, headerHash, bodyHash [32]byte) 
 }
 
 // encodeBody returns device u16, time i64 nanoseconds, epoch u32, first u64, last
-// u64, ledger head 32, batch (length u32), number of records u16, records (length u32
-// each).
+// u64, ledger head 32, batch (length u32), usage (inodes i64, bytes i64), checkpoint
+// (length u32, 0: none), number of records u16, records (length u32 each).
 func (c *Commit) encodeBody(batch []byte) []byte {
 	b := binary.BigEndian.AppendUint16(make([]byte, 0, 72+len(batch)), uint16(c.Device))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Time.UnixNano()))
@@ -62,6 +64,13 @@ func (c *Commit) encodeBody(batch []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Last))
 	b = append(b, c.Ledger[:]...)
 	b = appendBytes(b, batch)
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Usage.Inodes))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Usage.Bytes))
+	var checkpoint []byte
+	if c.Checkpoint != nil {
+		checkpoint = c.Checkpoint.encode()
+	}
+	b = appendBytes(b, checkpoint)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(c.Records)))
 	return appendRecords(b, c.Records)
 }
@@ -74,6 +83,8 @@ func (c *Commit) decodeBody(body []byte) error {
 	c.First, c.Last = meta.OpNo(d.u64()), meta.OpNo(d.u64())
 	c.Ledger = d.hash()
 	batch := d.bytes(meta.MaxBatch)
+	c.Usage = meta.Delta{Inodes: int64(d.u64()), Bytes: int64(d.u64())}
+	checkpoint := d.bytes(MaxCommit)
 	n := int(d.u16())
 	if d.bad || n > MaxRecords {
 		return fmt.Errorf("%w: commit", ErrMalformed)
@@ -87,6 +98,15 @@ func (c *Commit) decodeBody(body []byte) error {
 	}
 	if c.Batch, err = meta.DecodeBatch(batch); err != nil {
 		return fmt.Errorf("%w: commit: batch: %w", ErrMalformed, err)
+	}
+	if len(checkpoint) == 0 {
+		return nil
+	}
+	if c.Checkpoint, err = decodeCheckpoint(checkpoint); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	if c.Checkpoint.Slot >= c.Slot || c.Checkpoint.Before.Slot > c.Checkpoint.Slot {
+		return fmt.Errorf("%w: commit: checkpoint of a slot to come", ErrMalformed)
 	}
 	return nil
 }

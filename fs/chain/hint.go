@@ -17,7 +17,8 @@ import (
 type Hint struct {
 	Epoch  crypt.Epoch // from the envelope
 	Slot   Slot
-	Commit ID // of the slot
+	Commit ID   // of the slot
+	Fold   Link // the commit that announces the newest checkpoint; slot 0: there is none
 	Ledger LedgerRef
 	Device meta.Device // who signed
 
@@ -29,6 +30,10 @@ type LedgerRef struct {
 	Name crypt.Name
 	Size int64 // bytes of the object
 	Head ID
+
+	// Inline is the ledger itself, when it has at most InlineLedger bytes: it saves
+	// who begins here a request. Nil when it has more.
+	Inline []byte
 }
 
 const (
@@ -37,36 +42,33 @@ const (
 	hintHead = len(hintMagic) + 4 + 32 + 2
 )
 
-// encode returns the signed body: slot u64, commit id 32, manifest u8 (0: none),
-// ledger name 32, size u64, head 32, bundles u16 (0), device u16.
+// encode returns the signed body: slot u64, commit id 32, fold (slot u64, id 32; zeros:
+// none), ledger name 32, size u64, head 32, ledger (length u32, 0: not here), device
+// u16.
 func (h *Hint) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(h.Slot))
 	b = append(b, h.Commit[:]...)
-	b = append(b, 0)
+	b = appendLink(b, h.Fold)
 	b = append(b, h.Ledger.Name[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Ledger.Size))
 	b = append(b, h.Ledger.Head[:]...)
-	b = binary.BigEndian.AppendUint16(b, 0)
+	b = appendBytes(b, h.Ledger.Inline)
 	return binary.BigEndian.AppendUint16(b, uint16(h.Device))
 }
 
-const hintBody = 8 + 32 + 1 + 32 + 8 + 32 + 2 + 2
-
-// decodeHint reads the sealed content: body, then the signature list to the end. A
-// manifest or a bundle is ErrVersion.
+// decodeHint reads the sealed content: body, then the signature list to the end.
 func decodeHint(b []byte) (*Hint, error) {
 	d := decoder{b: b}
-	h := &Hint{Slot: Slot(d.u64()), Commit: d.hash()}
-	manifest := d.u8()
+	h := &Hint{Slot: Slot(d.u64()), Commit: d.hash(), Fold: d.link()}
+	d.must(h.Fold.Slot <= h.Slot && (h.Fold.Slot > 0 || h.Fold == Link{}))
 	h.Ledger = LedgerRef{Name: d.hash(), Size: int64(d.u64()), Head: d.hash()}
-	bundles := d.u16()
+	if inline := d.bytes(InlineLedger); len(inline) > 0 {
+		h.Ledger.Inline = inline
+	}
 	h.Device = meta.Device(d.u16())
 	list := d.rest()
-	if err := d.done(); err != nil || manifest > 1 {
+	if err := d.done(); err != nil {
 		return nil, fmt.Errorf("%w: hint", ErrMalformed)
-	}
-	if manifest != 0 || bundles != 0 {
-		return nil, fmt.Errorf("%w: the hint names tables or bundles", ErrVersion)
 	}
 	if h.Ledger.Size < 1 || h.Ledger.Size > MaxLedger {
 		return nil, fmt.Errorf("%w: hint: ledger of %d bytes", ErrMalformed, h.Ledger.Size)
@@ -111,10 +113,14 @@ func (s *State) SealHint(dev *identity.Device, no meta.Device, ledger crypt.Name
 		return nil, err
 	}
 	sealer := crypt.NewSealer(s.Key, s.Volume, crypt.TypeHint, s.Epoch)
-	return s.sealHint(sealer, boxes, dev, &Hint{
-		Epoch: s.Epoch, Slot: s.Slot, Commit: s.Head, Device: no,
+	h := &Hint{
+		Epoch: s.Epoch, Slot: s.Slot, Commit: s.Head, Fold: s.announced, Device: no,
 		Ledger: LedgerRef{Name: ledger, Size: size, Head: s.Ledger.Head()},
-	})
+	}
+	if b := s.Ledger.Encode(); len(b) <= InlineLedger {
+		h.Ledger.Inline = b
+	}
+	return s.sealHint(sealer, boxes, dev, h)
 }
 
 func (s *State) sealHint(sealer *crypt.Sealer, boxes [][]byte, dev *identity.Device, h *Hint) ([]byte, error) {

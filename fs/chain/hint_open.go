@@ -112,6 +112,20 @@ func OpenLedger(v crypt.VolumeID, ek *crypt.Key, h *Hint, object []byte) (*Ledge
 	if tail.Name() != h.Ledger.Name || tail.Epoch() != h.Epoch {
 		return nil, fmt.Errorf("%w: another ledger object", ErrForged)
 	}
+	return h.ledger(v, ek, content)
+}
+
+// InlineLedger returns the ledger that stands in the hint itself, as OpenLedger does;
+// nil and nil when the hint has none.
+func (h *Hint) InlineLedger(v crypt.VolumeID, ek *crypt.Key) (*Ledger, error) {
+	if h.Ledger.Inline == nil {
+		return nil, nil
+	}
+	return h.ledger(v, ek, h.Ledger.Inline)
+}
+
+// ledger verifies the content of a ledger object against the hint.
+func (h *Hint) ledger(v crypt.VolumeID, ek *crypt.Key, content []byte) (*Ledger, error) {
 	l, err := DecodeLedger(v, content)
 	if err != nil {
 		return nil, err

@@ -152,28 +152,28 @@ func TestForgedHints(t *testing.T) {
 			if err != nil {
 				w.tb.Fatal(err)
 			}
-			return w.forgeHint(w.laptop, &Hint{Slot: 1, Commit: w.Head, Device: 1, Ledger: LedgerRef{name, int64(len(ledger)), fake.Head()}}), ledger
+			return w.forgeHint(w.laptop, &Hint{Slot: 1, Commit: w.Head, Device: 1, Ledger: LedgerRef{Name: name, Size: int64(len(ledger)), Head: fake.Head()}}), ledger
 		}, ErrForged},
 		{"signed by a device that is none", func(w *world) ([]byte, []byte) {
 			name, ledger, err := w.SealLedger()
 			if err != nil {
 				w.tb.Fatal(err)
 			}
-			return w.forgeHint(thief, &Hint{Slot: 1, Commit: w.Head, Device: 1, Ledger: LedgerRef{name, int64(len(ledger)), w.Ledger.Head()}}), ledger
+			return w.forgeHint(thief, &Hint{Slot: 1, Commit: w.Head, Device: 1, Ledger: LedgerRef{Name: name, Size: int64(len(ledger)), Head: w.Ledger.Head()}}), ledger
 		}, ErrForged},
 		{"signed by an unknown number", func(w *world) ([]byte, []byte) {
 			name, ledger, err := w.SealLedger()
 			if err != nil {
 				w.tb.Fatal(err)
 			}
-			return w.forgeHint(thief, &Hint{Slot: 1, Commit: w.Head, Device: 2, Ledger: LedgerRef{name, int64(len(ledger)), w.Ledger.Head()}}), ledger
+			return w.forgeHint(thief, &Hint{Slot: 1, Commit: w.Head, Device: 2, Ledger: LedgerRef{Name: name, Size: int64(len(ledger)), Head: w.Ledger.Head()}}), ledger
 		}, ErrForged},
 		{"another head than the ledger has", func(w *world) ([]byte, []byte) {
 			name, ledger, err := w.SealLedger()
 			if err != nil {
 				w.tb.Fatal(err)
 			}
-			return w.forgeHint(w.laptop, &Hint{Slot: 1, Commit: w.Head, Device: 1, Ledger: LedgerRef{name, int64(len(ledger)), ID{1}}}), ledger
+			return w.forgeHint(w.laptop, &Hint{Slot: 1, Commit: w.Head, Device: 1, Ledger: LedgerRef{Name: name, Size: int64(len(ledger)), Head: ID{1}}}), ledger
 		}, ErrForged},
 		{"older than its ledger", func(w *world) ([]byte, []byte) {
 			w.enrol(device(w.tb, 0x60), "desktop")

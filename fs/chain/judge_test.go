@@ -245,7 +245,7 @@ func TestFirstCommitMakesTheRoot(t *testing.T) {
 	w := newWorld(t)
 	w.expect(1, w.forge(forgery{slot: 1}), Junk)
 	w.expect(2, w.forge(forgery{slot: 2, batch: root.Encode()}), Valid)
-	if _, err := w.Build(1, w.laptop, 1, noon, 1, 0, nil, nil); err == nil {
+	if _, err := w.Build(1, w.laptop, 1, noon, Content{First: 1}); err == nil {
 		t.Error("built a first commit without a root")
 	}
 }

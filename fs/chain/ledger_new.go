@@ -100,6 +100,23 @@ func previousSeal(ek *crypt.Key, v crypt.VolumeID, e crypt.Epoch) *crypt.Local {
 	return crypt.NewLocal(ek, labelPrevious, binary.BigEndian.AppendUint32(v[:], uint32(e)))
 }
 
+// keys returns the keys of all epochs, given that of the newest, else ErrKey.
+func (l *Ledger) keys(key *crypt.Key) (map[crypt.Epoch]*crypt.Key, error) {
+	newest, kcv := l.Epoch()
+	if newest == 0 || key.Check(l.volume, newest) != kcv {
+		return nil, ErrKey
+	}
+	keys := map[crypt.Epoch]*crypt.Key{newest: key}
+	for e := newest; e > 1; e-- {
+		k, err := l.previousKey(e, keys[e])
+		if err != nil {
+			return nil, fmt.Errorf("key of epoch %d: %w", e-1, err)
+		}
+		keys[e-1] = k
+	}
+	return keys, nil
+}
+
 // previousKey opens what previousSeal sealed in the record of epoch e, and checks it
 // against the record before; ErrKey when it is not the key named there.
 func (l *Ledger) previousKey(e crypt.Epoch, ek *crypt.Key) (*crypt.Key, error) {

@@ -19,6 +19,7 @@ const (
 	dirHints   = "k/"
 	dirLedgers = "a/"
 	dirPacks   = "p/"
+	dirTables  = "t/"
 )
 
 // VolumePrefix is what the names of all objects of a volume begin with.
@@ -42,6 +43,12 @@ func SlotName(v crypt.VolumeID, s Slot) string { return SlotPrefix(v) + inverted
 // HintName is the name of the hint that was written at a slot.
 func HintName(v crypt.VolumeID, s Slot) string { return HintPrefix(v) + inverted(s) }
 
+// TablePrefix is what the names of a volume's tables begin with.
+func TablePrefix(v crypt.VolumeID) string { return VolumePrefix(v) + dirTables }
+
+// TableName is the name of a table.
+func TableName(v crypt.VolumeID, n crypt.Name) string { return TablePrefix(v) + n.String() }
+
 // LedgerName is the name of a ledger object.
 func LedgerName(v crypt.VolumeID, n crypt.Name) string { return LedgerPrefix(v) + n.String() }
 
@@ -64,7 +71,16 @@ func ParseHintName(v crypt.VolumeID, name string) (Slot, bool) {
 
 // ParseLedgerName is the inverse of LedgerName; false for anything else.
 func ParseLedgerName(v crypt.VolumeID, name string) (crypt.Name, bool) {
-	hex, ok := strings.CutPrefix(name, LedgerPrefix(v))
+	return parseName(name, LedgerPrefix(v))
+}
+
+// ParseTableName is the inverse of TableName; false for anything else.
+func ParseTableName(v crypt.VolumeID, name string) (crypt.Name, bool) {
+	return parseName(name, TablePrefix(v))
+}
+
+func parseName(name, prefix string) (crypt.Name, bool) {
+	hex, ok := strings.CutPrefix(name, prefix)
 	if !ok {
 		return crypt.Name{}, false
 	}

@@ -3,6 +3,7 @@ package chain
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
@@ -25,6 +26,11 @@ type State struct {
 	Identity *identity.Identity
 
 	keys map[crypt.Epoch]*crypt.Key // all that are known, later epochs included
+
+	base      Link     // of the newest checkpoint; slot 0 and the volume id at first
+	announced Link     // the commit that announced it; slot 0: none
+	steps     []passed // the commits above base, ascending
+	dropped   int      // commits above base that steps has no more, being too many
 }
 
 // NewState returns the state at slot 0. The ledger is any of the volume's, and key is
@@ -32,22 +38,19 @@ type State struct {
 // records of later slots are left to the commits that carry them. The state keeps
 // key. ErrKey when the ledger names another key, ErrForged when it is another volume's.
 func NewState(v crypt.VolumeID, key *crypt.Key, l *Ledger) (*State, error) {
+	return newState(v, key, l, 0)
+}
+
+// newState returns the state at slot 0, but with the ledger as of another slot.
+func newState(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Slot) (*State, error) {
 	if l.Volume() != v {
 		return nil, fmt.Errorf("%w: ledger of another volume", ErrForged)
 	}
-	newest, kcv := l.Epoch()
-	if newest == 0 || key.Check(v, newest) != kcv {
-		return nil, ErrKey
+	keys, err := l.keys(key)
+	if err != nil {
+		return nil, err
 	}
-	keys := map[crypt.Epoch]*crypt.Key{newest: key}
-	for e := newest; e > 1; e-- {
-		k, err := l.previousKey(e, keys[e])
-		if err != nil {
-			return nil, fmt.Errorf("key of epoch %d: %w", e-1, err)
-		}
-		keys[e-1] = k
-	}
-	start, err := l.Until(0)
+	start, err := l.Until(at)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +60,7 @@ func NewState(v crypt.VolumeID, key *crypt.Key, l *Ledger) (*State, error) {
 	}
 	return &State{
 		Volume: v, Key: keys[epoch], Epoch: epoch, Head: rootID(v), Ledger: start,
-		LastOp: map[meta.Device]meta.OpNo{}, keys: keys,
+		LastOp: map[meta.Device]meta.OpNo{}, keys: keys, base: Link{0, rootID(v)},
 	}, nil
 }
 
@@ -67,6 +70,7 @@ func (s *State) Clone() *State {
 	c.Ledger = s.Ledger.Clone()
 	c.LastOp = maps.Clone(s.LastOp)
 	c.keys = maps.Clone(s.keys)
+	c.steps = slices.Clone(s.steps)
 	return &c
 }
 
@@ -75,6 +79,10 @@ func (s *State) EpochKey(e crypt.Epoch) (*crypt.Key, bool) {
 	k, ok := s.keys[e]
 	return k, ok
 }
+
+// Keys returns the keys of all epochs that are known, later ones than the state's
+// included. The keys are shared.
+func (s *State) Keys() map[crypt.Epoch]*crypt.Key { return maps.Clone(s.keys) }
 
 // Remember returns what this machine must not forget of the state.
 func (s *State) Remember() Head {
@@ -89,6 +97,7 @@ func (s *State) Advance(c *Commit) error {
 	}
 	s.Slot, s.Head, s.Ledger = c.Slot, c.ID, c.after
 	s.LastOp[c.Device] = c.Last
+	s.pass(c)
 	if c.opened != nil {
 		s.Epoch, s.Key = s.Epoch+1, c.opened
 		s.keys[s.Epoch] = c.opened

@@ -128,9 +128,30 @@ func bodyVectors(w *world) []vector {
 	good := content(forgery{slot: 1, batch: root.Encode()})
 	phone := device(w.tb, 0x70)
 	records := content(forgery{slot: 1, by: phone, no: 2, recs: []Record{w.device(1, 2, phone, "phone")}})
+	announcing := func(k *Checkpoint) []byte { return content(forgery{slot: 9, checkpoint: k}) }
+	link := Link{7, CommitID(w.Volume, 7, CommitID(w.Volume, 4, rootID(w.Volume), ID{1}, ID{2}), ID{3}, ID{4})}
+	steps := []Step{{4, ID{1}, ID{2}}, {7, ID{3}, ID{4}}}
+	origin := Link{0, rootID(w.Volume)}
+	ops := map[meta.Device]meta.OpNo{1: 5, 3: 70}
 	return []vector{
 		{name: "first", expect: "ok", comment: "the root directory", hex: good},
 		{name: "enrolment", expect: "ok", comment: "a device record", hex: records},
+		{name: "checkpoint", expect: "ok", comment: "announces the first checkpoint, of slot 7, without a table", hex: announcing(&Checkpoint{
+			Link: link, Usage: meta.Usage{Inodes: 3, Bytes: 70000}, LastOp: ops, Base: origin, Steps: steps})},
+		{name: "checkpoint-later", expect: "ok", comment: "one after another, without steps, with tables", hex: announcing(&Checkpoint{
+			Link: link, Usage: meta.Usage{Inodes: 3, Bytes: 70000}, LastOp: ops, Base: link, Before: Link{5, ID{9}}, Tables: []byte("tables")})},
+		{name: "checkpoint-to-come", expect: "malformed", comment: "of the commit's own slot", hex: announcing(&Checkpoint{
+			Link: Link{9, ID{1}}, LastOp: ops, Base: Link{9, ID{1}}})},
+		{name: "checkpoint-before", expect: "malformed", comment: "the one before was announced later", hex: announcing(&Checkpoint{
+			Link: link, LastOp: ops, Base: link, Before: Link{8, ID{9}}})},
+		{name: "checkpoint-steps", expect: "malformed", comment: "the steps end elsewhere", hex: announcing(&Checkpoint{
+			Link: Link{8, link.ID}, LastOp: ops, Base: origin, Steps: steps})},
+		{name: "checkpoint-no-steps", expect: "malformed", comment: "no steps, and another base", hex: announcing(&Checkpoint{
+			Link: link, LastOp: ops, Base: origin})},
+		{name: "checkpoint-order", expect: "malformed", comment: "steps that do not ascend", hex: announcing(&Checkpoint{
+			Link: link, LastOp: ops, Base: origin, Steps: []Step{steps[1], steps[0], steps[1]}})},
+		{name: "checkpoint-cut", expect: "malformed", comment: "ends within the steps", hex: cutCheckpoint(announcing(&Checkpoint{
+			Link: link, LastOp: ops, Base: origin, Steps: steps}))},
 		{name: "empty", expect: "malformed", comment: "no bytes"},
 		{name: "cut", expect: "malformed", comment: "the last byte is missing", hex: good[:len(good)-1]},
 		{name: "tail", expect: "malformed", comment: "a byte too many", hex: append(bytes.Clone(good), 0)},
@@ -138,6 +159,14 @@ func bodyVectors(w *world) []vector {
 		{name: "batch-length", expect: "malformed", comment: "claims 16 MiB more", hex: changed(good, 32+4+62)},
 		{name: "batch-byte", expect: "malformed", comment: "a range that is not there", hex: changed(good, 32+4+66)},
 	}
+}
+
+// cutCheckpoint claims one step more than there are.
+func cutCheckpoint(content []byte) []byte {
+	// prev, body length, fields before the batch, empty batch, usage, checkpoint
+	// length, link, usage, two devices, two links, number of steps
+	empty := len((&meta.Batch{}).Encode())
+	return changed(content, 32+4+62+4+empty+16+4+40+16+2+2*10+80+1)
 }
 
 func hintVectors(w *world) []vector {
@@ -153,7 +182,7 @@ func hintVectors(w *world) []vector {
 		{name: "init", expect: "ok", comment: "of slot 0", hex: hint, ledger: ledger},
 		{name: "flipped", expect: "seal", comment: "a byte of the sealed part", hex: flipped.Encode()},
 		{name: "forged", expect: "forged", comment: "names another ledger", hex: w.forgeHint(w.laptop, &Hint{
-			Commit: w.Head, Device: 1, Ledger: LedgerRef{name, int64(len(ledger)), w.Ledger.Head()}}), ledger: ledger},
+			Commit: w.Head, Device: 1, Ledger: LedgerRef{Name: name, Size: int64(len(ledger)), Head: w.Ledger.Head()}}), ledger: ledger},
 		{name: "short", expect: "malformed", comment: "the clear part only", hex: hint[:hintHead]},
 		{name: "other-magic", expect: "malformed", comment: "no hint", hex: changed(hint[:hintHead], 0)},
 		{name: "newer", expect: "newer", comment: "the magic of a later version", hex: changed(hint[:hintHead], 7)},
@@ -161,16 +190,16 @@ func hintVectors(w *world) []vector {
 }
 
 func inhintVectors(w *world) []vector {
-	h := &Hint{Slot: 3, Commit: ID{1}, Device: 1, Ledger: LedgerRef{[32]byte{2}, 5000, ID{3}}}
+	h := &Hint{Slot: 3, Commit: ID{1}, Device: 1, Ledger: LedgerRef{Name: [32]byte{2}, Size: 5000, Head: ID{3}}}
 	good := append(h.encode(), w.laptop.Sign(h.signed(w.Volume)).Encode()...)
 	return []vector{
 		{name: "good", expect: "ok", comment: "slot 3", hex: good},
 		{name: "empty", expect: "malformed", comment: "no bytes"},
 		{name: "cut", expect: "malformed", comment: "the last byte is missing", hex: good[:len(good)-1]},
 		{name: "tail", expect: "malformed", comment: "a byte too many", hex: append(bytes.Clone(good), 0)},
-		{name: "flag", expect: "malformed", comment: "a manifest flag of 2", hex: changed(changed(good, 40), 40)},
-		{name: "ledger-size", expect: "malformed", comment: "a ledger of 2^56 bytes", hex: changed(good, 41+32)},
-		{name: "manifest", expect: "newer", comment: "names a manifest", hex: changed(good, 40)},
-		{name: "bundles", expect: "newer", comment: "names a bundle", hex: changed(good, hintBody-3)},
+		{name: "fold-above", expect: "malformed", comment: "a checkpoint announced above the hint's slot", hex: changed(good, 40)},
+		{name: "ledger-size", expect: "malformed", comment: "a ledger of 2^56 bytes", hex: changed(good, 80+32)},
+		{name: "fold-id", expect: "malformed", comment: "an announcing commit without a slot", hex: changed(good, 48)},
+		{name: "inline-length", expect: "malformed", comment: "the ledger claims 16 MiB more", hex: changed(good, 80+72)},
 	}
 }

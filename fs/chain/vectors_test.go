@@ -239,7 +239,7 @@ func TestCommitVectors(t *testing.T) {
 func TestBodyVectors(t *testing.T) {
 	w := storedWorld(t)
 	for _, v := range vectors(t, "body") {
-		_, err := decodeCommit(w.Volume, 1, [32]byte{}, v.hex)
+		_, err := decodeCommit(w.Volume, 9, [32]byte{}, v.hex)
 		v.check(t, err)
 	}
 }

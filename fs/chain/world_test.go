@@ -105,7 +105,7 @@ func batch(kvs ...meta.KV) *meta.Batch {
 // build is Build, which must work.
 func (w *world) build(slot Slot, dev *identity.Device, no meta.Device, first, last meta.OpNo, b *meta.Batch, recs ...Record) *Sealed {
 	w.tb.Helper()
-	c, err := w.Build(slot, dev, no, noon, first, last, b, recs)
+	c, err := w.Build(slot, dev, no, noon, Content{First: first, Last: last, Batch: b, Records: recs})
 	if err != nil {
 		w.tb.Fatalf("build slot %d: %v", slot, err)
 	}
@@ -173,6 +173,8 @@ type forgery struct {
 	key    *crypt.Key
 	volume *crypt.VolumeID // signed
 	more   []byte          // behind the signature list
+
+	checkpoint *Checkpoint
 }
 
 func (w *world) forge(f forgery) []byte {
@@ -204,7 +206,7 @@ func (w *world) forgeContent(f forgery) (object, content []byte) {
 	sealer := crypt.NewSealer(f.key, w.Volume, crypt.TypeCommit, f.under)
 	c := &Commit{
 		Slot: f.slot, Prev: w.Head, HeaderHash: sealer.HeaderHash(), Device: f.no, Time: noon, Epoch: f.epoch,
-		First: f.first, Last: f.last, Ledger: w.Ledger.Head(), Records: f.recs,
+		First: f.first, Last: f.last, Ledger: w.Ledger.Head(), Records: f.recs, Checkpoint: f.checkpoint,
 	}
 	if f.prev != nil {
 		c.Prev = *f.prev

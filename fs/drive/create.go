@@ -25,8 +25,13 @@ type CreateOptions struct {
 	Name       string         // what its owner calls it; may be empty
 	DeviceName string         // what this machine is called
 	UID, GID   uint32         // owner of the root directory
-	StateDir   func(ID) (string, error)
-	Log        *slog.Logger // nil discards
+
+	// SingleWriter lets this machine alone write to the drive. That is for the
+	// caller to enforce: see Unlocked.Writer.
+	SingleWriter bool
+
+	StateDir func(ID) (string, error)
+	Log      *slog.Logger // nil discards
 }
 
 // Created is a drive that was just made. Words are its recovery words: they are
@@ -75,7 +80,7 @@ func Create(ctx context.Context, b store.Bucket, o CreateOptions) (*Created, err
 	if err != nil {
 		return nil, err
 	}
-	if err := publish.WriteHint(ctx, b, st, device, 1); err != nil {
+	if _, err := publish.WriteHint(ctx, b, st, device, 1, nil); err != nil {
 		return nil, err
 	}
 	if err := firstCommit(ctx, b, st, device, o, now); err != nil {
@@ -149,6 +154,7 @@ func (o *CreateOptions) header(id ID, vol crypt.VolumeID, owner *identity.Identi
 		Volumes:   []keyslot.VolumeEntry{{ID: vol, Kind: keyslot.KindMain}},
 		Words:     &pub,
 		DriveName: o.Name,
+		Settings:  o.settings(),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -160,7 +166,9 @@ func (o *CreateOptions) header(id ID, vol crypt.VolumeID, owner *identity.Identi
 // firstCommit takes slot 1 with the root directory.
 func firstCommit(ctx context.Context, b store.Bucket, st *chain.State, device *identity.Device, o CreateOptions, now time.Time) error {
 	t := meta.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
-	c, err := st.Build(1, device, 1, now, 1, 1, meta.InitBatch(t, o.UID, o.GID), nil)
+	c, err := st.Build(1, device, 1, now, chain.Content{
+		First: 1, Last: 1, Batch: meta.InitBatch(t, o.UID, o.GID), Usage: meta.Delta{Inodes: 1},
+	})
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/block"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
 	"github.com/hushfs/hushfs/store/mem"
@@ -113,7 +117,17 @@ func TestCreateAndUnlock(t *testing.T) {
 	must(t, err)
 
 	// The volume is whole, and the state folder is that of its first device.
-	l, err := publish.Load(ctx, w.bucket, u.Main().ID, u.Identity(), quiet)
+	keys := &publish.Keys{}
+	tables := block.New(block.Options{
+		Bucket: w.bucket, Cache: cache.Off(), Volume: u.Main().ID, Key: keys.Key,
+		Place: func(o block.Object) string { return chain.TableName(u.Main().ID, o.Name) },
+		Bad:   func(object string, err error) { t.Errorf("%s: %v", object, err) },
+	})
+	defer tables.Close()
+	l, err := publish.Load(ctx, publish.LoadOptions{
+		Bucket: w.bucket, Volume: u.Main().ID, Identity: u.Identity(),
+		Tables: tables, Keys: keys, Memory: table.NewMemory(1 << 20), Log: quiet,
+	})
 	must(t, err)
 	if l.Trouble != nil || len(l.Damaged) != 0 || l.Next != 2 {
 		t.Errorf("%v, %v, next slot %d", l.Trouble, l.Damaged, l.Next)

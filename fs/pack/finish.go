@@ -37,7 +37,7 @@ func (w *Writer) finish(p *open) error {
 	if err != nil {
 		return err
 	}
-	w.local[p.no] = p.info
+	w.addLocal(p.info)
 	delete(w.closing, p.no)
 	if len(w.free) < cap(w.room) {
 		w.free = append(w.free, p.data)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
@@ -37,7 +38,24 @@ func (w *Writer) Local(no meta.PackNo) (Info, bool) {
 func (w *Writer) Adopt(i Info) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.addLocal(i)
+}
+
+// addLocal notes a closed pack that has a file; w is locked.
+func (w *Writer) addLocal(i Info) {
 	w.local[i.No] = i
+	w.names[i.Name] = i.No
+}
+
+// File returns the file of the closed pack that has this name.
+func (w *Writer) File(name crypt.Name) (path string, ok bool) {
+	w.mu.Lock()
+	no, ok := w.names[name]
+	w.mu.Unlock()
+	if !ok {
+		return "", false
+	}
+	return Path(w.o.Dir, no), true
 }
 
 // Durable reports whether pack no needs nothing more from the writer: it is in
@@ -62,6 +80,9 @@ func (w *Writer) Locals() []Info {
 // Forget drops the closed pack no: its file is elsewhere by now, or is removed.
 func (w *Writer) Forget(no meta.PackNo) error {
 	w.mu.Lock()
+	if i, ok := w.local[no]; ok && w.names[i.Name] == no {
+		delete(w.names, i.Name)
+	}
 	delete(w.local, no)
 	w.mu.Unlock()
 	if err := os.Remove(Path(w.o.Dir, no)); err != nil && !os.IsNotExist(err) {
@@ -96,6 +117,23 @@ func (w *Writer) Bytes() int64 {
 		n += i.Length
 	}
 	return n
+}
+
+// Disk is how many bytes the closed packs take on the disk, and how many are to
+// come there from memory.
+func (w *Writer) Disk() (there, coming int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cur != nil {
+		coming += int64(len(w.cur.data))
+	}
+	for _, p := range w.closing {
+		coming += int64(len(p.data))
+	}
+	for _, i := range w.local {
+		there += i.ObjectSize()
+	}
+	return there, coming
 }
 
 // Err is why the last pack could not be written to its file; nil when it was.

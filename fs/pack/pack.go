@@ -15,6 +15,7 @@ import (
 	"fmt"
 
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
@@ -23,7 +24,7 @@ const Size = 4 << 20
 
 var (
 	// ErrDamaged: an object of the store is missing or is not what its name says.
-	ErrDamaged = errors.New("object is damaged")
+	ErrDamaged = block.ErrDamaged
 
 	// ErrUnknown: no pack has this number, here or in the store.
 	ErrUnknown = errors.New("no such pack")
@@ -43,6 +44,11 @@ type Info struct {
 
 // ObjectSize is the length in bytes of the sealed object.
 func (i Info) ObjectSize() int64 { return crypt.ObjectSize(i.Length) }
+
+// object is what block reads.
+func (i Info) object() block.Object {
+	return block.Object{Type: crypt.TypePack, Name: i.Name, Length: i.Length, Epoch: i.Epoch}
+}
 
 // Loc is a run of bytes in a pack.
 type Loc struct {

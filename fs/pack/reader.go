@@ -3,70 +3,62 @@ package pack
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
-
-	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/store"
 )
 
-// ReaderOptions of a Reader. Writer, Bucket, Key, Name and Find must be set.
+// ReaderOptions of a Reader. All but Memory and Flight must be set.
 type ReaderOptions struct {
 	Writer *Writer
 	Bucket store.Bucket
-	Cache  *cache.Files // of whole packs; nil is none
-	Key    *crypt.Key
+	Cache  *cache.Cache
+	Key    func(crypt.Epoch) (*crypt.Key, bool)
 	Volume crypt.VolumeID
 
 	Name func(crypt.Name) string            // where the bucket has a pack
 	Find func(no meta.PackNo) (Info, error) // its record in signed metadata; ErrUnknown
 	Bad  func(object string, err error)     // told of each object that is damaged
 
-	Segments int // plaintext segments of 64 KiB kept in memory; 0 means 512
+	Memory int64 // bytes of plaintext kept in memory; 0 means 32 MiB
+	Flight int64 // bytes that may be under way by Prefetch; 0 means 16 MiB
 }
 
-// Reader reads bytes of packs, wherever they are: in memory, in a local file, in
-// the cache or in the bucket. It is safe for concurrent use.
+// Reader reads bytes of packs, wherever they are: in the writer's memory, or
+// where block finds sealed ones. It is safe for concurrent use.
 type Reader struct {
-	o        ReaderOptions
-	segments *lru.Cache[segment, []byte]
-	openers  *lru.Cache[crypt.Name, *opener]
+	o      ReaderOptions
+	blocks *block.Reader
 
-	mu      sync.Mutex          // guards flights; no lock is taken after it but those of the lru
-	flights map[segment]*flight // by each segment that one brings
+	mu      sync.Mutex                   // guards reading; nothing is taken after it
+	reading map[crypt.Name][]meta.PackNo // an element each read
 }
 
-// segment names a segment by the pack's name, which stands for its content.
-type segment struct {
-	name  crypt.Name
-	index int
-}
-
-// opener opens segments of one pack whose tail was checked.
-type opener struct {
-	info Info
-	*crypt.Opener
-}
-
-// openPacks is how many tails, 2 KiB each, are kept.
-const openPacks = 1024
-
-// NewReader returns a reader.
+// NewReader returns a reader; nothing runs in it until it is asked for something.
 func NewReader(o ReaderOptions) *Reader {
-	if o.Segments <= 0 {
-		o.Segments = 512
-	}
-	r := &Reader{o: o, flights: map[segment]*flight{}}
-	// New fails for sizes below 1 only.
-	r.segments, _ = lru.New[segment, []byte](o.Segments)
-	r.openers, _ = lru.New[crypt.Name, *opener](openPacks)
+	r := &Reader{o: o, reading: map[crypt.Name][]meta.PackNo{}}
+	r.blocks = block.New(block.Options{
+		Bucket: o.Bucket,
+		Cache:  o.Cache,
+		Volume: o.Volume,
+		Key:    o.Key,
+		Place:  func(b block.Object) string { return o.Name(b.Name) },
+		Local:  func(b block.Object) (string, bool) { return o.Writer.File(b.Name) },
+		Gone:   r.gone,
+		Bad:    o.Bad,
+		Memory: o.Memory,
+		Flight: o.Flight,
+	})
 	return r
 }
+
+// Close ends what is under way and waits until it has ended. Packs that are in
+// the writer's memory can be read still.
+func (r *Reader) Close() { r.blocks.Close() }
 
 // ReadAt fills dst with the bytes of pack at.Pack from at.Off on; at.Len is not
 // looked at. It fails with a Damage when the object is missing or does not
@@ -81,18 +73,36 @@ func (r *Reader) ReadAt(ctx context.Context, at Loc, dst []byte) error {
 	if err != nil {
 		return err
 	}
-	if int64(at.Off)+int64(len(dst)) > info.Length {
-		return &Damage{at.Pack, info.Name, errors.New("extent past the end of the pack")}
+	defer r.begin(info)()
+	err = r.blocks.ReadAt(ctx, info.object(), int64(at.Off), dst)
+	var d *block.Damage
+	switch {
+	case errors.Is(err, block.ErrGone):
+		return ErrUnknown
+	case errors.As(err, &d):
+		return &Damage{at.Pack, info.Name, d.Why}
 	}
-	for n := 0; n < len(dst); {
-		off := int64(at.Off) + int64(n)
-		plain, err := r.segment(ctx, info, int(off/crypt.SegmentSize))
-		if err != nil {
-			return err
-		}
-		n += copy(dst[n:], plain[off%crypt.SegmentSize:])
+	return err
+}
+
+// Prefetch brings at.Len bytes of a pack from at.Off on in the background, where
+// they are not on this machine. It returns at once how many of them need no
+// further call: they are here, or on their way. What finds no room is dropped,
+// and nobody is told of what cannot be brought: who wants it asks for it.
+func (r *Reader) Prefetch(at Loc) int64 {
+	if !r.o.Writer.Durable(at.Pack) {
+		return int64(at.Len)
 	}
-	return nil
+	info, err := r.info(at.Pack)
+	if err != nil {
+		return 0
+	}
+	return r.blocks.Prefetch(info.object(), int64(at.Off), int64(at.Len))
+}
+
+// PrefetchAll is Prefetch of a whole pack.
+func (r *Reader) PrefetchAll(no meta.PackNo) int64 {
+	return r.Prefetch(Loc{Pack: no, Len: 1<<32 - 1})
 }
 
 // info describes the sealed pack no.
@@ -103,116 +113,39 @@ func (r *Reader) info(no meta.PackNo) (Info, error) {
 	return r.o.Find(no)
 }
 
-// load brings segments into memory, from the nearest place that has them: the
-// one called first, and those behind it as far as they verify. Where the first
-// does not verify it is looked for one place further; the bucket is asked twice,
-// since a transfer can go wrong.
-func (r *Reader) load(ctx context.Context, info Info, first, count int) ([][]byte, error) {
-	var why []error
-	for _, src := range []source{r.localFile(info), r.cachedFile(info), r.object(info), r.object(info)} {
-		plain, err := r.read(ctx, info, src, first, count)
-		switch {
-		case err == nil:
-			return plain, nil
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case errors.Is(err, cache.ErrAbsent):
-		case errors.Is(err, crypt.ErrForged), errors.Is(err, crypt.ErrVersion), errors.Is(err, store.ErrNotExist), errors.Is(err, errUnreadable):
-			src.bad()
-			why = append(why, fmt.Errorf("%s: %w", src.place, err))
-		default:
-			return nil, fmt.Errorf("pack %s: %w", info.Name, err)
+// begin notes the number under which a pack is being read, until the function
+// that it returns is called.
+func (r *Reader) begin(i Info) (end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reading[i.Name] = append(r.reading[i.Name], i.No)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		l := r.reading[i.Name]
+		for n, no := range l {
+			if no == i.No {
+				l[n] = l[len(l)-1]
+				l = l[:len(l)-1]
+				break
+			}
+		}
+		if r.reading[i.Name] = l; len(l) == 0 {
+			delete(r.reading, i.Name)
 		}
 	}
-	if _, err := r.info(info.No); errors.Is(err, ErrUnknown) {
-		// It was dropped, since nothing needs it any more, while it was looked for.
-		return nil, err
-	}
-	d := &Damage{info.No, info.Name, errors.Join(why...)}
-	r.o.Bad(r.o.Name(info.Name), d.Why)
-	return nil, d
 }
 
-// read gets count segments, and the tail when it is not known, from src and
-// checks them. It returns at least the first.
-func (r *Reader) read(ctx context.Context, info Info, src source, first, count int) ([][]byte, error) {
-	var sealed []byte
-	var op *opener
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		op, err = r.opener(ctx, info, src)
-		return err
-	})
-	g.Go(func() (err error) {
-		off, _ := crypt.SegmentRange(info.Length, first)
-		last, n := crypt.SegmentRange(info.Length, first+count-1)
-		sealed, err = src.get(ctx, off, last+n-off)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	var plain [][]byte
-	for i := first; i < first+count; i++ {
-		_, n := crypt.SegmentRange(info.Length, i)
-		if int64(len(sealed)) < n {
-			break // the object ends before
-		}
-		b, err := op.open(i, sealed[:n])
-		if err != nil && len(plain) == 0 {
-			return nil, err
-		}
-		if err != nil {
-			break // whoever wants that one looks for it elsewhere
-		}
-		sealed = sealed[n:]
-		plain = append(plain, b)
-		r.segments.Add(segment{info.Name, i}, b)
-	}
-	if len(plain) == 0 {
-		return nil, crypt.ErrForged
-	}
-	return plain, nil
-}
-
-// open opens one segment. What lies behind the pack's true length must be zeros.
-func (o *opener) open(index int, sealed []byte) ([]byte, error) {
-	b, err := o.Segment(make([]byte, 0, len(sealed)-crypt.Overhead), index, sealed)
-	if err != nil {
-		return nil, err
-	}
-	pad := b[min(int64(len(b)), max(0, o.info.Length-int64(index)*crypt.SegmentSize)):]
-	for _, c := range pad {
-		if c != 0 {
-			return nil, crypt.ErrForged
+// gone tells whether a pack that is being read was dropped meanwhile, since
+// nothing needs it any more.
+func (r *Reader) gone(o block.Object) bool {
+	r.mu.Lock()
+	numbers := append([]meta.PackNo(nil), r.reading[o.Name]...)
+	r.mu.Unlock()
+	for _, no := range numbers {
+		if _, err := r.info(no); !errors.Is(err, ErrUnknown) {
+			return false
 		}
 	}
-	return b, nil
-}
-
-// opener returns what opens segments of the pack, getting and checking its tail
-// first when it is not in memory.
-func (r *Reader) opener(ctx context.Context, info Info, src source) (*opener, error) {
-	if op, ok := r.openers.Get(info.Name); ok && op.info == info {
-		return op, nil
-	}
-	size := crypt.TailSize(info.Length)
-	b, err := src.get(ctx, info.ObjectSize()-size, size)
-	if err != nil {
-		return nil, err
-	}
-	tail, err := crypt.ParseTail(b)
-	if err != nil {
-		return nil, err
-	}
-	if tail.Name() != info.Name || tail.Epoch() != info.Epoch || tail.Segments() != crypt.Segments(crypt.Padme(info.Length)) {
-		return nil, crypt.ErrForged
-	}
-	o, err := tail.Unlock(r.o.Key, r.o.Volume, crypt.TypePack)
-	if err != nil {
-		return nil, err
-	}
-	op := &opener{info, o}
-	r.openers.Add(info.Name, op)
-	return op, nil
+	return true // also when the last reader has left
 }

@@ -38,7 +38,7 @@ type world struct {
 	dir    string
 	mem    *mem.Bucket
 	bucket *fault.Bucket
-	cache  *cache.Files
+	cache  *cache.Cache
 	w      *Writer
 	r      *Reader
 	key    *crypt.Key
@@ -56,8 +56,16 @@ func newWorld(t testing.TB, buffers int) *world {
 	w := &world{t: t, dir: t.TempDir(), mem: mem.New(), key: crypt.NewKey(), records: map[meta.PackNo]Info{}}
 	w.bucket = fault.Wrap(w.mem)
 	var err error
-	w.cache, err = cache.OpenFiles(t.TempDir(), 1<<30)
+	w.cache, err = cache.Open(cache.Options{
+		Dir: t.TempDir(), Key: make([]byte, 32), Owner: "test", Limit: 1 << 30,
+		Seal: func(id [16]byte) cache.Sealer { return crypt.NewLocal(w.key, "hushfs/test", id[:]) },
+	})
 	must(t, err)
+	t.Cleanup(func() {
+		if err := w.cache.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	w.w = NewWriter(Options{
 		Dir: w.dir, Key: w.key, Volume: testVolume, Epoch: testEpoch, Buffers: buffers,
 		Next: func() (meta.PackNo, error) {
@@ -86,8 +94,9 @@ func newWorld(t testing.TB, buffers int) *world {
 
 // reader makes a reader that remembers nothing.
 func (w *world) reader() *Reader {
-	return NewReader(ReaderOptions{
-		Writer: w.w, Bucket: w.bucket, Cache: w.cache, Key: w.key, Volume: testVolume,
+	r := NewReader(ReaderOptions{
+		Writer: w.w, Bucket: w.bucket, Cache: w.cache, Volume: testVolume,
+		Key:  func(e crypt.Epoch) (*crypt.Key, bool) { return w.key, e == testEpoch },
 		Name: objectName,
 		Find: func(no meta.PackNo) (Info, error) {
 			w.mu.Lock()
@@ -104,6 +113,8 @@ func (w *world) reader() *Reader {
 			w.bad = append(w.bad, object)
 		},
 	})
+	w.t.Cleanup(r.Close)
+	return r
 }
 
 func objectName(n crypt.Name) string { return "p/" + n.String() }
@@ -164,15 +175,6 @@ func (w *world) publish(i Info, cached bool) {
 	if err := errors.Join(err, w.w.Forget(i.No)); err != nil {
 		w.t.Error(err)
 	}
-}
-
-// cachedPath is where the cache keeps the pack's file.
-func (w *world) cachedPath(i Info) string {
-	w.t.Helper()
-	f, err := w.cache.Open(i.Name.String())
-	must(w.t, err)
-	defer f.Close()
-	return f.Name()
 }
 
 // read compares what r reads at off with data.

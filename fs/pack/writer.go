@@ -58,11 +58,12 @@ type Writer struct {
 	mu      sync.Mutex // guards the fields below
 	cur     *open      // nil, or the pack that is being filled
 	closing map[meta.PackNo]*open
-	queue   []*open              // of closing: those that nobody who waits for them writes
-	local   map[meta.PackNo]Info // closed, with a file in Dir
-	free    [][]byte             // buffers for reuse
-	spare   [][]byte             // the same, of objects
-	err     error                // why the last attempt to write a file failed
+	queue   []*open                    // of closing: those that nobody who waits for them writes
+	local   map[meta.PackNo]Info       // closed, with a file in Dir
+	names   map[crypt.Name]meta.PackNo // of those in local
+	free    [][]byte                   // buffers for reuse
+	spare   [][]byte                   // the same, of objects
+	err     error                      // why the last attempt to write a file failed
 	running bool
 }
 
@@ -81,10 +82,11 @@ func NewWriter(o Options, local []Info) *Writer {
 		wake:    make(chan struct{}, 1),
 		closing: map[meta.PackNo]*open{},
 		local:   map[meta.PackNo]Info{},
+		names:   map[crypt.Name]meta.PackNo{},
 	}
 	w.write = w.writeFile
 	for _, i := range local {
-		w.local[i.No] = i
+		w.addLocal(i)
 	}
 	return w
 }

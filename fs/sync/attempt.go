@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/journal"
@@ -17,7 +19,7 @@ import (
 type attempt struct {
 	*chain.Sealed
 	first, last meta.OpNo
-	packs       func() []pack.Info // that it makes known; asked after the view shows it
+	packs       func() []pack.Info // that it makes known; asked after the view shows it; nil: none
 	journaled   bool
 	enrols      bool // brings no operation, and so is in no journal: a crash wastes a device number
 }
@@ -49,9 +51,8 @@ func (s *Syncer) conclude(ctx context.Context) error {
 		return err
 	}
 	s.o.Step("sync.taken")
-	if err := s.o.View.Settle(uint64(won.Slot), won.Last, won.Batch); err != nil {
-		return s.stop(err)
-	}
+	s.o.View.Settle(uint64(won.Slot), won.Last, won.Batch, won.Usage)
+	s.folded(won)
 	s.attempt = nil
 	s.mu.Lock()
 	s.settled = max(s.settled, won.Last)
@@ -59,7 +60,10 @@ func (s *Syncer) conclude(ctx context.Context) error {
 	if a.enrols {
 		return nil
 	}
-	s.untold = &taken{won.Slot, won.ID, won.Last, a.packs()}
+	s.untold = &taken{slot: won.Slot, id: won.ID, last: won.Last}
+	if a.packs != nil {
+		s.untold.packs = a.packs()
+	}
 	return s.tell()
 }
 
@@ -89,18 +93,25 @@ func (s *Syncer) writeDown(a *attempt) error {
 func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	wait := backoffMin
 	for {
+		if err := s.awake(ctx); err != nil {
+			return nil, err
+		}
 		s.o.Step("sync.put")
 		err := s.o.Bucket.PutIfAbsent(ctx, chain.SlotName(s.o.Chain.Volume, a.Slot), a.Object)
 		s.reached(err)
 		if err == nil {
-			return s.won(a)
+			return s.won(ctx, a)
 		}
 		if errors.Is(err, store.ErrExist) {
 			return s.resolve(ctx, a)
 		}
 		// Unknown: it may lie there now, or still arrive. Only the same bytes
 		// may be sent again.
-		s.log.Warn("commit not acknowledged", "slot", uint64(a.Slot), "err", err, "again in", wait)
+		level := slog.LevelWarn
+		if wait > backoffMin {
+			level = slog.LevelDebug // it was said
+		}
+		s.log.Log(ctx, level, "commit not acknowledged", "slot", uint64(a.Slot), "err", err, "again in", wait)
 		if err := s.pause(ctx, wait); err != nil {
 			return nil, err
 		}
@@ -117,7 +128,7 @@ func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error)
 		return nil, fmt.Errorf("look at slot %d: %w", a.Slot, err)
 	}
 	if bytes.Equal(object, a.Object) {
-		return s.won(a)
+		return s.won(ctx, a)
 	}
 	j, err := s.judge(ctx, a.Slot, object)
 	if err != nil {
@@ -127,18 +138,23 @@ func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error)
 		return nil, err
 	}
 	s.attempt = nil
-	return nil, s.pass(a.Slot, j)
+	return nil, s.pass(ctx, a.Slot, j, len(object))
 }
 
 // won moves the chain over a commit of ours.
-func (s *Syncer) won(a *attempt) (*chain.Commit, error) {
-	j := s.o.Chain.Judge(a.Slot, a.Object, past{s.o.View.Confirmed()})
+func (s *Syncer) won(ctx context.Context, a *attempt) (*chain.Commit, error) {
+	j, err := judge(ctx, s.o.Chain, a.Slot, a.Object, s.o.View.Confirmed())
+	if err != nil {
+		return nil, fmt.Errorf("judge own slot %d: %w", a.Slot, err)
+	}
 	if j.Verdict != chain.Valid {
 		return nil, s.stop(fmt.Errorf("own commit in slot %d is not valid: %s", a.Slot, j.Reason))
 	}
 	if err := s.o.Chain.Advance(j.Commit); err != nil {
 		return nil, s.stop(err)
 	}
+	s.bytes += int64(len(a.Object))
+	s.moved, s.heard = time.Now(), s.o.Uptime()
 	s.setNext(a.Slot + 1)
 	return j.Commit, nil
 }
@@ -188,15 +204,15 @@ func (s *Syncer) tell() error {
 
 // Resolve settles a commit of this device that was on its way when the machine
 // stopped. Where its slot was followed already, the chain says whether it was
-// ours; else the same bytes are sent again, and what lies in the slot decides.
-// stored are the closed packs that the chain names. Where nothing may be written
-// any more the commit stays in the journal.
-func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, stored func() []pack.Info) error {
+// ours, and so whoever loaded it does by ours; else the same bytes are sent again, and
+// what lies in the slot decides. stored are the closed packs that the chain names.
+// Where nothing may be written any more the commit stays in the journal.
+func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, ours bool, stored func() []pack.Info) error {
 	s.working.Lock()
 	defer s.working.Unlock()
 	a := &attempt{Sealed: c, last: last, packs: stored, journaled: true}
 	if c.Slot < s.slot() {
-		if s.ids[c.Slot] != c.ID {
+		if !ours {
 			return s.lost(a)
 		}
 		s.untold = &taken{c.Slot, c.ID, last, stored()}

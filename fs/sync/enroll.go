@@ -33,10 +33,13 @@ func (s *Syncer) Enroll(ctx context.Context) (meta.Device, error) {
 	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
 		return 0, err
 	}
-	if err := WriteHint(ctx, s.o.Bucket, s.o.Chain, device, number); err != nil {
+	h, err := WriteHint(ctx, s.o.Bucket, s.o.Chain, device, number, s.hint)
+	if err != nil {
 		// The chain alone says all of it; a hint only makes mounting quicker.
 		s.log.Warn("hint not written", "slot", uint64(s.o.Chain.Slot), "err", err)
+		return number, nil
 	}
+	s.hint = h
 	return number, nil
 }
 
@@ -60,7 +63,7 @@ func (s *Syncer) enlist(ctx context.Context, device *identity.Device, name strin
 		if err != nil {
 			return 0, err
 		}
-		c, err := s.o.Chain.Build(slot, device, number, time.Now(), 1, 0, &meta.Batch{}, []chain.Record{rec})
+		c, err := s.o.Chain.Build(slot, device, number, time.Now(), chain.Content{First: 1, Records: []chain.Record{rec}})
 		if err != nil {
 			return 0, fmt.Errorf("build commit: %w", err)
 		}

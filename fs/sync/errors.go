@@ -12,6 +12,10 @@ var (
 	// ErrConflict: another machine changed what a pending operation is about.
 	ErrConflict = errors.New("another machine changed the same files")
 
+	// ErrAsleep: this machine heard nothing for so long that others may have deleted
+	// the slots that it would go on from. The next mount begins at what they left.
+	ErrAsleep = errors.New("this machine slept while others went on; lock and mount again")
+
 	// ErrNoKey: no hint in the store holds the volume's key for this member.
 	ErrNoKey = errors.New("no readable hint of the volume")
 

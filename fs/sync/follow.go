@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/view"
 	"github.com/hushfs/hushfs/store"
 )
 
@@ -38,7 +40,7 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.pass(slot, j); err != nil {
+		if err := s.pass(ctx, slot, j, len(object)); err != nil {
 			return err
 		}
 	}
@@ -48,7 +50,10 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 // or junk, which two answers of the store agree on. Anything else stops
 // publishing and is an error.
 func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (chain.Judgement, error) {
-	j := s.o.Chain.Judge(slot, object, past{s.o.View.Confirmed()})
+	j, err := judge(ctx, s.o.Chain, slot, object, s.o.View.Confirmed())
+	if err != nil {
+		return j, fmt.Errorf("judge slot %d: %w", slot, err)
+	}
 	switch j.Verdict {
 	case chain.Valid:
 		_, number, _ := s.o.State.Device()
@@ -75,7 +80,7 @@ func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (cha
 }
 
 // pass moves chain and view over a slot that was judged.
-func (s *Syncer) pass(slot chain.Slot, j chain.Judgement) error {
+func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, size int) error {
 	if j.Verdict == chain.Junk {
 		s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
 		if slot-s.o.Chain.Slot > deadMax {
@@ -84,17 +89,22 @@ func (s *Syncer) pass(slot chain.Slot, j chain.Judgement) error {
 		s.setNext(slot + 1)
 		return nil
 	}
-	if err := s.o.Chain.Advance(j.Commit); err != nil {
-		return s.stop(err)
-	}
-	s.mu.Lock()
-	s.next = slot + 1
-	// Under mu, or who asks in between would take what failed for stored.
-	failed, err := s.o.View.Follow(uint64(slot), j.Commit.Batch)
-	s.failed += len(failed)
-	s.mu.Unlock()
+	var failed []view.Failure
+	err := Retry(ctx, func() (err error) {
+		// Under mu, or who asks in between would take what failed for stored.
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if failed, err = s.o.View.Follow(uint64(slot), j.Commit.Batch, j.Commit.Usage); err == nil {
+			s.next = slot + 1
+			s.failed += len(failed)
+		}
+		return err
+	})
 	if err != nil {
-		return s.stop(err)
+		return fmt.Errorf("follow slot %d: %w", slot, err)
+	}
+	if err := s.advance(j.Commit, size); err != nil {
+		return err
 	}
 	s.o.Changed(j.Commit.Batch)
 	if len(failed) > 0 {
@@ -104,6 +114,20 @@ func (s *Syncer) pass(slot chain.Slot, j chain.Judgement) error {
 	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
 		return fmt.Errorf("remember slot %d: %w", slot, err)
 	}
+	return nil
+}
+
+// advance moves the chain over a commit that the view shows already.
+func (s *Syncer) advance(c *chain.Commit, size int) error {
+	if err := s.o.Chain.Advance(c); err != nil {
+		return s.stop(err)
+	}
+	if len(c.Records) > 0 {
+		s.o.Keys.learn(s.o.Chain)
+	}
+	s.bytes += int64(size)
+	s.moved, s.heard = time.Now(), s.o.Uptime()
+	s.folded(c)
 	return nil
 }
 

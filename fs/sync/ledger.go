@@ -75,17 +75,29 @@ func openHint(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ident
 	if slot, ok := chain.ParseHintName(vol, name); !ok || slot != hint.Slot {
 		return found{}, fmt.Errorf("%w: hint of slot %d under another's name", chain.ErrForged, hint.Slot)
 	}
-	where := chain.LedgerName(vol, hint.Ledger.Name)
-	raw, err := b.Get(ctx, where, 0, chain.MaxLedger+1)
-	if err != nil {
-		return found{}, fmt.Errorf("ledger %s: %w", where, err)
+	ledger, err := hint.InlineLedger(vol, key)
+	if err == nil && ledger == nil {
+		ledger, err = getLedger(ctx, b, vol, key, hint)
 	}
-	ledger, err := chain.OpenLedger(vol, key, hint, raw)
 	if err != nil {
-		return found{}, fmt.Errorf("ledger %s: %w", where, err)
+		return found{}, err
 	}
 	if err := hint.VerifySignature(vol, ledger); err != nil {
 		return found{}, err
 	}
 	return found{key, ledger, hint}, nil
+}
+
+// getLedger opens the ledger object that a hint names.
+func getLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, key *crypt.Key, hint *chain.Hint) (*chain.Ledger, error) {
+	where := chain.LedgerName(vol, hint.Ledger.Name)
+	raw, err := b.Get(ctx, where, 0, chain.MaxLedger+1)
+	if err != nil {
+		return nil, fmt.Errorf("ledger %s: %w", where, err)
+	}
+	ledger, err := chain.OpenLedger(vol, key, hint, raw)
+	if err != nil {
+		return nil, fmt.Errorf("ledger %s: %w", where, err)
+	}
+	return ledger, nil
 }

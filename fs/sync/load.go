@@ -6,30 +6,55 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
 	"github.com/hushfs/hushfs/store"
 )
 
+// LoadOptions say whose chain to load, from where. All must be set.
+type LoadOptions struct {
+	Bucket   store.Bucket
+	Volume   crypt.VolumeID
+	Identity *identity.Identity
+	Tables   *block.Reader // reads tables, by the keys of Keys
+	Keys     *Keys         // told what keys there are
+	Memory   *table.Memory
+	Log      *slog.Logger
+}
+
 // Loaded is the chain as the store shows it, followed to its end.
 type Loaded struct {
 	Chain     *chain.State
-	Confirmed *view.Memory
-	Next      chain.Slot              // the first slot that is free
-	IDs       map[chain.Slot]chain.ID // of the valid commits
-	Trouble   error                   // why nothing may be written; the state is that before it
-	Damaged   []string                // objects that are missing or no commits; the first of them
+	Confirmed *view.Confirmed
+	Next      chain.Slot // the first slot that is free
+	Trouble   error      // why nothing may be written; the state is that before it
+	Damaged   []string   // objects that are missing or no commits; the first of them
 
 	// Evidence is the object that shows two histories, and its slot; nil: none.
 	Evidence     []byte
 	EvidenceSlot chain.Slot
 
+	o       LoadOptions
+	ids     map[chain.Slot]chain.ID // of the valid commits, as far as they are known
+	lowest  chain.Slot              // of those that ids has all of, up to the head
+	before  chain.Link              // the announcing commit that leads further back
+	newest  *chain.Ledger           // that of the hint, which may be ahead of the chain
+	key     *crypt.Key              // of its epoch
+	hint    *chain.Hint
+	begun   chain.Slot // of the announcing commit that was begun with, and its object
+	object  []byte
+	tables  *table.Set
+	bytes   int64             // of the commits above the checkpoint
 	ledgers map[chain.ID]bool // heads that the ledger had on the way
 	dead    int               // dead slots since the last commit
 	ended   bool              // a slot is absent: the chain ends before it
@@ -57,60 +82,149 @@ const (
 	damagedMax = 100
 )
 
-// Load finds the volume's key and ledger, and follows the chain from slot 1 to the
-// first slot that is absent. Whatever lies above it is nobody's commit, since
-// everybody takes the first slot that is free; a commit there shows that the store
-// is missing one. The hint that key and ledger were found by is a claim, signed by
-// a device, that there was a slot: a store that does not show it is missing commits
-// as well.
-func Load(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, log *slog.Logger) (*Loaded, error) {
-	f, err := findLedger(ctx, b, vol, id, log)
+// Load finds the volume's key and ledger, and follows the chain from the newest
+// checkpoint, or from slot 1, to the first slot that is absent. Whatever lies above it
+// is nobody's commit, since everybody takes the first slot that is free; a commit there
+// shows that the store is missing one. The hint that all this was found by is a claim,
+// signed by a device, that there was a slot: a store that does not show it is missing
+// commits as well.
+func Load(ctx context.Context, o LoadOptions) (*Loaded, error) {
+	f, err := findLedger(ctx, o.Bucket, o.Volume, o.Identity, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	start, err := chain.NewState(vol, f.key, f.ledger)
-	if err != nil {
+	l := &Loaded{o: o, newest: f.ledger, key: f.key, hint: f.hint, ledgers: map[chain.ID]bool{}}
+	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
-	start.Identity = id
-	l := &Loaded{
-		Chain: start, Confirmed: view.NewMemory(), Next: 1,
-		IDs:     map[chain.Slot]chain.ID{0: start.Head},
-		ledgers: map[chain.ID]bool{start.Ledger.Head(): true},
-	}
-	slots, err := listSlots(ctx, b, vol)
-	if err != nil {
+	if err := l.follow(ctx); err != nil {
 		return nil, err
+	}
+	l.claim()
+	return l, nil
+}
+
+// begin sets the state from which the chain is followed: that of the checkpoint which
+// the hint leads to, or that before slot 1. A checkpoint that cannot be begun with is
+// passed over, while the commits before it are there.
+func (l *Loaded) begin(ctx context.Context) error {
+	if l.hint.Fold.Slot > 0 {
+		err := l.beginAt(ctx, l.hint.Fold)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) || ctx.Err() != nil {
+			return err
+		}
+		l.o.Log.Warn("checkpoint passed over", "slot", uint64(l.hint.Fold.Slot), "err", err)
+	}
+	start, err := chain.NewState(l.o.Volume, l.key, l.newest)
+	if err != nil {
+		return err
+	}
+	l.start(start, table.NewSet(nil, source{l.o.Tables}, l.o.Memory), view.NewConfirmed(0, nil, meta.Usage{}))
+	l.ids = map[chain.Slot]chain.ID{0: start.Head}
+	return nil
+}
+
+// beginAt begins with the checkpoint that the commit at announces.
+func (l *Loaded) beginAt(ctx context.Context, at chain.Link) error {
+	c, err := l.announcing(ctx, at)
+	if err != nil {
+		return err
+	}
+	k := c.Checkpoint
+	start, err := chain.NewStateAt(l.o.Volume, l.key, l.newest, c)
+	if err != nil {
+		return err
+	}
+	runs, err := table.DecodeRuns(k.Tables)
+	if err != nil {
+		return fmt.Errorf("checkpoint of slot %d: %w", k.Slot, err)
+	}
+	if l.ids, err = k.IDs(l.o.Volume); err != nil {
+		return err
+	}
+	tables := table.NewSet(runs, source{l.o.Tables}, l.o.Memory)
+	l.start(start, tables, view.NewConfirmed(uint64(k.Slot), tables, k.Usage))
+	l.lowest, l.before = k.Base.Slot, k.Before
+	return nil
+}
+
+func (l *Loaded) start(st *chain.State, tables *table.Set, confirmed *view.Confirmed) {
+	st.Identity = l.o.Identity
+	l.Chain, l.tables, l.Confirmed, l.Next = st, tables, confirmed, st.Slot+1
+	for _, r := range st.Ledger.Suffix(0) {
+		l.ledgers[r.Hash()] = true
+	}
+	l.o.Keys.learn(st)
+}
+
+// announcing gets the commit that announces a checkpoint.
+func (l *Loaded) announcing(ctx context.Context, at chain.Link) (*chain.Commit, error) {
+	object, err := l.o.Bucket.Get(ctx, chain.SlotName(l.o.Volume, at.Slot), 0, chain.MaxCommit+1)
+	if err != nil {
+		return nil, fmt.Errorf("get slot %d: %w", at.Slot, err)
+	}
+	c, err := chain.OpenAnnouncing(l.o.Volume, l.key, l.newest, at, object)
+	if err == nil {
+		l.begun, l.object = at.Slot, object
+	}
+	return c, err
+}
+
+// ID returns the id of the commit in a slot; false when the slot holds none. For a slot
+// under the checkpoint it goes back over the checkpoints before, each of which was
+// signed and names its predecessor.
+func (l *Loaded) ID(ctx context.Context, slot chain.Slot) (chain.ID, bool, error) {
+	for slot < l.lowest && l.before.Slot > 0 {
+		c, err := l.announcing(ctx, l.before)
+		if err != nil {
+			return chain.ID{}, false, err
+		}
+		ids, err := c.Checkpoint.IDs(l.o.Volume)
+		if err != nil {
+			return chain.ID{}, false, err
+		}
+		maps.Copy(l.ids, ids)
+		l.lowest, l.before = c.Checkpoint.Base.Slot, c.Checkpoint.Before
+	}
+	id, ok := l.ids[slot]
+	return id, ok, nil
+}
+
+// follow moves over the slots that the store has.
+func (l *Loaded) follow(ctx context.Context) error {
+	slots, err := listSlots(ctx, l.o.Bucket, l.o.Volume, l.Next)
+	if err != nil {
+		return err
 	}
 	for len(slots) > 0 && l.Trouble == nil && !l.ended {
 		n := min(len(slots), fetchAhead)
-		done, err := l.followRun(ctx, b, slots[:n], log)
+		done, err := l.followRun(ctx, slots[:n])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		slots = slots[done:]
 	}
 	if l.ended {
-		if err := l.above(ctx, b, slots[:min(len(slots), lookAbove)]); err != nil {
-			return nil, err
-		}
+		return l.above(ctx, slots[:min(len(slots), lookAbove)])
 	}
-	l.claim(f, log)
-	return l, nil
+	return nil
 }
 
 // claim holds the chain against what a hint says of it. It counts when the chain
 // knows the device that signed it and had the ledger that it names; or when that
 // ledger, which the owner signed, goes on where the chain's ends: then what made it
 // longer is not shown.
-func (l *Loaded) claim(f found, log *slog.Logger) {
-	h := f.hint
-	if got, ok := l.IDs[h.Slot]; l.Trouble != nil || ok && got == h.Commit {
+func (l *Loaded) claim() {
+	h := l.hint
+	if got, ok := l.ids[h.Slot]; l.Trouble != nil || ok && got == h.Commit {
 		return
 	}
-	d, known := f.ledger.Device(h.Device)
-	if _, still := l.Chain.Ledger.Device(h.Device); !(still && l.ledgers[h.Ledger.Head]) && !extends(f.ledger, l.Chain.Ledger) || !known {
-		log.Warn("hint is not of this history", "slot", uint64(h.Slot), "device", int(h.Device))
+	d, known := l.newest.Device(h.Device)
+	if _, still := l.Chain.Ledger.Device(h.Device); !(still && l.ledgers[h.Ledger.Head]) && !extends(l.newest, l.Chain.Ledger) || !known {
+		l.o.Log.Warn("hint is not of this history", "slot", uint64(h.Slot), "device", int(h.Device))
 		return
 	}
 	l.Trouble = fmt.Errorf("%w: device %d (%s) vouches for slot %d, and it is not there", ErrRollback, h.Device, d.Name, h.Slot)
@@ -122,16 +236,20 @@ func extends(long, short *chain.Ledger) bool {
 }
 
 // above looks whether a commit lies above the absent slot.
-func (l *Loaded) above(ctx context.Context, b store.Bucket, slots []chain.Slot) error {
+func (l *Loaded) above(ctx context.Context, slots []chain.Slot) error {
 	for _, s := range slots {
-		o, err := b.Get(ctx, chain.SlotName(l.Chain.Volume, s), 0, chain.MaxCommit+1)
+		o, err := l.o.Bucket.Get(ctx, chain.SlotName(l.Chain.Volume, s), 0, chain.MaxCommit+1)
 		if errors.Is(err, store.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("get slot %d: %w", s, err)
 		}
-		if j := l.Chain.Judge(s, o, past{l.Confirmed}); j.Verdict != chain.Junk {
+		j, err := judge(ctx, l.Chain, s, o, l.Confirmed)
+		if err != nil {
+			return err
+		}
+		if j.Verdict != chain.Junk {
 			l.damage(l.Next)
 			l.Trouble = fmt.Errorf("%w: slot %d is not there, and slot %d is", ErrRollback, l.Next, s)
 			return nil
@@ -140,20 +258,23 @@ func (l *Loaded) above(ctx context.Context, b store.Bucket, slots []chain.Slot) 
 	return nil
 }
 
-// listSlots returns the slots that the store lists, ascending.
-func listSlots(ctx context.Context, b store.Bucket, vol crypt.VolumeID) ([]chain.Slot, error) {
+// listSlots returns the slots from a slot on that the store lists, ascending.
+func listSlots(ctx context.Context, b store.Bucket, vol crypt.VolumeID, from chain.Slot) ([]chain.Slot, error) {
 	var slots []chain.Slot
 	for after := ""; ; {
 		page, err := b.List(ctx, chain.SlotPrefix(vol), after, 0)
 		if err != nil {
 			return nil, fmt.Errorf("list commits: %w", err)
 		}
+		older := false // the newest come first
 		for _, i := range page {
-			if s, ok := chain.ParseSlotName(vol, i.Name); ok && s > 0 {
+			s, ok := chain.ParseSlotName(vol, i.Name)
+			if ok && s >= from {
 				slots = append(slots, s)
 			}
+			older = older || ok && s < from
 		}
-		if len(page) < store.DefaultList {
+		if older || len(page) < store.DefaultList {
 			break
 		}
 		last := page[len(page)-1].Name
@@ -168,7 +289,7 @@ func listSlots(ctx context.Context, b store.Bucket, vol crypt.VolumeID) ([]chain
 
 // followRun gets the commits of a run of slots side by side and judges them in
 // their order, until one is absent. It says how many were there.
-func (l *Loaded) followRun(ctx context.Context, b store.Bucket, slots []chain.Slot, log *slog.Logger) (int, error) {
+func (l *Loaded) followRun(ctx context.Context, slots []chain.Slot) (int, error) {
 	for i, s := range slots {
 		if s != l.Next+chain.Slot(i) {
 			slots, l.ended = slots[:i], true
@@ -178,8 +299,12 @@ func (l *Loaded) followRun(ctx context.Context, b store.Bucket, slots []chain.Sl
 	objects := make([][]byte, len(slots))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, s := range slots {
+		if s == l.begun {
+			objects[i] = l.object
+			continue
+		}
 		g.Go(func() error {
-			o, err := b.Get(gctx, chain.SlotName(l.Chain.Volume, s), 0, chain.MaxCommit+1)
+			o, err := l.o.Bucket.Get(gctx, chain.SlotName(l.Chain.Volume, s), 0, chain.MaxCommit+1)
 			if err != nil && !errors.Is(err, store.ErrNotExist) {
 				return fmt.Errorf("get slot %d: %w", s, err)
 			}
@@ -195,7 +320,7 @@ func (l *Loaded) followRun(ctx context.Context, b store.Bucket, slots []chain.Sl
 			l.ended = true // listed, and gone
 			return i, nil
 		}
-		if err := l.judge(ctx, b, s, objects[i], log); err != nil || l.Trouble != nil {
+		if err := l.judge(ctx, s, objects[i]); err != nil || l.Trouble != nil {
 			return i, err
 		}
 	}
@@ -203,45 +328,58 @@ func (l *Loaded) followRun(ctx context.Context, b store.Bucket, slots []chain.Sl
 }
 
 // judge moves over the next slot.
-func (l *Loaded) judge(ctx context.Context, b store.Bucket, slot chain.Slot, object []byte, log *slog.Logger) error {
-	j := l.Chain.Judge(slot, object, past{l.Confirmed})
+func (l *Loaded) judge(ctx context.Context, slot chain.Slot, object []byte) error {
+	j, err := judge(ctx, l.Chain, slot, object, l.Confirmed)
+	if err != nil {
+		return err
+	}
 	switch j.Verdict {
 	case chain.Valid:
+		return l.move(j.Commit, int64(len(object)))
 	case chain.Junk:
-		again, err := b.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, chain.MaxCommit+1)
+		again, err := l.o.Bucket.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, chain.MaxCommit+1)
 		if err != nil {
 			return fmt.Errorf("get slot %d again: %w", slot, err)
 		}
 		if !bytes.Equal(again, object) {
 			return fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
 		}
-		log.Warn("dead slot", "object", chain.SlotName(l.Chain.Volume, slot), "reason", j.Reason)
+		l.o.Log.Warn("dead slot", "object", chain.SlotName(l.Chain.Volume, slot), "reason", j.Reason)
 		l.damage(slot)
 		l.Next = slot + 1
 		if l.dead++; l.dead > deadMax {
 			l.Trouble = fmt.Errorf("%w: %d slots in a row hold no commit", ErrRollback, l.dead)
 		}
 		return nil
-	default:
-		l.Trouble = trouble(slot, j)
-		switch {
-		case l.dead > 0:
-			// A commit that was damaged looks like this too, and may come back.
-			l.Trouble = fmt.Errorf("%w: what came after %s cannot be trusted", ErrRollback, l.Damaged[0])
-		case j.Verdict == chain.Evidence:
-			l.Evidence, l.EvidenceSlot = object, slot
-		}
-		return nil
 	}
-	if err := l.Confirmed.Apply(uint64(slot), j.Commit.Batch); err != nil {
+	l.Trouble = trouble(slot, j)
+	switch {
+	case l.dead > 0:
+		// A commit that was damaged looks like this too, and may come back.
+		l.Trouble = fmt.Errorf("%w: what came after %s cannot be trusted", ErrRollback, l.Damaged[0])
+	case j.Verdict == chain.Evidence:
+		l.Evidence, l.EvidenceSlot = object, slot
+	}
+	return nil
+}
+
+// move moves chain and state over a valid commit of size bytes.
+func (l *Loaded) move(c *chain.Commit, size int64) error {
+	if err := l.Chain.Advance(c); err != nil {
 		return err
 	}
-	if err := l.Chain.Advance(j.Commit); err != nil {
-		return err
+	l.Confirmed.Apply(uint64(c.Slot), c.Batch, c.Usage)
+	if len(c.Records) > 0 {
+		l.o.Keys.learn(l.Chain)
+	}
+	l.bytes += size
+	if set := fold(l.Chain, c, l.o.Tables, l.o.Memory, l.o.Log); set != nil {
+		l.Confirmed.Rebase(uint64(c.Checkpoint.Slot), set)
+		l.tables, l.bytes = set, size
 	}
 	l.ledgers[l.Chain.Ledger.Head()] = true
-	l.IDs[slot] = j.Commit.ID
-	l.Next, l.dead = slot+1, 0
+	l.ids[c.Slot] = c.ID
+	l.Next, l.dead = c.Slot+1, 0
 	return nil
 }
 

@@ -8,11 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
 	"github.com/hushfs/hushfs/store/mem"
@@ -46,7 +49,7 @@ func newHistory(t *testing.T) *history {
 // hint writes one at the head.
 func (h *history) hint() {
 	h.t.Helper()
-	if err := sync.WriteHint(h.t.Context(), h.store, h.State, h.device, 1); err != nil {
+	if _, err := sync.WriteHint(h.t.Context(), h.store, h.State, h.device, 1, nil); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -59,7 +62,7 @@ func (h *history) commit(slot chain.Slot) *chain.Sealed {
 		b = meta.InitBatch(meta.Time{Sec: 1}, 0, 0)
 	}
 	last := h.LastOp[1]
-	c, err := h.Build(slot, h.device, 1, time.Unix(1, 0), last+1, last+1, b, nil)
+	c, err := h.Build(slot, h.device, 1, time.Unix(1, 0), chain.Content{First: last + 1, Last: last + 1, Batch: b})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -73,7 +76,17 @@ func (h *history) commit(slot chain.Slot) *chain.Sealed {
 }
 
 func (h *history) load(b store.Bucket) (*sync.Loaded, error) {
-	return sync.Load(context.Background(), b, h.Volume, h.owner, slog.New(slog.DiscardHandler))
+	keys := &sync.Keys{}
+	tables := block.New(block.Options{
+		Bucket: b, Cache: cache.Off(), Volume: h.Volume, Key: keys.Key,
+		Place: func(o block.Object) string { return chain.TableName(h.Volume, o.Name) },
+		Bad:   func(string, error) {},
+	})
+	h.t.Cleanup(tables.Close)
+	return sync.Load(context.Background(), sync.LoadOptions{
+		Bucket: b, Volume: h.Volume, Identity: h.owner, Tables: tables, Keys: keys,
+		Memory: table.NewMemory(1 << 20), Log: slog.New(slog.DiscardHandler),
+	})
 }
 
 func TestLoad(t *testing.T) {

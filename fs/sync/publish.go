@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
 	"github.com/hushfs/hushfs/fs/view"
@@ -37,11 +38,11 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 		}
 		last := pending[len(pending)-1].Stamp.No
 		for {
-			ops, batch := s.take(last)
-			if len(ops) == 0 {
+			t := s.take(last)
+			if len(t.Ops) == 0 {
 				break
 			}
-			if err := s.publish(ctx, ops, batch); err != nil {
+			if err := s.publish(ctx, t); err != nil {
 				return err
 			}
 			s.release()
@@ -52,18 +53,19 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 
 // take merges the oldest operations up to the number last, as many as fit into
 // a commit with the records of the packs that they name.
-func (s *Syncer) take(last meta.OpNo) ([]view.Pending, *meta.Batch) {
+func (s *Syncer) take(last meta.OpNo) view.Taken {
 	for limit := batchLimit; ; limit /= 2 {
-		ops, batch := s.o.View.Take(last, limit)
-		if len(ops) <= 1 || len(packsOf(batch)) <= packsMax {
-			return ops, batch
+		t := s.o.View.Take(last, limit)
+		if len(t.Ops) <= 1 || len(packsOf(t.Batch)) <= packsMax {
+			return t
 		}
 	}
 }
 
-// publish takes one slot with batch, which is what ops wrote. A slot that goes
-// to somebody else is followed, and nil is returned: ops are pending still.
-func (s *Syncer) publish(ctx context.Context, ops []view.Pending, batch *meta.Batch) error {
+// publish takes one slot with what operations wrote. A slot that goes
+// to somebody else is followed, and nil is returned: they are pending still.
+func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
+	batch := t.Batch
 	packs, err := s.upload(ctx, batch)
 	if err != nil {
 		return err
@@ -79,8 +81,8 @@ func (s *Syncer) publish(ctx context.Context, ops []view.Pending, batch *meta.Ba
 	device, number, _ := s.o.State.Device()
 	// Not the number of ops[0]: one before it may change nothing any more, after
 	// another machine did the same, and numbers in the chain have no gaps.
-	first, last := s.o.Chain.LastOp[number]+1, ops[len(ops)-1].Stamp.No
-	c, err := s.o.Chain.Build(s.slot(), device, number, time.Now(), first, last, batch, nil)
+	first, last := s.o.Chain.LastOp[number]+1, t.Ops[len(t.Ops)-1].Stamp.No
+	c, err := s.o.Chain.Build(s.slot(), device, number, time.Now(), chain.Content{First: first, Last: last, Batch: batch, Usage: t.Usage})
 	if err != nil {
 		return fmt.Errorf("build commit: %w", err)
 	}

@@ -3,18 +3,29 @@ package sync
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Run publishes what is pending until ctx ends.
+// Run publishes what is pending, and folds, until ctx ends.
 func (s *Syncer) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.maintain(ctx) })
+	g.Go(func() error { return s.run(ctx) })
+	return g.Wait()
+}
+
+func (s *Syncer) run(ctx context.Context) error {
 	s.setEnded(false)
 	defer s.setEnded(true)
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	backoff := backoffMin
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,13 +38,21 @@ func (s *Syncer) Run(ctx context.Context) error {
 		}
 		err := s.Publish(ctx)
 		if err == nil {
-			backoff = backoffMin
+			if failing {
+				s.log.Info("published again")
+			}
+			backoff, failing = backoffMin, false
 			continue
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.log.Warn("not published", "err", err, "again in", backoff)
+		level := slog.LevelWarn
+		if failing || s.halted() != nil {
+			level = slog.LevelDebug // it was said, and status says what is the matter now
+		}
+		failing = true
+		s.log.Log(ctx, level, "not published; it is tried again", "err", err, "wait", backoff)
 		if s.pause(ctx, backoff) != nil {
 			return nil
 		}
@@ -45,6 +64,8 @@ func (s *Syncer) Run(ctx context.Context) error {
 func (s *Syncer) pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
+	s.setNextTry(time.Now().Add(d))
+	defer s.setNextTry(time.Time{})
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -52,6 +73,20 @@ func (s *Syncer) pause(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 	}
 	return nil
+}
+
+func (s *Syncer) setNextTry(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextTry = t
+}
+
+// NextTry is when sending is tried again after a failure; zero when it is not
+// waited for.
+func (s *Syncer) NextTry() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nextTry
 }
 
 // setEnded notes whether Run works. When it does not, nobody waits for it.
@@ -86,7 +121,7 @@ func (s *Syncer) due() bool {
 	}
 	t := pending[0].Stamp.Time
 	age := time.Since(time.Unix(t.Sec, int64(t.Nsec)))
-	return age < 0 || age >= idleAge || s.o.Packs.Bytes() >= eagerBytes
+	return age < 0 || age >= idleAge || s.o.Packs.Bytes() >= eagerBytes || s.o.Eager != nil && s.o.Eager()
 }
 
 // sweepable says whether the last sweep was a while ago.

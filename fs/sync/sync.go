@@ -19,16 +19,18 @@ import (
 	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
 	"github.com/hushfs/hushfs/fs/state"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
 	"github.com/hushfs/hushfs/store"
 )
 
-// Options of a Syncer. All but Cache, Evidence, Log and Step must be set.
+// Options of a Syncer. All but Cache, Evidence, Eager, Log and Step must be set.
 type Options struct {
 	Bucket   store.Bucket
 	Chain    *chain.State
@@ -38,7 +40,10 @@ type Options struct {
 	PackDir  string // of the closed packs' files
 	State    *state.State
 	Identity *identity.Identity
-	Cache    *cache.Files // takes the files of packs that are in the store
+	Cache    *cache.Cache  // takes the files of packs that are in the store
+	Tables   *block.Reader // reads tables, by the keys of Keys
+	Keys     *Keys
+	Memory   *table.Memory
 
 	// Persist brings everything that was executed to the journal, synced.
 	Persist func() error
@@ -55,12 +60,21 @@ type Options struct {
 	// the store can take it away.
 	Evidence func(slot chain.Slot, object []byte)
 
+	Eager func() bool // says that what is pending is to go now, since it takes room; nil never says so
+
 	Log  *slog.Logger
 	Step func(name string) // called at each step of Steps; nil is none
+
+	Uptime      func() time.Duration // of this machine, its sleep included; nil is what the system says
+	FoldCommits int                  // how many commits above a checkpoint are folded; 0 means 256
 }
 
 // Steps are the names given to Options.Step, in the order of a commit's life.
 var Steps = []string{"sync.upload", "sync.uploaded", "sync.build", "sync.attempt", "sync.put", "sync.taken", "sync.remembered", "sync.settled", "sync.moved"}
+
+// FoldSteps are those of a fold, whose announcing commit takes some of Steps between
+// the last table and its hint.
+var FoldSteps = []string{"fold.begin", "fold.table", "fold.merged", "fold.announced", "fold.hinted"}
 
 const (
 	// idleAge is how old the oldest operation becomes before it is published by
@@ -80,9 +94,10 @@ const (
 	// the envelope come on top.
 	batchLimit = 512 << 10
 
-	// packsMax is how many packs the operations of one commit name: their
-	// records, some 60 bytes each, share its 1 MiB with the batch.
-	packsMax = 1024
+	// packsMax is how many packs the operations of one commit name. Only the commit
+	// frees their room on the disk, so on a slow line it must not take too many: of
+	// 256 MiB a commit is the smallest part.
+	packsMax = 64
 
 	// uploads is how many packs are on their way at a time.
 	uploads = 4
@@ -97,11 +112,17 @@ type Syncer struct {
 	log  *slog.Logger
 	wake chan struct{} // of capacity 1: look now
 
-	working sync.Mutex // held by who publishes, follows or enrols; taken before mu; guards the next four
+	folding sync.Mutex // held by who folds; taken before working
+
+	working sync.Mutex // held by who publishes, follows or enrols; taken before mu; guards what follows
 	attempt *attempt   // a commit whose outcome is not known; no other is made before it is
 	untold  *taken     // a slot of ours that state and journal were not told of yet
-	ids     map[chain.Slot]chain.ID
 	swept   time.Time
+	tables  *table.Set    // of the newest checkpoint
+	bytes   int64         // of the commits above it
+	moved   time.Time     // when the last of these came
+	heard   time.Duration // uptime when the head was known to be in the store
+	hint    *chain.Hint   // the newest that is known
 
 	mu       sync.Mutex // guards the fields below; taken before the view's lock
 	next     chain.Slot // the slot to be tried: above the head, dead slots jumped
@@ -113,6 +134,7 @@ type Syncer struct {
 	failure  error               // why the last attempt to publish did
 	stopped  error               // nothing is published any more
 	ended    bool                // Run has returned
+	nextTry  time.Time           // when a failure is tried again; zero: nothing waits
 }
 
 // waiter waits until operations up to last are in the chain.
@@ -124,6 +146,12 @@ type waiter struct {
 
 // New returns a syncer that goes on after what Load returned.
 func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
+	if o.Uptime == nil {
+		o.Uptime = uptime
+	}
+	if o.FoldCommits == 0 {
+		o.FoldCommits = foldCommits
+	}
 	if o.Step == nil {
 		o.Step = func(string) {}
 	}
@@ -137,7 +165,11 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		o:        o,
 		log:      o.Log,
 		wake:     make(chan struct{}, 1),
-		ids:      l.IDs,
+		tables:   l.tables,
+		bytes:    l.bytes,
+		hint:     l.hint,
+		moved:    time.Now(),
+		heard:    o.Uptime(),
 		next:     l.Next,
 		settled:  settled,
 		waiting:  map[*waiter]bool{},

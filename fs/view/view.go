@@ -1,5 +1,5 @@
 // Package view shows the layers of a volume's metadata as one sorted map:
-// pending operations over the confirmed state.
+// pending operations over the confirmed state, and that over tables.
 //
 // Confirmed is what the chain says after one slot. Pending is what the journal
 // holds and no slot does yet: a list of operations and the writes that they
@@ -25,6 +25,7 @@ type Pending struct {
 	Op    meta.Op
 	Stamp meta.Stamp
 	Batch *meta.Batch // what it wrote; not changed afterwards
+	Usage meta.Delta  // what that added to the usage
 }
 
 // entry is what pending says of one key.
@@ -35,30 +36,30 @@ type entry struct {
 }
 
 // View is the sorted map. It is safe for concurrent use.
+//
+// No method waits for the store. Where the map is not near, reading it fails with the
+// error of the tables, and whatever was to be done is not done: the caller lets go of
+// its locks, brings what is missing, and calls again.
 type View struct {
 	mu        sync.RWMutex // guards the fields below
-	confirmed Confirmed
+	confirmed *Confirmed
 	pending   btree.Map[string, entry]
-	ops       []Pending // ascending by number
-	usage     Usage
+	ops       []Pending  // ascending by number
+	usage     meta.Delta // of ops together
 }
 
 // New returns a view without pending operations. From then on c is the view's.
-func New(c Confirmed) (*View, error) {
-	v := &View{confirmed: c}
-	var err error
-	if v.usage, err = count(c); err != nil {
-		return nil, err
-	}
-	return v, nil
-}
+func New(c *Confirmed) *View { return &View{confirmed: c} }
+
+// merged reads the whole map; v is locked.
+func (v *View) merged() merged { return merged{&v.pending, v.confirmed} }
 
 // Read calls fn with the map as it is now; it does not change before fn
 // returns. fn must not call the view.
 func (v *View) Read(fn func(r meta.Reader) error) error {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return fn(merged{v})
+	return fn(v.merged())
 }
 
 // Execute applies op to the map and keeps it as pending. An operation that
@@ -70,24 +71,66 @@ func (v *View) Execute(op meta.Op, at meta.Stamp) (*meta.Batch, error) {
 	if n := len(v.ops); n > 0 && v.ops[n-1].Stamp.No >= at.No {
 		return nil, fmt.Errorf("operation %d after %d", at.No, v.ops[n-1].Stamp.No)
 	}
-	b, err := op.Apply(merged{v}, at)
-	if err != nil {
+	p := Pending{Op: op, Stamp: at}
+	if err := p.apply(v.merged()); err != nil {
 		return nil, err
 	}
-	if b.Empty() {
-		return b, nil
+	if !p.Batch.Empty() {
+		if err := p.overlay(v.merged()); err != nil {
+			return nil, err
+		}
+		v.ops = append(v.ops, p)
+		v.usage = v.usage.Plus(p.Usage)
 	}
-	if err := v.overlay(b, at.No); err != nil {
-		return nil, err
+	return p.Batch, nil
+}
+
+// apply executes the operation on a map, which does not change.
+func (p *Pending) apply(m merged) (err error) {
+	if p.Batch, err = p.Op.Apply(m, p.Stamp); err != nil {
+		return err
 	}
-	v.ops = append(v.ops, Pending{op, at, b})
-	return b, nil
+	p.Usage, err = meta.DeltaOf(m, p.Batch)
+	return err
+}
+
+// overlay writes the batch into the pending layer of m, all of it or nothing. A range
+// becomes a deletion of each key that is there now.
+func (p *Pending) overlay(m merged) error {
+	var gone []string
+	for _, r := range p.Batch.Ranges {
+		err := m.Scan(r.From, r.To, func(k, _ []byte) bool {
+			gone = append(gone, string(k))
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	no := p.Stamp.No
+	for _, k := range gone {
+		m.pending.Set(k, entry{deleted: true, no: no})
+	}
+	for _, k := range p.Batch.Deletes {
+		m.pending.Set(string(k), entry{deleted: true, no: no})
+	}
+	for _, kv := range p.Batch.Puts {
+		m.pending.Set(string(kv.Key), entry{value: kv.Value, no: no})
+	}
+	return nil
+}
+
+// Taken is a run of pending operations, merged for one commit.
+type Taken struct {
+	Ops   []Pending
+	Batch *meta.Batch
+	Usage meta.Delta
 }
 
 // Take merges the oldest pending operations up to the number last into one
-// batch, until it has limit encoded bytes or more. It returns them, at least one
+// batch, until it has limit encoded bytes or more. It takes at least one
 // unless none is pending up to last; they stay pending until Settle.
-func (v *View) Take(last meta.OpNo, limit int) ([]Pending, *meta.Batch) {
+func (v *View) Take(last meta.OpNo, limit int) (t Taken) {
 	v.mu.RLock()
 	ops := v.ops // what it holds now is not changed: it grows, or is replaced
 	v.mu.RUnlock()
@@ -95,35 +138,28 @@ func (v *View) Take(last meta.OpNo, limit int) ([]Pending, *meta.Batch) {
 	n := 0
 	for ; n < len(ops) && ops[n].Stamp.No <= last && (n == 0 || b.Size() < limit); n++ {
 		b.Add(ops[n].Batch)
+		t.Usage = t.Usage.Plus(ops[n].Usage)
 	}
 	if n == 0 {
-		return nil, nil
+		return t
 	}
-	return ops[:n:n], b.Batch()
+	t.Ops, t.Batch = ops[:n:n], b.Batch()
+	return t
 }
 
-// Settle says that slot is ours and holds, as b, all operations up to last. The
-// map as a whole changes only by what b has beyond them: all of it, where the
-// operations were executed by a process that is no more. After an error nothing
-// is settled, unless confirmed could be written and then not be read.
-func (v *View) Settle(slot uint64, last meta.OpNo, b *meta.Batch) error {
+// Settle says that slot is ours and holds, as b, all operations up to last, which add
+// d to the usage. The map as a whole changes only by what b has beyond them: all of
+// it, where the operations were executed by a process that is no more.
+func (v *View) Settle(slot uint64, last meta.OpNo, b *meta.Batch, d meta.Delta) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	before, err := weighKeys(merged{v}, inodesOf(b))
-	if err != nil {
-		return err
-	}
-	if err := v.confirmed.Apply(slot, b); err != nil {
-		return err
-	}
+	v.confirmed.Apply(slot, b, d)
 	n := 0
 	for ; n < len(v.ops) && v.ops[n].Stamp.No <= last; n++ {
 		v.uncover(v.ops[n].Batch, last)
+		v.usage = v.usage.Minus(v.ops[n].Usage)
 	}
 	v.ops = append([]Pending(nil), v.ops[n:]...)
-	after, err := weighKeys(merged{v}, inodesOf(b))
-	v.usage.change(before, after)
-	return err
 }
 
 // uncover drops what pending says of the keys of b, where no operation after
@@ -141,15 +177,7 @@ func (v *View) uncover(b *meta.Batch, last meta.OpNo) {
 		drop(string(k))
 	}
 	for _, r := range b.Ranges {
-		var in []string
-		v.pending.Ascend(string(r.From), func(k string, _ entry) bool {
-			if k >= string(r.To) {
-				return false
-			}
-			in = append(in, k)
-			return true
-		})
-		for _, k := range in {
+		for _, k := range keysIn(&v.pending, r) {
 			drop(k)
 		}
 	}
@@ -161,84 +189,61 @@ type Failure struct {
 	Err error
 }
 
-// Follow applies the batch of a slot that another device took and executes the
-// pending operations again over it. Those that fail are returned and leave no
-// trace in the map; the caller decides what becomes of them. One that changes
-// nothing any more stays pending: its number has to reach the chain. An error
-// that is no Failure leaves the map as it was, except one of a confirmed state
-// that cannot be read after it was written.
-func (v *View) Follow(slot uint64, b *meta.Batch) ([]Failure, error) {
+// Follow applies the batch of a slot that another device took, which adds d to the
+// usage, and executes the pending operations again over it. Those that fail are
+// returned and leave no trace in the map; the caller decides what becomes of them. One
+// that changes nothing any more stays pending: its number has to reach the chain. An
+// error that says nothing of an operation, as that the map is not near, is returned,
+// and leaves the map as it was.
+func (v *View) Follow(slot uint64, b *meta.Batch, d meta.Delta) ([]Failure, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	above := pendingInodes(&v.pending)
-	mixed, err := weighKeys(merged{v}, above)
-	if err != nil {
-		return nil, err
+	if len(v.ops) == 0 {
+		v.confirmed.Apply(slot, b, d)
+		return nil, nil
 	}
-	below, err := weighKeys(v.confirmed, above)
-	if err != nil {
-		return nil, err
-	}
-	before, err := weighKeys(v.confirmed, inodesOf(b))
-	if err != nil {
-		return nil, err
-	}
-	if err := v.confirmed.Apply(slot, b); err != nil {
-		return nil, err
-	}
-	ops := v.ops
-	v.ops, v.pending = nil, btree.Map[string, entry]{}
-	v.usage.change(mixed, below)
-	after, err := weighKeys(v.confirmed, inodesOf(b))
-	v.usage.change(before, after)
+	next := View{confirmed: v.confirmed.Clone()}
+	next.confirmed.Apply(slot, b, d)
 	var failed []Failure
-	for _, p := range ops {
-		again, err := p.Op.Apply(merged{v}, p.Stamp)
+	for _, p := range v.ops {
+		err := p.apply(next.merged())
 		if err == nil {
-			err = v.overlay(again, p.Stamp.No)
+			err = p.overlay(next.merged())
 		}
 		if err != nil {
+			if !meta.Refused(err) {
+				return nil, err
+			}
 			failed = append(failed, Failure{p, err})
 			continue
 		}
-		p.Batch = again
-		v.ops = append(v.ops, p)
+		next.ops = append(next.ops, p)
+		next.usage = next.usage.Plus(p.Usage)
 	}
-	return failed, err
+	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
+	return failed, nil
 }
 
-// overlay writes b into pending, all of it or nothing, and corrects the totals.
-// A range becomes a deletion of each key that is there now: the confirmed state
-// below is wholly known.
-func (v *View) overlay(b *meta.Batch, no meta.OpNo) error {
-	inodes := inodesOf(b)
-	before, err := weighKeys(merged{v}, inodes)
-	if err != nil {
-		return err
-	}
-	var gone []string
-	for _, r := range b.Ranges {
-		err := merged{v}.Scan(r.From, r.To, func(k, _ []byte) bool {
-			gone = append(gone, string(k))
-			return true
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for _, k := range gone {
-		v.pending.Set(k, entry{deleted: true, no: no})
-	}
-	for _, k := range b.Deletes {
-		v.pending.Set(string(k), entry{deleted: true, no: no})
-	}
-	for _, kv := range b.Puts {
-		v.pending.Set(string(kv.Key), entry{value: kv.Value, no: no})
-	}
-	// Every inode key of b is in pending now, so confirmed is not asked.
-	after, err := weighKeys(merged{v}, inodes)
-	v.usage.change(before, after)
-	return err
+// Rebase puts tables below the confirmed state that hold the state after the slot base.
+// The map stays as it is.
+func (v *View) Rebase(base uint64, tables meta.Reader) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.confirmed.Rebase(base, tables)
+}
+
+// Snapshot returns the confirmed state as it is now, for whoever folds it.
+func (v *View) Snapshot() *Confirmed {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.confirmed.Clone()
+}
+
+// Usage returns the totals of the map.
+func (v *View) Usage() meta.Usage {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.confirmed.Usage().Plus(v.usage)
 }
 
 // Confirmed reads the state after the newest slot alone, without what is pending.

@@ -1,13 +1,14 @@
 package view
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/meta/metatest"
 )
 
 // TestAgainstPlainMap runs random histories of operations, own slots and slots
@@ -24,6 +25,8 @@ func TestAgainstPlainMap(t *testing.T) {
 				w.follow()
 			case 3, 4:
 				w.ranges()
+			case 5:
+				w.fold()
 			default:
 				w.execute()
 			}
@@ -39,15 +42,9 @@ func TestAgainstPlainMap(t *testing.T) {
 // replay builds another view from what the chain and the journal would hold.
 func (w *world) replay() {
 	w.t.Helper()
-	confirmed := NewMemory()
-	var b meta.Batch
-	must(w.t, w.base.Scan(nil, []byte{0xff}, func(k, v []byte) bool {
-		b.Puts = append(b.Puts, meta.KV{Key: bytes.Clone(k), Value: v})
-		return true
-	}))
-	must(w.t, confirmed.Apply(w.slot, &b))
-	again, err := New(confirmed)
+	usage, err := count(w.base)
 	must(w.t, err)
+	again := New(NewConfirmed(w.slot, w.base, usage))
 	for _, p := range w.ops {
 		_, err := again.Execute(p.Op, p.Stamp)
 		must(w.t, err)
@@ -73,7 +70,7 @@ func TestSettleWhatWasNotExecuted(t *testing.T) {
 	op, at := mkfile(1, "a")
 	b, err := op.Apply(w.base, at)
 	must(t, err)
-	must(t, w.view.Settle(2, 1, b))
+	w.view.Settle(2, 1, b, meta.Delta{Inodes: 1})
 	w.all.Apply(b)
 	w.slot = 2
 	w.compare()
@@ -110,7 +107,7 @@ func TestExecuteRefuses(t *testing.T) {
 
 func TestTake(t *testing.T) {
 	w := newWorld(t, 1, 1)
-	if ops, b := w.view.Take(9, 1<<20); ops != nil || b != nil {
+	if took := w.view.Take(9, 1<<20); took.Ops != nil || took.Batch != nil {
 		t.Error("something to take")
 	}
 	for no := range meta.OpNo(4) {
@@ -129,9 +126,9 @@ func TestTake(t *testing.T) {
 		{"up to one that is not there", 9, 1 << 20, 4},
 		{"one at least", 4, 0, 1},
 	} {
-		ops, b := w.view.Take(c.last, c.limit)
-		if len(ops) != c.want || (b == nil) != (c.want == 0) {
-			t.Errorf("%s: %d, want %d", c.name, len(ops), c.want)
+		took := w.view.Take(c.last, c.limit)
+		if len(took.Ops) != c.want || (took.Batch == nil) != (c.want == 0) || took.Usage.Inodes != int64(c.want) {
+			t.Errorf("%s: %d, want %d", c.name, len(took.Ops), c.want)
 		}
 	}
 	if len(w.view.Pending()) != 4 {
@@ -148,100 +145,95 @@ func TestFollowKeepsWhatHasNoEffectAnyMore(t *testing.T) {
 	must(t, err)
 	b, err := chmod.Apply(w.base, meta.Stamp{Device: 2, No: 1, Time: meta.Time{Sec: 7}})
 	must(t, err)
-	failed, err := w.view.Follow(2, b)
+	failed, err := w.view.Follow(2, b, meta.Delta{})
 	if err != nil || len(failed) != 0 || len(w.view.Pending()) != 1 {
 		t.Fatalf("%v, %d failed, %d pending", err, len(failed), len(w.view.Pending()))
 	}
-	ops, merged := w.view.Take(1, 1<<20)
-	must(t, w.view.Settle(3, ops[0].Stamp.No, merged))
+	took := w.view.Take(1, 1<<20)
+	w.view.Settle(3, took.Ops[0].Stamp.No, took.Batch, took.Usage)
 	if len(w.view.Pending()) != 0 {
 		t.Error("not settled")
 	}
 }
 
-// broken fails where it is told to.
+// broken are tables that fail where they are told to.
 type broken struct {
-	*Memory
-	apply, scan, get error
-}
-
-func (b *broken) Apply(slot uint64, x *meta.Batch) error {
-	if b.apply != nil {
-		return b.apply
-	}
-	return b.Memory.Apply(slot, x)
+	*metatest.Map
+	scan, get error
 }
 
 func (b *broken) Scan(from, to []byte, fn func(k, v []byte) bool) error {
 	if b.scan != nil && from[0] == 'x' {
 		return b.scan
 	}
-	return b.Memory.Scan(from, to, fn)
+	return b.Map.Scan(from, to, fn)
 }
 
 func (b *broken) Get(key []byte) ([]byte, error) {
 	if b.get != nil && key[0] == 'i' {
 		return nil, b.get
 	}
-	return b.Memory.Get(key)
+	return b.Map.Get(key)
 }
 
-// A confirmed state that cannot be read or written leaves the view as it was.
-func TestConfirmedFails(t *testing.T) {
-	m := &broken{Memory: NewMemory()}
-	must(t, m.Memory.Apply(1, meta.InitBatch(meta.Time{Sec: 1}, 0, 0)))
-	v, err := New(m)
-	must(t, err)
+// Tables that cannot be read leave the view as it was, and no operation is taken for
+// one that failed.
+func TestTablesFail(t *testing.T) {
+	tables := &broken{Map: new(metatest.Map)}
+	tables.Apply(meta.InitBatch(meta.Time{Sec: 1}, 0, 0))
 	first, at := mkfile(1, "a")
-	_, err = v.Execute(first, at)
+	b, err := first.Apply(tables, at)
 	must(t, err)
+	tables.Apply(b)
 	write := &meta.Write{Ref: first.Ref}
 	for i := range uint64(9) {
 		write.Extents = append(write.Extents, meta.Extent{Off: 100 * i, Len: 10, Pack: meta.MakePack(1, i+1)})
 	}
-	_, err = v.Execute(write, meta.Stamp{Device: 1, No: 2})
+	b, err = write.Apply(tables, meta.Stamp{Device: 1, No: 2})
 	must(t, err)
-	ops, b := v.Take(2, 1<<20)
-	must(t, v.Settle(2, ops[1].Stamp.No, b))
+	tables.Apply(b)
+	v := New(NewConfirmed(2, tables, meta.Usage{Inodes: 2, Bytes: 810}))
 	_, err = v.Execute(&meta.Setattr{Ref: first.Ref, Valid: meta.SetPerm, Perm: 0o600}, meta.Stamp{Device: 1, No: 3})
 	must(t, err)
 	other, at := mkfile(9, "other")
 	at.Device = 2
-	foreign, err := other.Apply(merged{v}, at)
+	foreign, err := other.Apply(v.merged(), at)
 	must(t, err)
 
 	before, usage := v.Dump(), v.Usage()
-	bad := errors.New("bad disk")
-	ops, b = v.Take(3, 1<<20)
+	far := fmt.Errorf("a table: %w", meta.ErrUnknown)
 	for name, try := range map[string]func() error{
-		"settle, written": func() error { m.apply = bad; return v.Settle(3, ops[0].Stamp.No, b) },
-		"follow, written": func() error { m.apply = bad; _, err := v.Follow(3, foreign); return err },
-		"settle, read":    func() error { m.get = bad; return v.Settle(3, ops[0].Stamp.No, &meta.Batch{Puts: foreign.Puts}) },
-		"follow, read":    func() error { m.get = bad; _, err := v.Follow(3, foreign); return err },
+		"follow": func() error { tables.get = far; _, err := v.Follow(3, foreign, meta.Delta{}); return err },
 		"execute, scanned": func() error {
-			m.scan = bad
+			tables.scan = far
 			_, err := v.Execute(&meta.Unlink{Parent: meta.RootRef, Name: []byte("a"), Ref: first.Ref}, meta.Stamp{Device: 1, No: 4})
 			return err
 		},
+		"execute, read": func() error {
+			tables.get = far
+			op, at := mkfile(4, "b")
+			_, err := v.Execute(op, at)
+			return err
+		},
 	} {
-		if err := try(); !errors.Is(err, bad) {
+		if err := try(); !errors.Is(err, far) {
 			t.Errorf("%s: %v", name, err)
 		}
-		*m = broken{Memory: m.Memory}
+		tables.get, tables.scan = nil, nil
 		if v.Dump() != before || v.Usage() != usage || len(v.Pending()) != 1 || v.Slot() != 2 {
 			t.Errorf("%s: left a trace", name)
 		}
 	}
 }
 
-// Memory may outlive the commit whose bytes a decoded batch points into.
-func TestMemoryKeepsNothingOfTheBatch(t *testing.T) {
+// The state may outlive the commit whose bytes a decoded batch points into.
+func TestConfirmedKeepsNothingOfTheBatch(t *testing.T) {
 	key, value := meta.SnapshotKey([]byte("s")), []byte("value")
-	m := NewMemory()
-	must(t, m.Apply(1, &meta.Batch{Puts: []meta.KV{{Key: key, Value: value}}}))
+	c := NewConfirmed(0, nil, meta.Usage{})
+	c.Apply(1, &meta.Batch{Puts: []meta.KV{{Key: key, Value: value}}}, meta.Delta{})
 	clear(key[1:])
 	clear(value)
-	if got, err := m.Get(meta.SnapshotKey([]byte("s"))); err != nil || string(got) != "value" {
+	if got, err := c.Get(meta.SnapshotKey([]byte("s"))); err != nil || string(got) != "value" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -269,8 +261,8 @@ func TestReadersBesideWriters(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				ops, b := w.view.Take(1<<40, 1000)
-				if (len(ops) == 0) != (b == nil) {
+				took := w.view.Take(1<<40, 1000)
+				if (len(took.Ops) == 0) != (took.Batch == nil) {
 					t.Error("operations without a batch")
 				}
 				for i, p := range w.view.Pending() {
@@ -309,8 +301,8 @@ func BenchmarkExecute(b *testing.B) {
 			b.Fatal(err)
 		}
 		if no%1000 == 0 {
-			ops, batch := w.view.Take(no, 1<<30)
-			must(b, w.view.Settle(uint64(no), ops[len(ops)-1].Stamp.No, batch))
+			took := w.view.Take(no, 1<<30)
+			w.view.Settle(uint64(no), no, took.Batch, took.Usage)
 		}
 	}
 }

@@ -25,30 +25,31 @@ func must(t testing.TB, err error) {
 // A world is a view, and the same told by plain maps: the confirmed state, and
 // all of it.
 type world struct {
-	t     testing.TB
-	rng   *rand.Rand
-	view  *View
-	base  *metatest.Map
-	all   *metatest.Map
-	ops   []Pending
-	slot  uint64
-	clock int64
-	no    [3]meta.OpNo // newest operation, by device
-	inos  uint64
-	packs uint64
-	refs  []meta.Ref
+	t    testing.TB
+	rng  *rand.Rand
+	view *View
+	base *metatest.Map
+	all  *metatest.Map
+
+	tables  *metatest.Map // below the confirmed state
+	folding *Confirmed    // a snapshot of it that is being folded
+	ops     []Pending
+	slot    uint64
+	clock   int64
+	no      [3]meta.OpNo // newest operation, by device
+	inos    uint64
+	packs   uint64
+	refs    []meta.Ref
 }
 
 func newWorld(t testing.TB, seed, run uint64) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, run)), base: new(metatest.Map), refs: []meta.Ref{meta.RootRef}}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, run)), base: new(metatest.Map), tables: new(metatest.Map), refs: []meta.Ref{meta.RootRef}}
 	first := meta.InitBatch(meta.Time{Sec: 1}, 1000, 100)
-	confirmed := NewMemory()
-	must(t, confirmed.Apply(1, first))
+	confirmed := NewConfirmed(0, nil, meta.Usage{})
+	confirmed.Apply(1, first, meta.Delta{Inodes: 1})
 	w.base.Apply(first)
 	w.all, w.slot = w.base.Clone(), 1
-	var err error
-	w.view, err = New(confirmed)
-	must(t, err)
+	w.view = New(confirmed)
 	return w
 }
 
@@ -135,7 +136,7 @@ func (w *world) execute() {
 	}
 	w.no[1]++
 	w.all.Apply(want)
-	w.ops = append(w.ops, Pending{op, at, want})
+	w.ops = append(w.ops, Pending{Op: op, Stamp: at, Batch: want})
 }
 
 // settle takes the next slot with the oldest operations.
@@ -145,7 +146,8 @@ func (w *world) settle() {
 	if w.rng.IntN(3) == 0 && len(w.ops) > 0 {
 		last = w.ops[w.rng.IntN(len(w.ops))].Stamp.No
 	}
-	ops, b := w.view.Take(last, limit)
+	took := w.view.Take(last, limit)
+	ops, b := took.Ops, took.Batch
 	if len(ops) == 0 {
 		if len(w.ops) > 0 {
 			w.t.Fatal("nothing to take")
@@ -154,12 +156,52 @@ func (w *world) settle() {
 	}
 	before := w.view.Dump()
 	w.slot++
-	must(w.t, w.view.Settle(w.slot, ops[len(ops)-1].Stamp.No, b))
+	w.view.Settle(w.slot, ops[len(ops)-1].Stamp.No, b, took.Usage)
 	if w.view.Dump() != before {
 		w.t.Fatal("settling changed the map")
 	}
 	w.base.Apply(b)
 	w.ops = w.ops[len(ops):]
+}
+
+// fold takes a snapshot to fold, or puts what came of the last one below.
+func (w *world) fold() {
+	if w.folding == nil {
+		w.folding = w.view.Snapshot()
+		return
+	}
+	c := w.folding
+	w.folding = nil
+	tables := w.tables.Clone()
+	for ch, err := range c.Changes(func(err error) error { return err }) {
+		must(w.t, err)
+		if ch.Deleted {
+			tables.Apply(&meta.Batch{Deletes: [][]byte{ch.Key}})
+		} else {
+			tables.Apply(&meta.Batch{Puts: []meta.KV{{Key: ch.Key, Value: ch.Value}}})
+		}
+	}
+	if dump(tables) != dump(c) {
+		w.t.Fatal("the changes do not lead from the tables to the state")
+	}
+	before := w.view.Dump()
+	w.tables = tables
+	w.view.Rebase(c.Slot(), tables)
+	if w.view.Dump() != before {
+		w.t.Fatal("putting tables below changed the map")
+	}
+}
+
+// count sums everything that r holds.
+func count(r meta.Reader) (sum meta.Usage, err error) {
+	err = r.Scan([]byte{'i'}, []byte{'i' + 1}, func(_, value []byte) bool {
+		sum.Inodes++
+		if n, err := meta.DecodeInode(value); err == nil && n.Kind == meta.File {
+			sum.Bytes += n.Size
+		}
+		return true
+	})
+	return sum, err
 }
 
 // follow gives the next slot to device 2.
@@ -169,6 +211,8 @@ func (w *world) follow() {
 	if err != nil {
 		return
 	}
+	d, err := meta.DeltaOf(w.base, b)
+	must(w.t, err)
 	w.no[2]++
 	w.slot++
 	w.base.Apply(b)
@@ -185,7 +229,7 @@ func (w *world) follow() {
 		left = append(left, p)
 	}
 	w.ops = left
-	failed, err := w.view.Follow(w.slot, b)
+	failed, err := w.view.Follow(w.slot, b, d)
 	must(w.t, err)
 	got := map[meta.OpNo]string{}
 	for _, f := range failed {

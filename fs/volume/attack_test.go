@@ -61,7 +61,7 @@ func (w *world) open(b store.Bucket, state string) (*volume.Volume, error) {
 		w.t.Fatal(err)
 	}
 	return volume.Open(context.Background(), volume.Options{Bucket: b, Drive: u, State: state,
-		Cache: w.t.TempDir(), DeviceName: "dev", Log: slog.New(slog.DiscardHandler)})
+		Cache: w.t.TempDir(), CacheSize: -1, DeviceName: "dev", Log: slog.New(slog.DiscardHandler)})
 }
 
 func (w *world) mustOpen(b store.Bucket, state string) *volume.Volume {
@@ -82,11 +82,11 @@ func create(v *volume.Volume, name, text string) error {
 	if err := v.Write(ctx, a.Ref, 0, []byte(text)); err != nil {
 		return err
 	}
-	return v.Fsync(a.Ref)
+	return v.Fsync(context.Background(), a.Ref)
 }
 
 func read(v *volume.Volume, name string) string {
-	a, err := v.Lookup(meta.RootRef, []byte(name))
+	a, err := v.Lookup(context.Background(), meta.RootRef, []byte(name))
 	if err != nil {
 		return "error: " + err.Error()
 	}

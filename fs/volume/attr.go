@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -88,8 +89,10 @@ func (v *Volume) attr(ref meta.Ref) (Attr, error) {
 }
 
 // Attr returns the attributes of an inode.
-func (v *Volume) Attr(ref meta.Ref) (Attr, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.attr(ref)
+func (v *Volume) Attr(ctx context.Context, ref meta.Ref) (a Attr, err error) {
+	err = v.locked(ctx, func() error {
+		a, err = v.attr(ref)
+		return err
+	})
+	return a, err
 }

@@ -39,6 +39,9 @@ func (v *Volume) writable(ctx context.Context) error {
 	if enrolled, err := v.enrolled(); enrolled || err != nil {
 		return err
 	}
+	if v.o.Writer != 0 {
+		return ErrWriter
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(v.life, cancel)()

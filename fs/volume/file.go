@@ -10,19 +10,19 @@ import (
 // Open takes a handle of an inode, which keeps its content until Release even
 // when its last name goes. A handle to write with is refused while the local
 // disk is full.
-func (v *Volume) Open(ref meta.Ref, write bool) error {
+func (v *Volume) Open(ctx context.Context, ref meta.Ref, write bool) error {
 	if write {
-		if err := v.room(); err != nil {
+		if err := v.room.open(); err != nil {
 			return err
 		}
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if _, err := v.inode(ref); err != nil {
-		return err
-	}
-	v.hold(ref)
-	return nil
+	return v.locked(ctx, func() error {
+		if _, err := v.inode(ref); err != nil {
+			return err
+		}
+		v.hold(ref)
+		return nil
+	})
 }
 
 // hold counts a handle; v is locked.
@@ -58,24 +58,24 @@ func (v *Volume) Write(ctx context.Context, ref meta.Ref, off uint64, data []byt
 	if off > meta.MaxFileSize || uint64(len(data)) > meta.MaxFileSize-off {
 		return meta.ErrTooLarge
 	}
-	v.landing.RLock()
+	locs, err := v.takeIn(ctx, data)
+	if err != nil {
+		return err
+	}
 	defer v.landing.RUnlock()
-	locs, err := v.packs.Append(ctx, data)
-	if err != nil {
-		return err
-	}
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	extents := make([]meta.Extent, len(locs))
 	for i, l := range locs {
 		extents[i] = meta.Extent{Off: off, Len: uint64(l.Len), Pack: l.Pack, PackOff: l.Off}
 		off += uint64(l.Len)
 	}
+	return v.changing(ctx, func() error { return v.land(ref, extents, off) })
+}
+
+// land makes written bytes part of a file, up to end; v is locked. Done again after it
+// failed, it changes nothing more.
+func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 	if o := v.orphans[ref.Ino]; o != nil {
-		return v.applyOrphan(o, &meta.Write{Ref: ref, Extents: extents, Size: off})
+		return v.applyOrphan(o, &meta.Write{Ref: ref, Extents: extents, Size: end})
 	}
 	d := v.dirty[ref.Ino]
 	if d == nil {
@@ -103,56 +103,50 @@ func (v *Volume) Write(ctx context.Context, ref meta.Ref, off uint64, data []byt
 // Truncate sets the size of a file. mtime is what the kernel told with it, nil
 // for the present.
 func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime *meta.Time) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	n, err := v.inode(ref)
-	if err != nil {
-		return err
-	}
-	if size > n.Size {
-		if err := v.room(); err != nil {
+	return v.changing(ctx, func() error {
+		n, err := v.inode(ref)
+		if err != nil {
 			return err
 		}
-	}
-	if mtime == nil {
-		t := now()
-		mtime = &t
-	}
-	if size > 0 { // else all of it goes
-		if err := v.pin(ref.Ino); err != nil {
+		if size > n.Size {
+			if err := v.room.open(); err != nil {
+				return err
+			}
+		}
+		if mtime == nil {
+			t := now()
+			mtime = &t
+		}
+		if size > 0 { // else all of it goes
+			if err := v.pin(ref.Ino); err != nil {
+				return err
+			}
+			if n, err = v.inode(ref); err != nil {
+				return err
+			}
+		}
+		op := &meta.Truncate{Ref: ref, Observed: n.Version, Size: size, Mtime: mtime}
+		if err := v.apply(ref, op); err != nil {
 			return err
 		}
-		if n, err = v.inode(ref); err != nil {
-			return err
+		delete(v.dirty, ref.Ino)
+		if o := v.open[ref.Ino]; o != nil {
+			o.known, o.guessed = false, false // what was told before is past
 		}
-	}
-	op := &meta.Truncate{Ref: ref, Observed: n.Version, Size: size, Mtime: mtime}
-	if err := v.apply(ref, op); err != nil {
-		return err
-	}
-	delete(v.dirty, ref.Ino)
-	if o := v.open[ref.Ino]; o != nil {
-		o.known, o.guessed = false, false // what was told before is past
-	}
-	return nil
+		return nil
+	})
 }
 
 // PunchHole makes a range of a file read as zeros.
 func (v *Volume) PunchHole(ctx context.Context, ref meta.Ref, off, length uint64) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := v.pin(ref.Ino); err != nil {
-		return err
-	}
-	n, err := v.inode(ref)
-	if err != nil {
-		return err
-	}
-	return v.apply(ref, &meta.PunchHole{Ref: ref, Observed: n.Version, Off: off, Len: length})
+	return v.changing(ctx, func() error {
+		if err := v.pin(ref.Ino); err != nil {
+			return err
+		}
+		n, err := v.inode(ref)
+		if err != nil {
+			return err
+		}
+		return v.apply(ref, &meta.PunchHole{Ref: ref, Observed: n.Version, Off: off, Len: length})
+	})
 }

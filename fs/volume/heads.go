@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,14 +14,16 @@ import (
 
 // checkHeads refuses a store that shows less, or another history, than this
 // machine saw, or than the keyring says there is at least.
-func (v *Volume) checkHeads(l *publish.Loaded, minSlot uint64, minID [32]byte) error {
+func (v *Volume) checkHeads(ctx context.Context, l *publish.Loaded, minSlot uint64, minID [32]byte) error {
 	heads := []chain.Head{v.state.Head(), {Slot: chain.Slot(minSlot), ID: minID}}
 	for _, h := range heads {
 		if h.Slot == 0 {
 			continue
 		}
-		id, ok := l.IDs[h.Slot]
+		id, ok, err := l.ID(ctx, h.Slot)
 		switch {
+		case err != nil:
+			return fmt.Errorf("look for slot %d: %w", h.Slot, err)
 		case ok && id == h.ID:
 		case ok:
 			return fmt.Errorf("%w: slot %d holds another commit", ErrFork, h.Slot)

@@ -42,7 +42,10 @@ func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state
 	}
 	v.journal = old.journal
 	_, number, _ := v.state.Device()
-	settled, sure := old.settled(l, number, v.state.Known())
+	settled, sure, err := old.settled(ctx, l, number, v.state.Known())
+	if err != nil {
+		return err
+	}
 	if why := reason(fresh, number, sure); why != "" {
 		v.log.Warn("becoming a new device", "reason", why)
 		m = &move{was: number, known: settled, id: id}
@@ -53,10 +56,10 @@ func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state
 	}
 	v.device = number
 	v.wire(l, old)
-	if err := v.attempts(ctx, old); err != nil {
+	if err := v.attempts(ctx, l, old); err != nil {
 		return err
 	}
-	return v.replay(old, settled)
+	return v.replay(ctx, old, settled)
 }
 
 // reason says why the state cannot be this machine's own, so that its numbers may
@@ -86,13 +89,23 @@ type old struct {
 // number. Beyond known that can only be the commit whose outcome was open. sure is
 // false when the chain has more operations of the device than these: somebody
 // else works under its number.
-func (o *old) settled(l *publish.Loaded, number meta.Device, known meta.OpNo) (last meta.OpNo, sure bool) {
+func (o *old) settled(ctx context.Context, l *publish.Loaded, number meta.Device, known meta.OpNo) (last meta.OpNo, sure bool, err error) {
 	if a := o.attempt; a != nil {
-		if id, ok := l.IDs[chain.Slot(a.Slot)]; ok && id == a.ID {
+		ours, err := o.ours(ctx, l)
+		if err != nil {
+			return 0, false, err
+		}
+		if ours {
 			known = max(known, a.Last)
 		}
 	}
-	return known, l.Chain.LastOp[number] == known
+	return known, l.Chain.LastOp[number] == known, nil
+}
+
+// ours says whether the chain has the commit whose outcome was open.
+func (o *old) ours(ctx context.Context, l *publish.Loaded) (bool, error) {
+	id, ok, err := l.ID(ctx, chain.Slot(o.attempt.Slot))
+	return ok && id == o.attempt.ID, err
 }
 
 // readJournal opens the journal called id in dir; one that is not there is empty.

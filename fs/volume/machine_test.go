@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type world struct {
 	unlock  []byte        // see drive.Unlocked.Handover
 	vol     crypt.VolumeID
 	laptop  *machine
+	seen    int // calls in faults that were counted
 }
 
 // machine is a computer with a state and a cache folder of its own.
@@ -49,6 +51,9 @@ type machine struct {
 	log    *lines
 	step   func(string)
 	ro     bool
+	fold   int          // Options.FoldCommits
+	slept  atomic.Int64 // nanoseconds that the machine was asleep
+	near   int64        // Options.CacheSize; most tests have no cache
 
 	v     *Volume // nil while locked
 	stop  context.CancelFunc
@@ -86,7 +91,7 @@ func makeDrive(t *testing.T, b store.Bucket, dir string) ([]byte, crypt.VolumeID
 
 // machine is a further one, which never saw the drive.
 func (w *world) machine(name string) *machine {
-	m := &machine{t: w.t, name: name, bucket: w.faults, unlock: w.unlock, dir: w.t.TempDir(), log: &lines{}}
+	m := &machine{near: -1, t: w.t, name: name, bucket: w.faults, unlock: w.unlock, dir: w.t.TempDir(), log: &lines{}}
 	w.t.Cleanup(m.crash)
 	return m
 }
@@ -106,7 +111,7 @@ func (m *machine) open() error {
 		}
 	}
 	m.v, err = Open(context.Background(), Options{
-		Bucket: m.bucket, Drive: u, State: m.state(), Cache: m.cache(), ReadOnly: m.ro,
+		Bucket: m.bucket, Drive: u, State: m.state(), Cache: m.cache(), CacheSize: m.near, FoldCommits: m.fold, Uptime: func() time.Duration { return time.Duration(m.slept.Load()) }, ReadOnly: m.ro,
 		DeviceName: m.name, UID: 1000, GID: 1000, Step: step,
 		Log: slog.New(slog.NewTextHandler(m.log, nil)),
 	})
@@ -168,6 +173,7 @@ func (m *machine) crash() {
 	m.v.closing, m.v.queue, m.v.dirty = true, nil, map[meta.Ino]*dirty{}
 	m.v.mu.Unlock()
 	_ = m.v.journal.Close()
+	m.v.closeNear() // the cache's lock is the process's
 	m.v = nil
 }
 
@@ -201,13 +207,13 @@ func (m *machine) find(path string) (dir meta.Ref, name []byte, a Attr, err erro
 	parts := strings.Split(path, "/")
 	dir = meta.RootRef
 	for _, p := range parts[:len(parts)-1] {
-		if a, err = m.v.Lookup(dir, []byte(p)); err != nil {
+		if a, err = m.v.Lookup(context.Background(), dir, []byte(p)); err != nil {
 			return
 		}
 		dir = a.Ref
 	}
 	name = []byte(parts[len(parts)-1])
-	a, err = m.v.Lookup(dir, name)
+	a, err = m.v.Lookup(context.Background(), dir, name)
 	return
 }
 
@@ -233,7 +239,7 @@ func write(path, content string) act {
 		if err := m.v.Write(context.Background(), a.Ref, 0, []byte(content)); err != nil {
 			return err
 		}
-		return m.v.Flush(a.Ref)
+		return m.v.Flush(context.Background(), a.Ref)
 	}
 }
 
@@ -308,13 +314,13 @@ func fsync(path string) act {
 		if err != nil {
 			return err
 		}
-		return m.v.Fsync(a.Ref)
+		return m.v.Fsync(context.Background(), a.Ref)
 	}
 }
 
 // drained brings everything to the store, without Run.
 func drained(m *machine) error {
-	if err := m.v.pinOld(0); err != nil {
+	if err := m.v.pinOld(context.Background(), 0); err != nil {
 		return err
 	}
 	return m.v.sync.Publish(context.Background())
@@ -345,7 +351,7 @@ func (m *machine) tree() string {
 }
 
 func (v *Volume) describe(out *bytes.Buffer, path string, ref meta.Ref) error {
-	a, err := v.Attr(ref)
+	a, err := v.Attr(context.Background(), ref)
 	if err != nil {
 		return err
 	}
@@ -363,7 +369,7 @@ func (v *Volume) describe(out *bytes.Buffer, path string, ref meta.Ref) error {
 	if n.Kind != meta.Dir {
 		return nil
 	}
-	list, err := v.List(ref)
+	list, err := v.List(context.Background(), ref)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package volume
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,10 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hushfs/hushfs/cache"
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
 )
 
@@ -43,6 +48,7 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 			// Nothing was acknowledged; what it held it holds still.
 			_ = v.journal.Close()
 		}
+		v.closeNear()
 		if v.state != nil {
 			v.state.Wipe()
 		}
@@ -62,11 +68,18 @@ func (v *Volume) load(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
 	v.state = st
-	loaded, err := publish.Load(ctx, v.bucket, vol.ID, u.Identity(), v.log)
+	v.openRoom()
+	if err := v.openCache(); err != nil {
+		return err
+	}
+	loaded, err := publish.Load(ctx, publish.LoadOptions{
+		Bucket: v.bucket, Volume: vol.ID, Identity: u.Identity(),
+		Tables: v.tables, Keys: v.keys, Memory: v.memory, Log: v.log,
+	})
 	if err != nil {
 		return err
 	}
-	if err := v.checkHeads(loaded, vol.MinSlot, vol.MinCommit); err != nil {
+	if err := v.checkHeads(ctx, loaded, vol.MinSlot, vol.MinCommit); err != nil {
 		return err
 	}
 	if err := v.alarmed(loaded); err != nil {
@@ -75,18 +88,16 @@ func (v *Volume) load(ctx context.Context) error {
 	for _, d := range loaded.Damaged {
 		v.notes.damage(d)
 	}
-	if v.view, err = view.New(loaded.Confirmed); err != nil {
+	v.view = view.New(loaded.Confirmed)
+	err = v.near(ctx, func() error {
+		_, err := meta.GetInode(loaded.Confirmed, meta.RootRef)
 		return err
-	}
-	if _, err := meta.GetInode(loaded.Confirmed, meta.RootRef); err != nil {
+	})
+	if errors.Is(err, meta.ErrNotExist) {
 		return fmt.Errorf("%w: its first commit is missing or damaged: %s", ErrRollback, chain.SlotName(vol.ID, 1))
 	}
-	size := v.o.CacheSize
-	if size == 0 {
-		size = defaultCache(v.o.Cache)
-	}
-	if v.cache, err = cache.OpenFiles(filepath.Join(v.o.Cache, "packs"), size); err != nil {
-		return fmt.Errorf("open the cache: %w", err)
+	if err != nil {
+		return fmt.Errorf("read the root folder: %w", err)
 	}
 	if err := v.openJournal(ctx, loaded, fresh); err != nil {
 		return err
@@ -98,6 +109,65 @@ func (v *Volume) load(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// openCache opens what keeps sealed bytes near, and what reads objects through it.
+// Without a usable folder the volume works without a cache, and says so.
+func (v *Volume) openCache() error {
+	u, vol := v.o.Drive, v.o.Drive.Main().ID
+	_, secret := v.state.Journal()
+	c, err := cache.Off(), error(nil)
+	if v.o.CacheSize > 0 {
+		c, err = cache.Open(cache.Options{
+			Dir:    filepath.Join(v.o.Cache, "blocks"),
+			Key:    secret.Derive("hushfs/cache-index", nil, 32),
+			Seal:   func(id [16]byte) cache.Sealer { return crypt.NewLocal(secret, "hushfs/cache-value", id[:]) },
+			Owner:  u.ID.String() + "-" + hex.EncodeToString(secret.Derive("hushfs/cache-owner", nil, 16)),
+			Limit:  v.o.CacheSize,
+			Floor:  cacheFloor,
+			Others: v.others,
+			Log:    v.log,
+		})
+	}
+	if err != nil {
+		v.log.Warn("the cache cannot be used; everything comes from the store", "err", pathless(err))
+		v.notes.warn("cache", fmt.Errorf("the cache cannot be used, and everything is fetched from the store: %w", pathless(err)))
+		c = cache.Off()
+	}
+	v.cache, v.keys, v.memory = c, &publish.Keys{}, table.NewMemory(tableMemory)
+	v.tables = block.New(block.Options{
+		Bucket: v.bucket,
+		Cache:  v.cache,
+		Volume: vol,
+		Key:    v.keys.Key,
+		Place:  func(o block.Object) string { return chain.TableName(vol, o.Name) },
+		Bad:    v.damaged,
+		Memory: sealedMemory,
+	})
+	return nil
+}
+
+const (
+	// cacheFloor is how much of the disk the cache leaves free.
+	cacheFloor = 1 << 30
+
+	// tableMemory is how many bytes of tables are kept ready to be looked up, and
+	// sealedMemory how many as they come from the cache and the store.
+	tableMemory  = 24 << 20
+	sealedMemory = 8 << 20
+)
+
+// closeNear closes what openCache and wire opened.
+func (v *Volume) closeNear() {
+	if v.reader != nil {
+		v.reader.Close()
+	}
+	if v.tables != nil {
+		v.tables.Close()
+		if err := v.cache.Close(); err != nil {
+			v.log.Warn("cache not closed", "err", pathless(err)) // the next mount begins with an empty one
+		}
+	}
 }
 
 // defaultCache is the lesser of 10 GiB and 20 % of the free disk.

@@ -11,7 +11,7 @@ import (
 // slot ever says anything of it.
 type orphan struct {
 	ref meta.Ref
-	m   *view.Memory // its inode, extents and attributes alone
+	m   *view.Confirmed // its inode, extents and attributes alone
 }
 
 // parting is called before an operation that takes a name from ref. Where it is
@@ -43,7 +43,7 @@ func (v *Volume) parting(ref meta.Ref) (gone func(), err error) {
 
 // orphan copies what a file is, newest writes included; v is locked.
 func (v *Volume) orphan(ref meta.Ref) (*orphan, error) {
-	o := &orphan{ref, view.NewMemory()}
+	o := &orphan{ref, view.NewConfirmed(0, nil, meta.Usage{})}
 	err := v.view.Read(func(r meta.Reader) error {
 		var b meta.Batch
 		key := meta.InodeKey(ref)
@@ -61,7 +61,8 @@ func (v *Volume) orphan(ref meta.Ref) (*orphan, error) {
 				return err
 			}
 		}
-		return o.m.Apply(0, &b)
+		o.m.Apply(0, &b, meta.Delta{})
+		return nil
 	})
 	d := v.dirty[ref.Ino]
 	if err != nil || d == nil {
@@ -83,7 +84,8 @@ func (v *Volume) applyOrphan(o *orphan, op meta.Op) error {
 	if err != nil {
 		return err
 	}
-	return o.m.Apply(0, b)
+	o.m.Apply(0, b, meta.Delta{})
+	return nil
 }
 
 // packs adds the packs that the orphan's extents name.

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -62,15 +63,19 @@ func (v *Volume) overwrite(w *meta.Write) error {
 
 // pinOld makes operations of all data that was written age ago or earlier. One
 // file that fails keeps none of the others.
-func (v *Volume) pinOld(age time.Duration) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (v *Volume) pinOld(ctx context.Context, age time.Duration) error {
 	limit := time.Now().Add(-age)
-	var errs error
+	var old []meta.Ino
+	v.mu.Lock()
 	for ino, d := range v.dirty {
 		if !d.first.After(limit) {
-			errs = errors.Join(errs, v.pin(ino))
+			old = append(old, ino)
 		}
+	}
+	v.mu.Unlock()
+	var errs error
+	for _, ino := range old {
+		errs = errors.Join(errs, v.locked(ctx, func() error { return v.pin(ino) }))
 	}
 	return errs
 }

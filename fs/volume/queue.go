@@ -38,6 +38,9 @@ func (v *Volume) execute(op meta.Op) error {
 // synced.
 func (v *Volume) persist() error {
 	pos, err := v.enqueue()
+	if v.yield(err) {
+		pos, err = v.enqueue()
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -68,8 +69,8 @@ func TestJournalWriteFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, b, _ := m.find("b")
-	err := m.v.Fsync(b.Ref)
-	m.v.settle(0)
+	err := m.v.Fsync(context.Background(), b.Ref)
+	m.v.settle(context.Background(), 0)
 	noted := m.v.Status().Warnings
 	if lerr := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); lerr != nil {
 		t.Fatal(lerr)
@@ -78,7 +79,7 @@ func TestJournalWriteFails(t *testing.T) {
 		t.Errorf("fsync: %v, warnings %q", err, noted)
 	}
 	as(m, fsync("b"))
-	m.v.settle(0)
+	m.v.settle(context.Background(), 0)
 	if s := m.v.Status(); len(s.Warnings) != 0 {
 		t.Errorf("warnings stay: %q", s.Warnings)
 	}
@@ -111,7 +112,7 @@ func TestDamagedJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	as(m, read("a", "1"), missing("d"))
-	m.v.settle(0)
+	m.v.settle(context.Background(), 0)
 	if s := m.v.Status(); len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "damage") {
 		t.Errorf("warnings %q", s.Warnings)
 	}

@@ -66,6 +66,9 @@ func (v *Volume) beginMove(m *move) error {
 	if v.o.ReadOnly {
 		return fmt.Errorf("%w: it was copied, and becoming a device of its own needs a writable mount", ErrState)
 	}
+	if v.o.Writer != 0 {
+		return fmt.Errorf("%w: its state folder was copied or moved, and the one it came from may still write", ErrWriter)
+	}
 	if err := v.journal.Close(); err != nil {
 		return err
 	}
@@ -83,6 +86,9 @@ func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 	if v.o.ReadOnly {
 		return fmt.Errorf("%w: it was copied, and becoming a device of its own needs a writable mount", ErrState)
 	}
+	if v.o.Writer != 0 {
+		return fmt.Errorf("%w: its state folder was copied or moved, and the one it came from may still write", ErrWriter)
+	}
 	partial, secret := v.state.Journal()
 	if err := os.RemoveAll(v.journalDir(partial)); err != nil {
 		return pathless(err)
@@ -92,7 +98,10 @@ func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 		return err
 	}
 	defer o.journal.Close() // it is only read
-	settled, _ := o.settled(l, m.was, m.known)
+	settled, _, err := o.settled(ctx, l, m.was, m.known)
+	if err != nil {
+		return err
+	}
 
 	v.state.Renew()
 	id, secret := v.state.Journal()
@@ -107,7 +116,7 @@ func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 		return fmt.Errorf("%w: %w", ErrEnroll, err)
 	}
 	v.device, v.nextOp = number, 1
-	a := &adoption{v: v, from: o, to: fresh, was: m.was, settled: settled, doubtful: l.Chain.LastOp[m.was]}
+	a := &adoption{ctx: ctx, v: v, from: o, to: fresh, was: m.was, settled: settled, doubtful: l.Chain.LastOp[m.was]}
 	if err := a.run(); err != nil {
 		return err
 	}
@@ -145,6 +154,7 @@ func (v *Volume) endMove(m *move, left int) error {
 // already or collides with the twin's work, and stays in the old journal with
 // whatever depends on it.
 type adoption struct {
+	ctx      context.Context // of the move
 	v        *Volume
 	from, to *old
 	was      meta.Device
@@ -186,15 +196,7 @@ var errUnborn = errors.New("its inode was not made")
 // refused says that the tree did not allow an operation, and that nothing else went
 // wrong.
 func refused(err error) bool {
-	for _, no := range []error{
-		errUnborn, meta.ErrConflict, meta.ErrExist, meta.ErrNotExist, meta.ErrNotEmpty, meta.ErrNotDir,
-		meta.ErrIsDir, meta.ErrCycle, meta.ErrTooManyLinks, meta.ErrPerm, meta.ErrNoAttr, meta.ErrNotFile,
-	} {
-		if errors.Is(err, no) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, errUnborn) || meta.Refused(err)
 }
 
 // adoptPacks gives the closed packs numbers of the new device.
@@ -256,13 +258,18 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	// What was observed of our own changes changes its number with them.
 	op = meta.Reobserve(op, renumber(a.versions))
 	v := a.v
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	at := meta.Stamp{Device: v.device, No: v.nextOp, Time: r.Time}
-	b, err := v.view.Execute(op, at)
+	var at meta.Stamp
+	var b *meta.Batch
+	err = v.locked(a.ctx, func() error {
+		at = meta.Stamp{Device: v.device, No: v.nextOp, Time: r.Time}
+		b, err = v.view.Execute(op, at)
+		return err
+	})
 	if err != nil || b.Empty() {
 		return err
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	a.versions[meta.Stamp{Device: a.was, No: r.No}.Version()] = at.Version()
 	v.nextOp++
 	v.queue = append(v.queue, queued{at.No, at.Time, op})

@@ -8,16 +8,21 @@ import (
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
+	publish "github.com/hushfs/hushfs/fs/sync"
 )
 
 // attempts settles a commit that was on its way when the machine stopped.
-func (v *Volume) attempts(ctx context.Context, o *old) error {
+func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error {
 	if o.attempt == nil || v.o.ReadOnly {
 		return nil
 	}
 	a := o.attempt
 	c := &chain.Sealed{Slot: chain.Slot(a.Slot), ID: a.ID, Object: a.Object}
-	err := v.sync.Resolve(ctx, c, a.Last, func() []pack.Info {
+	ours, err := o.ours(ctx, l)
+	if err != nil {
+		return err
+	}
+	err = v.sync.Resolve(ctx, c, a.Last, ours, func() []pack.Info {
 		var stored []pack.Info
 		for _, p := range o.packs {
 			if i, err := v.findPack(p.No); err == nil && i == p {
@@ -34,9 +39,7 @@ func (v *Volume) attempts(ctx context.Context, o *old) error {
 
 // replay executes the operations of the journal that lie in no slot, in their
 // order, over the confirmed state. settled is the newest that does.
-func (v *Volume) replay(o *old, settled meta.OpNo) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 	settled = max(settled, v.sync.Settled())
 	n := 0
 	for _, r := range o.ops {
@@ -50,7 +53,10 @@ func (v *Volume) replay(o *old, settled meta.OpNo) error {
 		}
 		op, err := v.restore(r, v.complete)
 		if err == nil {
-			_, err = v.view.Execute(op, meta.Stamp{Device: v.device, No: r.No, Time: r.Time})
+			err = v.near(ctx, func() error {
+				_, err := v.view.Execute(op, meta.Stamp{Device: v.device, No: r.No, Time: r.Time})
+				return err
+			})
 		}
 		if err != nil {
 			return fmt.Errorf("%w: operation %d: %w", ErrJournal, r.No, err)

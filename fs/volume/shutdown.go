@@ -10,7 +10,7 @@ import (
 
 // WaitStored returns when everything that was written before is in the store.
 func (v *Volume) WaitStored(ctx context.Context) error {
-	if err := v.pinOld(0); err != nil {
+	if err := v.pinOld(ctx, 0); err != nil {
 		return err
 	}
 	if v.o.ReadOnly {
@@ -38,12 +38,19 @@ func (v *Volume) Shutdown(ctx context.Context) error {
 	// Who is being enrolled for a change that will be refused must be gone before
 	// the keys are.
 	v.kill()
+	v.room.letAll(true)
 	v.enroll.Lock()
 	defer v.enroll.Unlock()
 
 	err := v.save(ctx)
 	if err == nil && !v.o.ReadOnly {
 		err = v.drain(ctx)
+	}
+	if err == nil && !v.o.ReadOnly {
+		// For the next machine's sake; all is in the store without it.
+		if ferr := v.sync.Leave(ctx); ferr != nil {
+			v.log.Warn("not folded", "err", ferr)
+		}
 	}
 	v.mu.Lock()
 	stop, stopped := v.stop, v.stopped
@@ -59,11 +66,14 @@ func (v *Volume) Shutdown(ctx context.Context) error {
 // ctx ends: until then it is tried again.
 func (v *Volume) save(ctx context.Context) error {
 	for {
-		err := errors.Join(v.pinOld(0), v.persist())
+		err := errors.Join(v.pinOld(ctx, 0), v.persist())
 		if err == nil {
 			return nil
 		}
 		v.noted("journal", err)
+		if v.yield(err) {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return err
@@ -101,6 +111,7 @@ func (v *Volume) end(err error) error {
 		err = cerr
 	}
 	left := len(v.view.Pending()) + v.sync.Failed()
+	v.closeNear()
 	v.state.Wipe()
 	v.o.Drive.Wipe()
 	if left+lost > 0 && !v.o.ReadOnly {

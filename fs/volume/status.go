@@ -1,13 +1,12 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/hushfs/hushfs/fs/view"
+	"github.com/hushfs/hushfs/fs/meta"
 )
 
 // Status is what a person wants to know of a mounted volume. It holds no file name.
@@ -22,15 +21,32 @@ type Status struct {
 	Bytes         uint64           `json:"bytes"`          // sum of file sizes
 	Stored        bool             `json:"stored"`         // everything written so far is in the store
 	PendingOps    int              `json:"pending_ops"`    // operations that are not in a slot
+	PendingFiles  int              `json:"pending_files"`  // files with content that is not in a slot
 	PendingBytes  int64            `json:"pending_bytes"`  // bytes of packs and open files that are not in the store
 	OldestPending time.Time        `json:"oldest_pending"` // zero when there is none
+	Disk          Disk             `json:"disk"`           //
 	JournalBytes  int64            `json:"journal_bytes"`  // of the journal's folder
-	CacheBytes    int64            `json:"cache_bytes"`    // of sealed packs kept near
+	CacheBytes    int64            `json:"cache_bytes"`    // of what the cache keeps near
 	Offline       string           `json:"offline"`        // why the store cannot be reached; empty: it can
+	OfflineSince  time.Time        `json:"offline_since"`  // zero when it can
+	NextTry       time.Time        `json:"next_try"`       // to send, after a failure; zero: none is waited for
+	Slowed        string           `json:"slowed"`         // why writers are slowed; empty: they are not
+	Refused       bool             `json:"refused"`        // new files are refused: no space is left
 	Stopped       string           `json:"stopped"`        // why nothing more is written to the store; empty: it is
 	Damaged       []string         `json:"damaged"`        // objects that are missing or do not verify
 	Warnings      []string         `json:"warnings"`       //
 	Requests      map[string]int64 `json:"requests"`       // to the store since mount, by kind
+
+	Traffic map[string]Traffic `json:"traffic"` // the same with bytes
+}
+
+// Disk is what the drive takes on the local disk, in bytes.
+type Disk struct {
+	Limit   int64 `json:"limit"`   // of all of the below together (--cache-size)
+	Used    int64 `json:"used"`    //
+	Meta    int64 `json:"meta"`    // cache: names, attributes and the like
+	Blocks  int64 `json:"blocks"`  // cache: file data
+	Journal int64 `json:"journal"` // what is not in the store, and room for sending it
 }
 
 // Undrained is an ErrUndrained that says how much is left.
@@ -45,7 +61,11 @@ func (u *Undrained) Error() string {
 	if u.Lost > 0 {
 		return fmt.Sprintf("%d changes (%d bytes) are not in the store, and %d of them could not be written to the journal and are lost", u.Ops, u.Bytes, u.Lost)
 	}
-	return fmt.Sprintf("%d changes (%d bytes) are not in the store: they stay sealed in the journal", u.Ops, u.Bytes)
+	text := fmt.Sprintf("%d changes (%d bytes) are not in the store: they stay sealed in the journal", u.Ops, u.Bytes)
+	if u.Why != nil && !errors.Is(u.Why, context.Canceled) && !errors.Is(u.Why, context.DeadlineExceeded) {
+		text += fmt.Sprintf(" (%v)", u.Why)
+	}
+	return text
 }
 
 // Unwrap makes errors.Is find ErrUndrained and the cause.
@@ -66,25 +86,41 @@ func (v *Volume) Status() Status {
 		PendingOps:   len(pending) + v.sync.Failed(),
 		PendingBytes: v.packs.Bytes(),
 		JournalBytes: journalBytes,
-		CacheBytes:   v.cache.Bytes(),
+		CacheBytes:   v.cache.Usage().Bytes,
 		Requests:     v.bucket.requests(),
+		Traffic:      v.bucket.traffic(),
+		Disk:         v.disk(),
+		OfflineSince: v.bucket.since(),
+		NextTry:      v.sync.NextTry(),
 	}
+	files := map[meta.Ino]bool{}
 	_, number, name := v.state.Device()
 	s.Device, s.DeviceName = int(number), name
 	if len(pending) > 0 {
 		t := pending[0].Stamp.Time
 		s.OldestPending = time.Unix(t.Sec, int64(t.Nsec))
 	}
+	for _, p := range pending {
+		if w, ok := p.Op.(*meta.Write); ok {
+			files[w.Ref.Ino] = true
+		}
+	}
 	v.mu.Lock()
 	for _, d := range v.dirty {
 		s.PendingOps++
+		files[d.ref.Ino] = true
 		if s.OldestPending.IsZero() || d.first.Before(s.OldestPending) {
 			s.OldestPending = d.first
 		}
 	}
 	v.mu.Unlock()
+	s.PendingFiles = len(files)
 	s.Stored = s.PendingOps == 0
+	s.Slowed, s.Refused = v.room.state()
 	s.Offline, s.Stopped = v.sync.Trouble()
+	if s.Offline == "" {
+		s.OfflineSince = time.Time{}
+	}
 	s.Damaged, s.Warnings = v.notes.list()
 	if err := v.sync.Failure(); err != nil && s.Offline == "" && s.Stopped == "" {
 		s.Warnings = append(s.Warnings, "store: "+err.Error())
@@ -92,9 +128,17 @@ func (v *Volume) Status() Status {
 	return s
 }
 
+// disk adds up what lies on the local disk.
+func (v *Volume) disk() Disk {
+	c := v.cache.Usage()
+	d := Disk{Limit: max(v.o.CacheSize, leastLimit), Meta: c.Meta, Blocks: c.Blocks, Journal: v.local()}
+	d.Used = d.Meta + d.Blocks + d.Journal
+	return d
+}
+
 // Usage is what statfs says.
 type Usage struct {
-	view.Usage
+	meta.Usage
 	Free uint64 // bytes that can still be written, as far as is known
 }
 
@@ -105,24 +149,3 @@ const bucketSpace = 8 << 40
 func (v *Volume) Usage() Usage {
 	return Usage{v.view.Usage(), bucketSpace}
 }
-
-// room says ErrNoSpace when the local disk is nearly full: what the kernel
-// accepted already must still find room in the journal.
-func (v *Volume) room() error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(v.o.State, &st); err != nil {
-		return err
-	}
-	size := uint64(st.Bsize)
-	if st.Bavail*size < min(reserve, st.Blocks*size/10) {
-		return ErrNoSpace
-	}
-	if err := v.packs.Err(); err != nil && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) {
-		return ErrNoSpace
-	}
-	return nil
-}
-
-// reserve is the free space on the local disk below which new files are
-// refused: more than the dirty pages that the kernel holds for us.
-const reserve = 128 << 20

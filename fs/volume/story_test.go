@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -207,7 +208,7 @@ func TestTemporaryFilesAreNotUploaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.v.Open(a.Ref, true); err != nil {
+		if err := m.v.Open(context.Background(), a.Ref, true); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.v.Write(t.Context(), a.Ref, 0, make([]byte, 5<<20)); err != nil {
@@ -227,7 +228,7 @@ func TestTemporaryFilesAreNotUploaded(t *testing.T) {
 		if n, err := m.v.Read(t.Context(), a.Ref, 0, got); n != len(got) || err != nil {
 			t.Errorf("read %d bytes: %v", n, err)
 		}
-		if x, err := m.v.Xattr(a.Ref, []byte("user.a")); string(x) != "1" {
+		if x, err := m.v.Xattr(context.Background(), a.Ref, []byte("user.a")); string(x) != "1" {
 			t.Errorf("attribute %q: %v", x, err)
 		}
 		if n := len(m.v.packs.Locals()); n != 1 {
@@ -251,7 +252,7 @@ func TestRefusedOperationLeavesFilesAlone(t *testing.T) {
 	m := w.laptop
 	as(m, mkdir("d"), write("a", "1"), write("d/x", "2"))
 	_, _, a, _ := m.find("a")
-	if err := m.v.Open(a.Ref, true); err != nil {
+	if err := m.v.Open(context.Background(), a.Ref, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.v.Write(t.Context(), a.Ref, 1, []byte("2")); err != nil {

@@ -26,35 +26,30 @@ type opened struct {
 // Setattr changes attributes other than the size. Of a file that the kernel
 // writes through its cache the times come from there too, and are kept in mind.
 func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	op.Ref = ref
-	if err := v.apply(ref, &op); err != nil {
-		return err
-	}
-	mtime, ctime := op.Valid&meta.SetMtime != 0, op.Valid&meta.SetCtime != 0
-	if d := v.dirty[ref.Ino]; d != nil && mtime {
-		d.timed = true
-	}
-	o := v.open[ref.Ino]
-	switch {
-	case o == nil:
-	case mtime:
-		o.known, o.mtime, o.ctime = ctime, op.Mtime, op.Ctime
-	case ctime:
-		o.ctime = op.Ctime // as by chmod
-	}
-	return nil
+	return v.changing(ctx, func() error {
+		op.Ref = ref
+		if err := v.apply(ref, &op); err != nil {
+			return err
+		}
+		mtime, ctime := op.Valid&meta.SetMtime != 0, op.Valid&meta.SetCtime != 0
+		if d := v.dirty[ref.Ino]; d != nil && mtime {
+			d.timed = true
+		}
+		o := v.open[ref.Ino]
+		switch {
+		case o == nil:
+		case mtime:
+			o.known, o.mtime, o.ctime = ctime, op.Mtime, op.Ctime
+		case ctime:
+			o.ctime = op.Ctime // as by chmod
+		}
+		return nil
+	})
 }
 
 // Flush says that the kernel has sent all it had of the file, as at close.
-func (v *Volume) Flush(ref meta.Ref) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.settleFile(ref)
+func (v *Volume) Flush(ctx context.Context, ref meta.Ref) error {
+	return v.locked(ctx, func() error { return v.settleFile(ref) })
 }
 
 // settleFile makes operations of a file's data and puts guessed times right; v
@@ -93,11 +88,8 @@ func (v *Volume) settleFile(ref meta.Ref) error {
 }
 
 // Fsync returns when the file, and every operation before, survives a crash.
-func (v *Volume) Fsync(ref meta.Ref) error {
-	v.mu.Lock()
-	err := v.settleFile(ref)
-	v.mu.Unlock()
-	if err != nil {
+func (v *Volume) Fsync(ctx context.Context, ref meta.Ref) error {
+	if err := v.Flush(ctx, ref); err != nil {
 		return err
 	}
 	return v.persist()

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -47,7 +48,7 @@ func TestTimesUnderWriteback(t *testing.T) {
 			as(m, func(m *machine) error { return m.v.persist() })
 			m.crash() // memory must not have been needed for it
 			m.mustOpen()
-			if a, err = m.v.Attr(a.Ref); err != nil {
+			if a, err = m.v.Attr(context.Background(), a.Ref); err != nil {
 				t.Fatal(err)
 			}
 			for what, got := range map[string][2]meta.Time{
@@ -85,9 +86,9 @@ func (m *machine) kernel(ref meta.Ref, does rune) error {
 		}
 		return at(meta.SetMtime|meta.SetCtime, 104, 104)
 	case 'p':
-		return m.v.pinOld(0)
+		return m.v.pinOld(context.Background(), 0)
 	}
-	return m.v.Flush(ref)
+	return m.v.Flush(context.Background(), ref)
 }
 
 func TestCloseOfAnUnlinkedFile(t *testing.T) {
@@ -110,11 +111,11 @@ func TestCloseOfAnUnlinkedFile(t *testing.T) {
 	if err := m.kernel(a.Ref, 'w'); err != nil {
 		t.Errorf("write: %v", err)
 	}
-	if err := m.v.Fsync(a.Ref); err != nil {
+	if err := m.v.Fsync(context.Background(), a.Ref); err != nil {
 		t.Errorf("fsync: %v", err)
 	}
 	m.v.Release(a.Ref)
-	if _, err := m.v.Attr(a.Ref); err == nil {
+	if _, err := m.v.Attr(context.Background(), a.Ref); err == nil {
 		t.Error("it is there after its last handle")
 	}
 	as(m, lock)

@@ -14,14 +14,16 @@ type Entry struct {
 }
 
 // Lookup finds a name in a directory.
-func (v *Volume) Lookup(parent meta.Ref, name []byte) (Attr, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	d, err := v.lookup(parent, name)
-	if err != nil {
-		return Attr{}, err
-	}
-	return v.attr(d.Ref)
+func (v *Volume) Lookup(ctx context.Context, parent meta.Ref, name []byte) (a Attr, err error) {
+	err = v.locked(ctx, func() error {
+		d, err := v.lookup(parent, name)
+		if err != nil {
+			return err
+		}
+		a, err = v.attr(d.Ref)
+		return err
+	})
+	return a, err
 }
 
 func (v *Volume) lookup(parent meta.Ref, name []byte) (d meta.Dirent, err error) {
@@ -33,19 +35,21 @@ func (v *Volume) lookup(parent meta.Ref, name []byte) (d meta.Dirent, err error)
 }
 
 // List returns the entries of a directory, ascending by name, as they are now.
-func (v *Volume) List(dir meta.Ref) ([]Entry, error) {
-	var l []Entry
-	err := v.view.Read(func(r meta.Reader) error {
-		n, err := meta.GetInode(r, dir)
-		if err != nil {
-			return err
-		}
-		if n.Kind != meta.Dir {
-			return meta.ErrNotDir
-		}
-		return meta.ReadDir(r, dir.Ino, func(name []byte, d meta.Dirent) bool {
-			l = append(l, Entry{append([]byte(nil), name...), d})
-			return true
+func (v *Volume) List(ctx context.Context, dir meta.Ref) (l []Entry, err error) {
+	err = v.near(ctx, func() error {
+		l = nil
+		return v.view.Read(func(r meta.Reader) error {
+			n, err := meta.GetInode(r, dir)
+			if err != nil {
+				return err
+			}
+			if n.Kind != meta.Dir {
+				return meta.ErrNotDir
+			}
+			return meta.ReadDir(r, dir.Ino, func(name []byte, d meta.Dirent) bool {
+				l = append(l, Entry{append([]byte(nil), name...), d})
+				return true
+			})
 		})
 	})
 	if errors.Is(err, meta.ErrNotExist) || errors.Is(err, meta.ErrAbsent) {
@@ -64,11 +68,11 @@ type Node struct {
 }
 
 // Make makes an inode under a name. With held a handle of it is taken.
-func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node, held bool) (Attr, error) {
+func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node, held bool) (a Attr, err error) {
 	if err := v.writable(ctx); err != nil {
 		return Attr{}, err
 	}
-	if err := v.room(); err != nil {
+	if err := v.room.enter(ctx); err != nil {
 		return Attr{}, err
 	}
 	ino, err := v.state.NextIno()
@@ -76,130 +80,121 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 		return Attr{}, err
 	}
 	ref := meta.Ref{Home: parent.Ino, Ino: ino}
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return Attr{}, err
-	}
-	defer unlock()
-	err = v.execute(&meta.Make{Parent: parent, Name: name, Ref: ref, Kind: n.Kind, Perm: n.Perm, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Target: n.Target})
-	if err != nil {
-		return Attr{}, err
-	}
-	if held {
-		v.hold(ref)
-	}
-	return v.attr(ref)
+	err = v.changing(ctx, func() error {
+		err := v.execute(&meta.Make{Parent: parent, Name: name, Ref: ref, Kind: n.Kind, Perm: n.Perm, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Target: n.Target})
+		if err != nil {
+			return err
+		}
+		if held {
+			v.hold(ref)
+		}
+		// All of it is pending, and so is near.
+		a, err = v.attr(ref)
+		return err
+	})
+	return a, err
 }
 
 // Unlink removes a name of what is no directory.
 func (v *Volume) Unlink(ctx context.Context, parent meta.Ref, name []byte) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	d, err := v.lookup(parent, name)
-	if err != nil {
-		return err
-	}
-	if d.Kind == meta.Dir {
-		return meta.ErrIsDir
-	}
-	gone, err := v.parting(d.Ref)
-	if err != nil {
-		return err
-	}
-	if err := v.execute(&meta.Unlink{Parent: parent, Name: name, Ref: d.Ref}); err != nil {
-		return err
-	}
-	gone()
-	return nil
+	return v.changing(ctx, func() error {
+		d, err := v.lookup(parent, name)
+		if err != nil {
+			return err
+		}
+		if d.Kind == meta.Dir {
+			return meta.ErrIsDir
+		}
+		gone, err := v.parting(d.Ref)
+		if err != nil {
+			return err
+		}
+		if err := v.execute(&meta.Unlink{Parent: parent, Name: name, Ref: d.Ref}); err != nil {
+			return err
+		}
+		gone()
+		return nil
+	})
 }
 
 // Rmdir removes an empty directory.
 func (v *Volume) Rmdir(ctx context.Context, parent meta.Ref, name []byte) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	d, err := v.lookup(parent, name)
-	if err != nil {
-		return err
-	}
-	return v.execute(&meta.Rmdir{Parent: parent, Name: name, Ref: d.Ref})
+	return v.changing(ctx, func() error {
+		d, err := v.lookup(parent, name)
+		if err != nil {
+			return err
+		}
+		return v.execute(&meta.Rmdir{Parent: parent, Name: name, Ref: d.Ref})
+	})
 }
 
 // Rename moves a name; what the new name stood for goes, or with Exchange comes
 // back under the old one.
 func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newParent meta.Ref, newName []byte, flags meta.RenameFlags) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	d, err := v.lookup(parent, name)
-	if err != nil {
-		return err
-	}
-	op := &meta.Rename{Parent: parent, Name: name, NewParent: newParent, NewName: newName, Flags: flags, Ref: d.Ref}
-	over, err := v.lookup(newParent, newName)
-	switch {
-	case err == nil:
-		op.Replaced = &over.Ref
-	case !errors.Is(err, meta.ErrNotExist):
-		return err
-	}
-	// A program that renames a file into place wants its content there with the
-	// name, so the operation comes after the file's data.
-	if err := v.pin(d.Ref.Ino); err != nil {
-		return err
-	}
-	gone := func() {}
-	switch {
-	case op.Replaced == nil || over.Ref == d.Ref:
-	case flags&meta.Exchange != 0:
-		if err := v.pin(over.Ref.Ino); err != nil {
+	return v.changing(ctx, func() error {
+		d, err := v.lookup(parent, name)
+		if err != nil {
 			return err
 		}
-	case flags == 0:
-		if gone, err = v.parting(over.Ref); err != nil {
+		op := &meta.Rename{Parent: parent, Name: name, NewParent: newParent, NewName: newName, Flags: flags, Ref: d.Ref}
+		over, err := v.lookup(newParent, newName)
+		switch {
+		case err == nil:
+			op.Replaced = &over.Ref
+		case !errors.Is(err, meta.ErrNotExist):
 			return err
 		}
-	}
-	if err := v.execute(op); err != nil {
-		return err
-	}
-	gone()
-	return nil
+		// A program that renames a file into place wants its content there with the
+		// name, so the operation comes after the file's data.
+		if err := v.pin(d.Ref.Ino); err != nil {
+			return err
+		}
+		gone := func() {}
+		switch {
+		case op.Replaced == nil || over.Ref == d.Ref:
+		case flags&meta.Exchange != 0:
+			if err := v.pin(over.Ref.Ino); err != nil {
+				return err
+			}
+		case flags == 0:
+			if gone, err = v.parting(over.Ref); err != nil {
+				return err
+			}
+		}
+		if err := v.execute(op); err != nil {
+			return err
+		}
+		gone()
+		return nil
+	})
 }
 
 // Link gives an inode a further name.
-func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (Attr, error) {
-	unlock, err := v.change(ctx)
+func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a Attr, err error) {
+	err = v.changing(ctx, func() error {
+		if v.orphans[ref.Ino] != nil {
+			return meta.ErrNotExist
+		}
+		if err := v.pin(ref.Ino); err != nil {
+			return err
+		}
+		return v.execute(&meta.Link{Ref: ref, Parent: parent, Name: name})
+	})
 	if err != nil {
 		return Attr{}, err
 	}
-	defer unlock()
-	if v.orphans[ref.Ino] != nil {
-		return Attr{}, meta.ErrNotExist
-	}
-	if err := v.pin(ref.Ino); err != nil {
-		return Attr{}, err
-	}
-	if err := v.execute(&meta.Link{Ref: ref, Parent: parent, Name: name}); err != nil {
-		return Attr{}, err
-	}
-	return v.attr(ref)
+	return v.Attr(ctx, ref)
 }
 
 // Parent returns the directory that holds a directory; the root's is itself.
-func (v *Volume) Parent(dir meta.Ref) (meta.Ref, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	n, err := v.inode(dir)
-	if err != nil {
-		return meta.Ref{}, err
-	}
-	return n.Parent, nil
+func (v *Volume) Parent(ctx context.Context, dir meta.Ref) (parent meta.Ref, err error) {
+	err = v.locked(ctx, func() error {
+		n, err := v.inode(dir)
+		if err != nil {
+			return err
+		}
+		parent = n.Parent
+		return nil
+	})
+	return parent, err
 }

@@ -16,12 +16,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/cache"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
 	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
 	"github.com/hushfs/hushfs/store"
 )
@@ -30,13 +32,17 @@ import (
 type Options struct {
 	Bucket       store.Bucket
 	Drive        *drive.Unlocked
-	State, Cache string // folders of this drive, made when missing
-	ReadOnly     bool   // nothing is written to the bucket
-	DeviceName   string // what this machine is called if it has to be enrolled
-	UID, GID     uint32 // of the mounting user
-	CacheSize    int64  // bytes of sealed packs kept near; 0 means the lesser of 10 GiB and 20 % of the free disk
+	State, Cache string        // folders of this drive, made when missing
+	ReadOnly     bool          // nothing is written to the bucket
+	DeviceName   string        // what this machine is called if it has to be enrolled
+	UID, GID     uint32        // of the mounting user
+	CacheSize    int64         // bytes of the disk for cache and journal together; 0 means the lesser of 10 GiB and 20 % of the free disk, less than 0 no cache
+	FullTimeout  time.Duration // without progress of the store for so long, a full journal refuses; 0 means DefaultFull
 	Log          *slog.Logger
-	Step         func(name string) // called at each step of journal, packs and publishing; nil is none
+	Step         func(name string)    // called at each step of journal, packs and publishing; nil is none
+	Uptime       func() time.Duration // of this machine, its sleep included; nil is what the system says
+	FoldCommits  int                  // how many commits above a checkpoint are folded; 0 means 256
+	Writer       meta.Device          // the one device that may write, in a store that cannot tell who was first; 0: any
 }
 
 // Volume is one mounted volume. Its methods are safe for concurrent use.
@@ -48,10 +54,16 @@ type Volume struct {
 	journal *journal.Journal
 	packs   *pack.Writer
 	reader  *pack.Reader
-	cache   *cache.Files
+	cache   *cache.Cache
+	tables  *block.Reader
+	keys    *publish.Keys
+	memory  *table.Memory
 	sync    *publish.Syncer
 	bucket  *counted
+	room    *room
+	spare   *spare
 	notes   notes
+	ahead   ahead // what is read, and what will be
 
 	life context.Context // ends when Shutdown begins
 	kill context.CancelFunc
@@ -139,7 +151,7 @@ func (v *Volume) Run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-tick.C:
-				v.settle(settleAge)
+				v.settle(ctx, settleAge)
 			}
 		}
 	})
@@ -149,9 +161,10 @@ func (v *Volume) Run(ctx context.Context) error {
 // settle turns file data older than age into operations and brings everything
 // to the journal. What fails stays in memory; the next tick, or an fsync, tries
 // again.
-func (v *Volume) settle(age time.Duration) {
-	v.noted("changes", v.pinOld(age))
+func (v *Volume) settle(ctx context.Context, age time.Duration) {
+	v.noted("changes", v.pinOld(ctx, age))
 	v.noted("journal", v.persist())
+	v.tend()
 }
 
 // noted keeps the note of a subject as err says, and logs an error once.

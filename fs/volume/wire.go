@@ -28,7 +28,7 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 		Writer: v.packs,
 		Bucket: v.bucket,
 		Cache:  v.cache,
-		Key:    l.Chain.Key,
+		Key:    v.keys.Key,
 		Volume: l.Chain.Volume,
 		Name:   func(n crypt.Name) string { return chain.PackName(l.Chain.Volume, n) },
 		Find:   v.findPack,
@@ -44,12 +44,19 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 		State:    v.state,
 		Identity: v.o.Drive.Identity(),
 		Cache:    v.cache,
+		Tables:   v.tables,
+		Keys:     v.keys,
+		Memory:   v.memory,
 		Persist:  v.persist,
 		Still:    v.still,
 		Changed:  v.changed,
 		Evidence: v.evidence,
+		Eager:    func() bool { return v.room.look(0) != ample },
 		Log:      v.log,
 		Step:     v.o.Step,
+
+		Uptime:      v.o.Uptime,
+		FoldCommits: v.o.FoldCommits,
 	}, l, l.Chain.LastOp[v.device])
 }
 
@@ -59,6 +66,16 @@ func (v *Volume) closed(i pack.Info) error {
 		No: i.No, Name: i.Name, Length: uint32(i.Length), Epoch: i.Epoch, Size: i.ObjectSize(),
 	}))
 	return err
+}
+
+// local is how many bytes of the disk the journal and the packs that wait in it take.
+func (v *Volume) local() int64 {
+	if v.journal == nil || v.packs == nil {
+		return 0
+	}
+	_, n := v.journal.Size()
+	there, coming := v.packs.Disk()
+	return n + there + coming + v.spare.bytes()
 }
 
 // findPack reads the record of a pack from the view.

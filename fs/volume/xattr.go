@@ -12,33 +12,34 @@ import (
 const capability = "security.capability"
 
 // Xattr returns the value of an extended attribute; it must not be changed.
-func (v *Volume) Xattr(ref meta.Ref, name []byte) (value []byte, err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	n, err := v.stored(ref)
-	if err != nil {
-		return nil, err
-	}
-	err = v.base(ref, func(r meta.Reader) error {
-		value, err = meta.GetXattr(r, ref, n, name)
-		return err
+func (v *Volume) Xattr(ctx context.Context, ref meta.Ref, name []byte) (value []byte, err error) {
+	err = v.locked(ctx, func() error {
+		n, err := v.stored(ref)
+		if err != nil {
+			return err
+		}
+		return v.base(ref, func(r meta.Reader) error {
+			value, err = meta.GetXattr(r, ref, n, name)
+			return err
+		})
 	})
 	return value, err
 }
 
 // Xattrs returns the names of an inode's extended attributes, sorted, each with
 // a NUL behind it.
-func (v *Volume) Xattrs(ref meta.Ref) (names []byte, err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	n, err := v.stored(ref)
-	if err != nil {
-		return nil, err
-	}
-	err = v.base(ref, func(r meta.Reader) error {
-		return meta.ListXattrs(r, ref, n, func(name []byte) bool {
-			names = append(append(names, name...), 0)
-			return true
+func (v *Volume) Xattrs(ctx context.Context, ref meta.Ref) (names []byte, err error) {
+	err = v.locked(ctx, func() error {
+		n, err := v.stored(ref)
+		if err != nil {
+			return err
+		}
+		names = nil
+		return v.base(ref, func(r meta.Reader) error {
+			return meta.ListXattrs(r, ref, n, func(name []byte) bool {
+				names = append(append(names, name...), 0)
+				return true
+			})
 		})
 	})
 	return names, err
@@ -46,7 +47,7 @@ func (v *Volume) Xattrs(ref meta.Ref) (names []byte, err error) {
 
 // SetXattr sets an extended attribute.
 func (v *Volume) SetXattr(ctx context.Context, ref meta.Ref, name, value []byte, flags meta.XattrFlags) error {
-	if err := v.room(); err != nil {
+	if err := v.room.enter(ctx); err != nil {
 		return err
 	}
 	return v.amend(ctx, ref, &meta.Setxattr{Ref: ref, Name: name, Value: value, Flags: flags})
@@ -60,46 +61,38 @@ func (v *Volume) RemoveXattr(ctx context.Context, ref meta.Ref, name []byte) err
 // amend executes an operation that concerns one inode alone, which may have no
 // name any more.
 func (v *Volume) amend(ctx context.Context, ref meta.Ref, op meta.Op) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return v.apply(ref, op)
+	return v.changing(ctx, func() error { return v.apply(ref, op) })
 }
 
 // Demote takes privileges from an inode whose content or owner changes: its
 // capabilities, and with ids the setuid bit, and the setgid bit where the group may
 // execute it. It leaves directories alone, and what has no privileges.
 func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
-	unlock, err := v.change(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	n, err := v.stored(ref)
-	if err != nil || n.Kind == meta.Dir {
-		return err
-	}
-	const setuid, setgid, groupExec = 04000, 02000, 00010
-	perm := n.Perm
-	if ids {
-		perm &^= setuid
-		if perm&groupExec != 0 {
-			perm &^= setgid
-		}
-	}
-	if perm != n.Perm {
-		if err := v.apply(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm, Perm: perm}); err != nil {
+	return v.changing(ctx, func() error {
+		n, err := v.stored(ref)
+		if err != nil || n.Kind == meta.Dir {
 			return err
 		}
-	}
-	if !n.Xattrs {
-		return nil
-	}
-	err = v.apply(ref, &meta.Removexattr{Ref: ref, Name: []byte(capability)})
-	if errors.Is(err, meta.ErrNoAttr) {
-		return nil
-	}
-	return err
+		const setuid, setgid, groupExec = 04000, 02000, 00010
+		perm := n.Perm
+		if ids {
+			perm &^= setuid
+			if perm&groupExec != 0 {
+				perm &^= setgid
+			}
+		}
+		if perm != n.Perm {
+			if err := v.apply(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm, Perm: perm}); err != nil {
+				return err
+			}
+		}
+		if !n.Xattrs {
+			return nil
+		}
+		err = v.apply(ref, &meta.Removexattr{Ref: ref, Name: []byte(capability)})
+		if errors.Is(err, meta.ErrNoAttr) {
+			return nil
+		}
+		return err
+	})
 }

@@ -38,23 +38,25 @@ func (p Phase) Ending() bool { return p == Detached || p == Draining || p == Don
 // Status is one mounted drive.
 type Status struct {
 	PID        int           `json:"pid"`
-	Mountpoint string        `json:"mountpoint"`  // absolute, symbolic links resolved
-	Store      string        `json:"store"`       // as given to mount, absolute
-	Endpoint   string        `json:"endpoint"`    // server of a bucket; empty for a directory
-	Probe      *Probe        `json:"probe"`       // how the bucket treats writers that race; nil: not known, or a directory
-	Phase      Phase         `json:"phase"`       //
-	Since      time.Time     `json:"since"`       // start of the daemon
-	DrainUntil time.Time     `json:"drain_until"` // when a drain is given up; zero outside Draining
-	State      string        `json:"state"`       // folder of this machine's state of the drive
-	Program    string        `json:"program"`     // version of the daemon
+	Mountpoint string        `json:"mountpoint"`    // absolute, symbolic links resolved
+	Store      string        `json:"store"`         // as given to mount, absolute
+	Endpoint   string        `json:"endpoint"`      // server of a bucket; empty for a directory
+	Probe      *Probe        `json:"probe"`         // how the bucket treats writers that race; nil: not known, or a directory
+	Phase      Phase         `json:"phase"`         //
+	Since      time.Time     `json:"since"`         // start of the daemon
+	DrainUntil time.Time     `json:"drain_until"`   // when a drain is given up; zero outside Draining
+	State      string        `json:"state"`         // folder of this machine's state of the drive
+	Program    string        `json:"program"`       // version of the daemon
+	Why        string        `json:"read_only_why"` // why it is mounted read-only though nobody asked for that; else empty
 	Volume     volume.Status `json:"volume"`
 }
 
 // Probe is what a test of a bucket has shown.
 type Probe struct {
 	When     time.Time `json:"when"`
-	Good     bool      `json:"good"`     // it may be written to
-	Findings string    `json:"findings"` // why not
+	Good     bool      `json:"good"`     // several machines may write to it
+	Single   bool      `json:"single"`   // one machine may
+	Findings string    `json:"findings"` // why not several, or none
 }
 
 // How a daemon is to end.
@@ -67,6 +69,7 @@ type How struct {
 type Result struct {
 	Stored       bool   `json:"stored"`        // everything is in the store
 	Message      string `json:"message"`       // why not; empty when Stored
+	Next         string `json:"next"`          // what the reader can do then
 	PendingOps   int    `json:"pending_ops"`   // left in the journal, for the next mount
 	PendingBytes int64  `json:"pending_bytes"` //
 }

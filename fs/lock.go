@@ -1,0 +1,70 @@
+package fs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+func (s *Server) SetLk(cancel <-chan struct{}, in *fuse.LkIn) fuse.Status {
+	return s.setLock(cancel, in, false)
+}
+
+func (s *Server) SetLkw(cancel <-chan struct{}, in *fuse.LkIn) fuse.Status {
+	return s.setLock(cancel, in, true)
+}
+
+func (s *Server) setLock(cancel <-chan struct{}, in *fuse.LkIn, wait bool) fuse.Status {
+	f, l, st := s.lockOf(in)
+	if !st.Ok() {
+		return st
+	}
+	if in.Lk.Typ == syscall.F_UNLCK {
+		s.locks.unlock(f, l)
+		return fuse.OK
+	}
+	return errno(s.log, "lock", s.locks.lock(f, l, wait, cancel))
+}
+
+func (s *Server) GetLk(cancel <-chan struct{}, in *fuse.LkIn, out *fuse.LkOut) fuse.Status {
+	f, l, st := s.lockOf(in)
+	if !st.Ok() {
+		return st
+	}
+	out.Lk = in.Lk
+	by, blocked := s.locks.test(f, l)
+	if !blocked {
+		out.Lk.Typ = syscall.F_UNLCK
+		return fuse.OK
+	}
+	out.Lk = fuse.FileLock{Start: by.start, End: by.end, Typ: syscall.F_RDLCK, Pid: by.pid}
+	if by.exclusive {
+		out.Lk.Typ = syscall.F_WRLCK
+	}
+	return fuse.OK
+}
+
+// lockOf reads a request that concerns a lock.
+func (s *Server) lockOf(in *fuse.LkIn) (lockFile, lock, fuse.Status) {
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return lockFile{}, lock{}, st
+	}
+	f := lockFile{ref.Ino, rangeLocks}
+	if in.LkFlags&fuse.LK_FLOCK != 0 {
+		f.kind = wholeLocks
+	}
+	l := lock{
+		owner: in.Owner, fh: in.Fh, pid: in.Lk.Pid,
+		start: in.Lk.Start, end: in.Lk.End, exclusive: in.Lk.Typ == syscall.F_WRLCK,
+	}
+	switch in.Lk.Typ {
+	case syscall.F_RDLCK, syscall.F_WRLCK, syscall.F_UNLCK:
+	default:
+		return f, l, fuse.EINVAL
+	}
+	if l.start > l.end || l.end > 1<<63-1 {
+		return f, l, fuse.EINVAL
+	}
+	return f, l, fuse.OK
+}

@@ -1,0 +1,46 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/store"
+)
+
+// sleepMax is for how long this machine takes the slot of its head to be there still,
+// without a look.
+const sleepMax = time.Hour
+
+// uptime counts on while the machine sleeps, and does not jump as a clock does.
+func uptime() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return 0 // every Linux that has FUSE has this clock
+	}
+	return time.Duration(t.Nano())
+}
+
+// awake is asked before a commit is put. Commits under a checkpoint are deleted some
+// day, the oldest first, and a slot that was deleted can be taken a second time: what a
+// machine that slept puts there nobody reads. So after sleepMax the
+// slot of its head must still be there; working is held.
+func (s *Syncer) awake(ctx context.Context) error {
+	if s.o.Uptime()-s.heard < sleepMax {
+		return nil
+	}
+	head := s.o.Chain.Slot
+	_, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, head), chain.MaxCommit)
+	if errors.Is(err, store.ErrNotExist) {
+		return s.stop(fmt.Errorf("%w: slot %d, the last that this machine knows, is gone", ErrAsleep, head))
+	}
+	if err != nil {
+		return fmt.Errorf("look whether slot %d is still there: %w", head, err)
+	}
+	s.heard = s.o.Uptime()
+	return nil
+}

@@ -1,0 +1,258 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/block"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/table"
+	"github.com/hushfs/hushfs/fs/view"
+)
+
+const (
+	// foldCommits and foldBytes are how much may lie above the newest checkpoint
+	// before it is folded; who has been idle for foldIdle, or leaves, folds what is
+	// more than foldLeave commits.
+	foldCommits = 256
+	foldBytes   = 4 << 20
+	foldLeave   = 8
+	foldIdle    = 30 * time.Second
+
+	// foldAgain is the least time between two tries.
+	foldAgain = 30 * time.Second
+)
+
+// fold takes over the checkpoint that a commit announces, over which the chain has
+// moved, and returns its tables; nil when there is none, or none that can be used.
+func fold(st *chain.State, c *chain.Commit, blocks *block.Reader, mem *table.Memory, log *slog.Logger) *table.Set {
+	k := c.Checkpoint
+	if k == nil || k.Slot <= st.Folded().Slot {
+		return nil
+	}
+	runs, err := table.DecodeRuns(k.Tables)
+	if err == nil {
+		err = st.Fold(c)
+	}
+	if err != nil {
+		log.Warn("checkpoint passed over", "slot", uint64(k.Slot), "announced", uint64(c.Slot), "err", err)
+		return nil
+	}
+	return table.NewSet(runs, source{blocks}, mem)
+}
+
+// folded puts the tables of a checkpoint that was passed below the view; working is
+// held.
+func (s *Syncer) folded(c *chain.Commit) {
+	set := fold(s.o.Chain, c, s.o.Tables, s.o.Memory, s.log)
+	if set == nil {
+		return
+	}
+	s.o.View.Rebase(uint64(c.Checkpoint.Slot), set)
+	s.tables, s.bytes = set, 0
+	s.log.Info("folded", "slot", uint64(c.Checkpoint.Slot), "tables", set.Tables(), "bytes", set.Bytes())
+}
+
+// foldDue says whether what lies above the checkpoint is to be folded now; with leave,
+// whether it is worth it at all. working is held.
+func (s *Syncer) foldDue(leave bool) bool {
+	_, number, _ := s.o.State.Device()
+	n := s.o.Chain.Above()
+	switch {
+	case s.halted() != nil || number == 0:
+		return false
+	case n >= s.o.FoldCommits || s.bytes >= foldBytes:
+		return true
+	}
+	return n > min(foldLeave, s.o.FoldCommits) && (leave || time.Since(s.moved) >= foldIdle)
+}
+
+// Fold merges what lies above the newest checkpoint into tables, puts them into the
+// store and announces them in the chain. Where somebody else is faster, nothing is
+// announced. Killed at any step it leaves tables that nobody names, or a checkpoint
+// that a hint does not lead to yet: the next one does.
+func (s *Syncer) Fold(ctx context.Context) error {
+	s.folding.Lock()
+	defer s.folding.Unlock()
+	f, err := s.foldBegin(ctx)
+	if err != nil || f == nil {
+		return err
+	}
+	runs, err := table.Fold(ctx, f.tables.Runs(), f.entries(ctx), table.FoldOptions{
+		Plan:  table.MakePlan(f.tables.Runs(), uint64(f.state.Bytes())),
+		Src:   source{s.o.Tables},
+		Epoch: f.epoch,
+		Write: func(ctx context.Context, content []byte) (crypt.Name, error) { return s.writeTable(ctx, f, content) },
+		Step:  func() { s.o.Step("fold.merged") },
+	})
+	if err != nil {
+		return fmt.Errorf("fold up to slot %d: %w", f.k.Slot, err)
+	}
+	f.k.Tables = table.AppendRuns(nil, runs)
+	if len(f.k.Tables) > chain.MaxTables {
+		return fmt.Errorf("fold up to slot %d: %w: its tables fill %d bytes", f.k.Slot, chain.ErrTooLarge, len(f.k.Tables))
+	}
+	return s.announce(ctx, f.k)
+}
+
+// folding is a fold on its way: the state of one slot, and what lies below it.
+type folding struct {
+	k      *chain.Checkpoint
+	state  *view.Confirmed
+	tables *table.Set
+	key    *crypt.Key
+	epoch  crypt.Epoch
+}
+
+// foldBegin takes the state as it is now; nil when nothing lies above the checkpoint.
+func (s *Syncer) foldBegin(ctx context.Context) (*folding, error) {
+	s.working.Lock()
+	defer s.working.Unlock()
+	if err := s.halted(); err != nil {
+		return nil, err
+	}
+	if err := s.conclude(ctx); err != nil {
+		return nil, err
+	}
+	if s.o.Chain.Above() == 0 {
+		return nil, nil
+	}
+	f := &folding{
+		k: s.o.Chain.Checkpoint(), state: s.o.View.Snapshot(), tables: s.tables,
+		key: s.o.Chain.Key, epoch: s.o.Chain.Epoch,
+	}
+	f.k.Usage = f.state.Usage()
+	s.o.Step("fold.begin")
+	return f, nil
+}
+
+// entries are what the fold adds to the tables.
+func (f *folding) entries(ctx context.Context) iter.Seq2[table.Entry, error] {
+	changes := f.state.Changes(func(err error) error { return Bring(ctx, err) })
+	return func(yield func(table.Entry, error) bool) {
+		for c, err := range changes {
+			if !yield(table.Entry{Key: c.Key, Value: c.Value, Dead: c.Deleted}, err) {
+				return
+			}
+		}
+	}
+}
+
+// writeTable seals a table and puts it into the store.
+func (s *Syncer) writeTable(ctx context.Context, f *folding, content []byte) (crypt.Name, error) {
+	object, name, err := crypt.NewSealer(f.key, s.o.Chain.Volume, crypt.TypeTable, f.epoch).Seal(nil, content)
+	if err != nil {
+		return crypt.Name{}, fmt.Errorf("seal table: %w", err)
+	}
+	err = s.o.Bucket.PutIfAbsent(ctx, chain.TableName(s.o.Chain.Volume, name), object)
+	s.reached(err)
+	if err := present(err); err != nil {
+		return crypt.Name{}, fmt.Errorf("upload table %s: %w", name, err)
+	}
+	s.o.Step("fold.table")
+	return name, nil
+}
+
+// announce takes a slot with a checkpoint and writes a hint that leads to it.
+func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
+	s.working.Lock()
+	defer s.working.Unlock()
+	for {
+		if err := s.halted(); err != nil {
+			return err
+		}
+		if err := s.conclude(ctx); err != nil {
+			return err
+		}
+		switch at := s.o.Chain.Folded().Slot; {
+		case at == k.Slot:
+			s.o.Step("fold.announced")
+			return s.leadTo(ctx)
+		case at > k.Slot:
+			return nil // somebody else was faster, or folded more
+		}
+		device, number, _ := s.o.State.Device()
+		first := s.o.Chain.LastOp[number] + 1
+		c, err := s.o.Chain.Build(s.slot(), device, number, time.Now(), chain.Content{First: first, Last: first - 1, Checkpoint: k})
+		if err != nil {
+			return fmt.Errorf("build commit: %w", err)
+		}
+		s.attempt = &attempt{Sealed: c, first: first, last: first - 1}
+	}
+}
+
+// leadTo writes a hint of the chain's head when the newest that is known leads to an
+// older checkpoint; working is held.
+func (s *Syncer) leadTo(ctx context.Context) error {
+	if s.hint.Fold == s.o.Chain.Announced() {
+		return nil
+	}
+	device, number, _ := s.o.State.Device()
+	if number == 0 {
+		return nil
+	}
+	h, err := WriteHint(ctx, s.o.Bucket, s.o.Chain, device, number, s.hint)
+	s.reached(err)
+	if err != nil {
+		return err
+	}
+	s.hint = h
+	s.o.Step("fold.hinted")
+	return nil
+}
+
+// maintain folds and repairs hints, when there is time for it, until ctx ends.
+func (s *Syncer) maintain(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var failed time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if time.Since(failed) < foldAgain {
+			continue
+		}
+		if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
+			failed = time.Now()
+			s.log.Warn("not folded", "err", err, "again in", foldAgain)
+		}
+	}
+}
+
+func (s *Syncer) tidy(ctx context.Context) error {
+	if !s.working.TryLock() {
+		return nil // whoever publishes comes first, also while the store is away
+	}
+	due := s.foldDue(false)
+	if !due && s.halted() == nil && time.Since(s.moved) >= hintLag {
+		defer s.working.Unlock()
+		return s.leadTo(ctx)
+	}
+	s.working.Unlock()
+	if due {
+		return s.Fold(ctx)
+	}
+	return nil
+}
+
+// hintLag is how long a hint may lead to an older checkpoint than the newest before
+// another machine than that which announced it writes one.
+const hintLag = time.Minute
+
+// Leave folds what is worth it before this machine goes.
+func (s *Syncer) Leave(ctx context.Context) error {
+	s.working.Lock()
+	due := s.foldDue(true)
+	s.working.Unlock()
+	if !due {
+		return nil
+	}
+	return s.Fold(ctx)
+}

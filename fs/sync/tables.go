@@ -1,0 +1,98 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/block"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/table"
+)
+
+// Keys are the keys of the epochs that this machine knows. They are asked for by
+// whoever reads objects, while the chain moves on. It is safe for concurrent use.
+type Keys struct {
+	mu    sync.RWMutex // guards known
+	known map[crypt.Epoch]*crypt.Key
+}
+
+// Key returns the key of an epoch; false when it is not known.
+func (k *Keys) Key(e crypt.Epoch) (*crypt.Key, bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	key, ok := k.known[e]
+	return key, ok
+}
+
+// learn takes over what a chain knows.
+func (k *Keys) learn(st *chain.State) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known = st.Keys()
+}
+
+// source reads tables through whoever reads objects.
+type source struct{ blocks *block.Reader }
+
+var _ table.Source = source{}
+
+func object(t table.Table) block.Object {
+	return block.Object{Type: crypt.TypeTable, Name: t.Name, Length: t.Length, Epoch: t.Epoch}
+}
+
+func (s source) Near(t table.Table, off int64, dst []byte) error {
+	err := s.blocks.Near(object(t), off, dst)
+	if errors.Is(err, block.ErrFar) {
+		return table.ErrFar
+	}
+	return err
+}
+
+func (s source) Fetch(ctx context.Context, t table.Table, off, n int64) error {
+	return s.blocks.ReadAt(ctx, object(t), off, make([]byte, n))
+}
+
+// Bring fetches what a read of tables was missing, so that it can be tried again. Any
+// other error is returned as it is.
+func Bring(ctx context.Context, err error) error {
+	var far *table.Far
+	if !errors.As(err, &far) {
+		return err
+	}
+	if ferr := far.Fetch(ctx); ferr != nil {
+		return fmt.Errorf("%w: %w", meta.ErrUnknown, ferr)
+	}
+	return nil
+}
+
+// bringMax is how often something is tried again because what it reads was not near.
+// Each time brings up to 4 MiB; who needs more than memory and cache hold at a time
+// would go on for ever.
+const bringMax = 10000
+
+// Retry calls fn until what it reads is near. Each call must begin anew.
+func Retry(ctx context.Context, fn func() error) error {
+	for n := 0; ; n++ {
+		err := fn()
+		if err == nil || n == bringMax {
+			return err
+		}
+		if err := Bring(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// judge says what an object is, given what confirmed says of the past.
+func judge(ctx context.Context, st *chain.State, slot chain.Slot, object []byte, confirmed meta.Reader) (j chain.Judgement, err error) {
+	err = Retry(ctx, func() error {
+		p := past{confirmed: confirmed}
+		j = st.Judge(slot, object, &p)
+		return p.err
+	})
+	return j, err
+}

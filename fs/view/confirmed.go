@@ -1,0 +1,257 @@
+package view
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/tidwall/btree"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// Confirmed is the state after one slot of the chain: what the batches above a
+// checkpoint wrote, in memory, over the tables of that checkpoint, of which nothing
+// is loaded before it is looked at. Nothing pending is ever written to it, so it can
+// be dropped and built again at any time.
+//
+// Reads fail as the tables do; what is not near is an error, not an absence. Apply,
+// Rebase and Clone must have it to themselves.
+type Confirmed struct {
+	slot   uint64
+	usage  meta.Usage
+	base   uint64      // slot of the tables; what is above came later
+	tables meta.Reader // nil: nothing lies below
+	above  btree.Map[string, write]
+
+	// cuts are the ranges that were deleted from the tables, by the first bytes of
+	// their keys (see cutField): a range never reaches further. The slices are not
+	// changed.
+	cuts btree.Map[string, []cut]
+}
+
+// write is what a batch above the tables says of a key.
+type write struct {
+	value   []byte
+	deleted bool
+	slot    uint64
+}
+
+// cut is a range of the tables that a batch deleted.
+type cut struct {
+	meta.Range
+	slot uint64
+}
+
+// cutField is how many bytes of its keys a range has in common: prefix and first
+// field.
+const cutField = 9
+
+// NewConfirmed returns the state that tables hold: that after slot, with the given
+// usage. Nil and 0 is the empty state before slot 1.
+func NewConfirmed(slot uint64, tables meta.Reader, usage meta.Usage) *Confirmed {
+	return &Confirmed{slot: slot, base: slot, tables: tables, usage: usage}
+}
+
+// Slot is the newest slot whose batch was applied.
+func (c *Confirmed) Slot() uint64 { return c.slot }
+
+// Usage is what the volume holds as of that slot.
+func (c *Confirmed) Usage() meta.Usage { return c.usage }
+
+// Base is the slot of the tables below.
+func (c *Confirmed) Base() uint64 { return c.base }
+
+// Keys is how many keys are held in memory.
+func (c *Confirmed) Keys() int { return c.above.Len() + c.cuts.Len() }
+
+// Bytes is the length of the keys and values that are held in memory.
+func (c *Confirmed) Bytes() (n int64) {
+	c.above.Scan(func(k string, w write) bool {
+		n += int64(len(k) + len(w.value))
+		return true
+	})
+	return n
+}
+
+// Clone returns a copy that can be changed on its own. It costs little: the two share
+// what neither changes.
+func (c *Confirmed) Clone() *Confirmed {
+	d := *c
+	d.above, d.cuts = *c.above.Copy(), *c.cuts.Copy()
+	return &d
+}
+
+// Get returns the value of key, or meta.ErrAbsent. The value must not be changed.
+func (c *Confirmed) Get(key []byte) ([]byte, error) {
+	if w, ok := c.above.Get(string(key)); ok {
+		if w.deleted {
+			return nil, meta.ErrAbsent
+		}
+		return w.value, nil
+	}
+	if c.tables == nil || c.cut(key) {
+		return nil, meta.ErrAbsent
+	}
+	return c.tables.Get(key)
+}
+
+// cut tells whether a key was deleted from the tables by a range.
+func (c *Confirmed) cut(key []byte) bool {
+	if c.cuts.Len() == 0 || len(key) < cutField {
+		return false
+	}
+	cuts, _ := c.cuts.Get(string(key[:cutField]))
+	return slices.ContainsFunc(cuts, func(r cut) bool { return r.Contains(key) })
+}
+
+// Scan calls fn for each key in [from, to), ascending, until fn returns false.
+func (c *Confirmed) Scan(from, to []byte, fn func(k, v []byte) bool) error {
+	over := overlay[write]{
+		it:  c.above.Iter(),
+		say: func(w write) (value []byte, deleted bool) { return w.value, w.deleted },
+	}
+	if c.tables == nil {
+		return over.scan(nothing, from, to, fn)
+	}
+	return over.scan(func(from, to []byte, fn func(k, v []byte) bool) error {
+		return c.tables.Scan(from, to, func(k, v []byte) bool { return c.cut(k) || fn(k, v) })
+	}, from, to, fn)
+}
+
+func nothing([]byte, []byte, func(k, v []byte) bool) error { return nil }
+
+// Apply makes the batch of slot, which adds d to the usage, part of the state. Values
+// are copied: those of a decoded batch alias the commit, of which one small value that
+// stays would keep the whole 1 MiB.
+func (c *Confirmed) Apply(slot uint64, b *meta.Batch, d meta.Delta) {
+	for _, r := range b.Ranges {
+		// The range hides what the tables have, now or after the next Rebase.
+		for _, k := range keysIn(&c.above, r) {
+			c.above.Delete(k)
+		}
+		field := string(r.From[:cutField])
+		cuts, _ := c.cuts.Get(field)
+		own := cut{meta.Range{From: slices.Clone(r.From), To: slices.Clone(r.To)}, slot}
+		c.cuts.Set(field, append(cuts[:len(cuts):len(cuts)], own))
+	}
+	for _, k := range b.Deletes {
+		c.above.Set(string(k), write{deleted: true, slot: slot})
+	}
+	for _, kv := range b.Puts {
+		c.above.Set(string(kv.Key), write{value: slices.Clone(kv.Value), slot: slot})
+	}
+	c.slot, c.usage = slot, c.usage.Plus(d)
+}
+
+// Rebase puts tables below that hold the state after the slot base, and forgets what
+// was written up to there.
+func (c *Confirmed) Rebase(base uint64, tables meta.Reader) {
+	var gone []string
+	c.above.Scan(func(k string, w write) bool {
+		if w.slot <= base {
+			gone = append(gone, k)
+		}
+		return true
+	})
+	for _, k := range gone {
+		c.above.Delete(k)
+	}
+	kept := map[string][]cut{}
+	c.cuts.Scan(func(field string, cuts []cut) bool {
+		kept[field] = slices.DeleteFunc(slices.Clone(cuts), func(r cut) bool { return r.slot <= base })
+		return true
+	})
+	for field, cuts := range kept {
+		if len(cuts) > 0 {
+			c.cuts.Set(field, cuts)
+		} else {
+			c.cuts.Delete(field)
+		}
+	}
+	c.base, c.tables = base, tables
+}
+
+// Change is what lies above the tables of one key.
+type Change struct {
+	Key, Value []byte
+	Deleted    bool
+}
+
+// Changes returns what lies above the tables, ascending by key, ranges resolved into
+// the keys of the tables that they delete. Where these are not near, fetch brings them
+// and the scan goes on from there; the first error ends it.
+func (c *Confirmed) Changes(fetch func(error) error) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		dead, err := c.cutKeys(fetch)
+		if err != nil {
+			yield(Change{}, err)
+			return
+		}
+		it := c.above.Iter()
+		more := it.First()
+		for _, k := range dead {
+			for more && it.Key() < k {
+				if !yield(change(it.Key(), it.Value()), nil) {
+					return
+				}
+				more = it.Next()
+			}
+			if more && it.Key() == k {
+				continue // the newer write of it comes next
+			}
+			if !yield(Change{Key: []byte(k), Deleted: true}, nil) {
+				return
+			}
+		}
+		for ; more; more = it.Next() {
+			if !yield(change(it.Key(), it.Value()), nil) {
+				return
+			}
+		}
+	}
+}
+
+func change(k string, w write) Change { return Change{[]byte(k), w.value, w.deleted} }
+
+// cutKeys lists the keys of the tables that ranges deleted, ascending and unique.
+func (c *Confirmed) cutKeys(fetch func(error) error) ([]string, error) {
+	if c.tables == nil {
+		return nil, nil
+	}
+	var dead []string
+	var failed error
+	c.cuts.Scan(func(_ string, cuts []cut) bool {
+		for _, r := range cuts {
+			from := r.From
+			for {
+				err := c.tables.Scan(from, r.To, func(k, _ []byte) bool {
+					dead = append(dead, string(k))
+					from = append([]byte(string(k)), 0)
+					return true
+				})
+				if err == nil {
+					break
+				}
+				if failed = fetch(err); failed != nil {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	slices.Sort(dead)
+	return slices.Compact(dead), failed
+}
+
+// keysIn lists the keys of m in a range.
+func keysIn[V any](m *btree.Map[string, V], r meta.Range) []string {
+	var in []string
+	m.Ascend(string(r.From), func(k string, _ V) bool {
+		if k >= string(r.To) {
+			return false
+		}
+		in = append(in, k)
+		return true
+	})
+	return in
+}

@@ -1,0 +1,213 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const mib = 1 << 20
+
+// yard is a room whose inputs a test sets.
+type yard struct {
+	mu      sync.Mutex
+	waiting int64
+	memory  int64
+	oldest  time.Time
+	free    int64
+	refused bool
+	moving  bool
+}
+
+func (y *yard) set(fn func()) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	fn()
+}
+
+// room has a cap of 512 MiB, of which 64 are set aside, on a disk of 1000 MiB,
+// of which 100 are.
+func (y *yard) room() *room {
+	get := func(n *int64) func() int64 {
+		return func() int64 { y.mu.Lock(); defer y.mu.Unlock(); return *n }
+	}
+	is := func(b *bool) func() bool {
+		return func() bool { y.mu.Lock(); defer y.mu.Unlock(); return *b }
+	}
+	return newRoom(roomOptions{
+		Limit: 512 * mib, Full: 10 * time.Second,
+		Waiting: get(&y.waiting), Memory: get(&y.memory), Refused: is(&y.refused), Moving: is(&y.moving),
+		Oldest: func() time.Time { y.mu.Lock(); defer y.mu.Unlock(); return y.oldest },
+		Disk:   func() (int64, int64) { y.mu.Lock(); defer y.mu.Unlock(); return y.free, 1000 * mib },
+	})
+}
+
+func TestRoomLevels(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		waiting, free int64
+		n             int64
+		refused       bool
+		want          level
+	}{
+		{name: "empty", free: 1000 * mib, n: mib, want: ample},
+		{name: "the last byte that is free", waiting: 447 * mib, free: 1000 * mib, n: mib, want: ample},
+		{name: "one more", waiting: 447 * mib, free: 1000 * mib, n: mib + 1, want: tight},
+		{name: "the last of the half", waiting: 479 * mib, free: 1000 * mib, n: mib, want: tight},
+		{name: "beyond the half", waiting: 480 * mib, free: 1000 * mib, n: mib, want: scarce},
+		{name: "the last byte of all", waiting: 511 * mib, free: 1000 * mib, n: mib, want: scarce},
+		{name: "no byte", waiting: 512 * mib, free: 1000 * mib, n: 1, want: none},
+		{name: "over the cap", waiting: 600 * mib, free: 1000 * mib, want: none},
+		{name: "the last byte that is free of the disk", free: 101 * mib, n: mib, want: ample},
+		{name: "a small part of the disk", free: 100 * mib, n: mib, want: tight},
+		{name: "half of that", free: 50 * mib, n: mib, want: scarce},
+		{name: "a full disk", n: 1, want: none},
+		{name: "a disk that refuses", free: 1000 * mib, refused: true, want: none},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			y := &yard{waiting: c.waiting, free: c.free, refused: c.refused}
+			if got := y.room().look(c.n); got != c.want {
+				t.Errorf("%d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// What is let in counts before it is measured again.
+func TestRoomCountsWhatItLetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{free: 1000 * mib, waiting: 446 * mib}
+		r := y.room()
+		for i, want := range []level{ample, ample, tight} {
+			if got := r.look(mib); got != want {
+				t.Errorf("MiB %d: %d, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+// admitted runs admit for n bytes and says how long it took.
+func admitted(t *testing.T, r *room, n int64) time.Duration {
+	t.Helper()
+	began := time.Now()
+	if err := r.admit(t.Context(), n); err != nil {
+		t.Error(err)
+	}
+	return time.Since(began)
+}
+
+func TestRoomSlows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{free: 1000 * mib, waiting: 450 * mib, oldest: time.Now()}
+		r := y.room()
+		if d := admitted(t, r, mib); d < holdMax || d > holdMax+2*holdStep {
+			t.Errorf("with a little less than enough room a write takes %v", d)
+		}
+		// Writes are held one after the other, or a hundred would fill the rest in a second.
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range 5 {
+			wg.Go(func() { admitted(t, r, mib) })
+		}
+		wg.Wait()
+		if d := time.Since(began); d < 5*holdMax {
+			t.Errorf("five writes took %v", d)
+		}
+		// Uploads that make room end the wait.
+		y.set(func() { y.waiting = 490 * mib })
+		go func() {
+			time.Sleep(3 * time.Second)
+			y.set(func() { y.waiting = 100 * mib })
+			r.progress()
+		}()
+		if d := admitted(t, r, mib); d != 3*time.Second {
+			t.Errorf("room came after 3 s, and the write after %v", d)
+		}
+	})
+}
+
+func TestRoomRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{free: 1000 * mib, waiting: 500 * mib}
+		r := y.room()
+		if err := r.open(); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("nothing waits whose sending would make room: %v", err)
+		}
+		y.set(func() { y.oldest = time.Now() })
+		time.Sleep(10*time.Second - 1)
+		if err := r.open(); err != nil {
+			t.Errorf("too early: %v", err)
+		}
+		time.Sleep(time.Nanosecond)
+		if err := r.open(); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("no progress for 10 s: %v", err)
+		}
+		if why, refused := r.state(); why == "" || !refused {
+			t.Errorf("state: %q %v", why, refused)
+		}
+		if err := r.enter(t.Context()); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("enter: %v", err)
+		}
+		y.set(func() { y.waiting = 512 * mib; y.oldest = time.Now() })
+		began := time.Now()
+		if err := r.enter(t.Context()); !errors.Is(err, ErrNoSpace) || time.Since(began) < 10*time.Second || time.Since(began) > 11*time.Second {
+			t.Errorf("enter, with no room at all: %v after %v", err, time.Since(began))
+		}
+		y.set(func() { y.waiting = 500 * mib })
+		// What the kernel has is let in all the same.
+		if d := admitted(t, r, mib); d > 2*holdMax {
+			t.Errorf("a page that was accepted waits %v", d)
+		}
+		y.set(func() { y.moving = true })
+		if err := r.open(); err != nil {
+			t.Errorf("an upload moves: %v", err)
+		}
+		y.set(func() { y.moving = false })
+		r.progress()
+		if err := r.open(); err != nil {
+			t.Errorf("the store took something: %v", err)
+		}
+		y.set(func() { y.waiting = 0 })
+		time.Sleep(measureFor)
+		if why, refused := r.state(); why != "" || refused || r.open() != nil {
+			t.Errorf("with room: %q %v", why, refused)
+		}
+	})
+}
+
+// At the end of the room writes wait, and do not fail; an unmount lets them pass.
+func TestRoomIsAtItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{free: 1000 * mib, waiting: 512 * mib, oldest: time.Now()}
+		r := y.room()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		if err := r.admit(ctx, mib); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Hour {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		let := make(chan time.Duration)
+		go func() { let <- admitted(t, r, mib) }()
+		synctest.Wait()
+		// Who waits behind one that waits is interrupted as well.
+		behind, leave := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() { left <- r.admit(behind, mib) }()
+		synctest.Wait()
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		r.letAll(true)
+		if d := <-let; d != 0 {
+			t.Errorf("after %v", d)
+		}
+		r.letAll(false)
+		if r.look(mib) != none {
+			t.Error("all pass still")
+		}
+	})
+}
