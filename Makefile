@@ -47,7 +47,7 @@ demo: ## a drive from nothing to a second machine, in ./demo
 demo-minio: ## the same in a bucket: a real MinIO, which it builds and starts
 	scripts/demo minio
 
-judges: build ## the ready-made judges in CHECKS=../shared/checks, on a directory store
+judges: build ## the ready-made judges in CHECKS=../shared/checks, on a real MinIO
 	scripts/judges $(CHECKS)
 
 clean: ## lock the demo's drive; remove bin/hushfs and ./demo

@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -164,4 +166,105 @@ func TestTerminated(t *testing.T) {
 	e := m.another().mount()
 	checkFilled(t, e.m)
 	e.umount()
+}
+
+// umount without a terminal says by lines how far it is and what it waits for;
+// with --json it says nothing but the result; on a terminal there is a bar.
+func TestUmountShowsHowFarItIs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		run   func(m *machine) result
+		check func(t *testing.T, r result)
+	}{
+		{"lines", func(m *machine) result { return m.run("umount", m.mnt) }, func(t *testing.T, r result) {
+			if !strings.Contains(r.stderr, "6 files (18 MiB) wait") || strings.Contains(r.stderr, "\r") {
+				t.Errorf("it says\n%s", r.stderr)
+			}
+		}},
+		{"JSON", func(m *machine) result { return m.run("umount", "--json", m.mnt) }, func(t *testing.T, r result) {
+			var o struct {
+				Locked struct{ Stored bool }
+			}
+			if err := json.Unmarshal([]byte(r.stdout), &o); err != nil || !o.Locked.Stored || r.stderr != "" {
+				t.Errorf("%v\n%s\n%s", err, r.stdout, r.stderr)
+			}
+		}},
+		{"terminal", func(m *machine) result {
+			return finish(m.t, m.command(m.t.Context(), "script", "-qec", hushfs+" umount "+m.mnt, "/dev/null"))
+		}, func(t *testing.T, r result) {
+			if !strings.Contains(r.stdout, "6 files (18 MiB) wait") || !strings.Contains(r.stdout, "%") || !strings.Contains(r.stdout, "\r") {
+				t.Errorf("it shows %q", r.stdout)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := newDrive(t)
+			d := m.mount(slowly...)
+			fill(t, m)
+			r := c.run(m)
+			if r.code != 0 {
+				t.Errorf("exit code %d:\n%s%s", r.code, r.stdout, r.stderr)
+			}
+			c.check(t, r)
+			if code := d.await(); code != 0 {
+				t.Errorf("the daemon ended with code %d", code)
+			}
+		})
+	}
+}
+
+// Ctrl-C during umount leaves the rest in the journal and says how much it is and
+// what happens to it; so does a server that cannot be reached.
+func TestUmountInterrupted(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount()
+	m.put("first")
+	m.ok("wait", m.mnt)
+	must(t, os.Rename(m.store, m.store+".away"))
+	fill(t, m)
+	c := m.command(t.Context(), hushfs, "umount", m.mnt)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	must(t, c.Start())
+	eventually(t, "it drains", time.Minute, func() bool {
+		s := m.status()
+		return len(s) == 1 && s[0].Phase == "draining" && s[0].Volume.Offline != ""
+	})
+	must(t, c.Process.Signal(os.Interrupt))
+	c.Wait()
+	checkRefusal(t, result{c.ProcessState.ExitCode(), "", stderr.String()}, 14,
+		[]string{"interrupted", "changes, 6 files (18 MiB) wait in the sealed journal", "the store cannot be reached", fmt.Sprint("Pid ", d.cmd.Process.Pid), "the next mount on it sends the rest"})
+	must(t, os.Rename(m.store+".away", m.store))
+	if code := d.await(); code != 0 {
+		t.Errorf("the daemon ended with code %d", code)
+	}
+	e := m.another().mount()
+	checkFilled(t, e.m)
+	e.umount()
+}
+
+// After a conflict umount does not promise that the next mount sends the rest.
+func TestUmountAfterAConflict(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount()
+	n := m.another()
+	e := n.mount()
+	n.put("of n")
+	n.ok("wait", n.mnt)
+	m.put("same")
+	m.ok("wait", m.mnt)
+	must(t, os.WriteFile(n.in("same"), []byte("another"), 0o644))
+	r := n.run("umount", n.mnt)
+	checkRefusal(t, r, 14, []string{"another machine changed the same files", "Nothing is lost", "Keep the state folder"})
+	if strings.Contains(r.stderr, "the next mount sends it") {
+		t.Errorf("it promises too much:\n%s", r.stderr)
+	}
+	if code := e.await(); code != 14 {
+		t.Errorf("the daemon ended with code %d", code)
+	}
+	d.umount()
 }

@@ -129,7 +129,7 @@ func objects(t testing.TB, store string) []string {
 }
 
 // kinds of objects, by their place in a name.
-var kinds = map[string]string{"h": "header", "l": "commit", "k": "hint", "a": "ledger", "p": "pack"}
+var kinds = map[string]string{"h": "header", "l": "commit", "k": "hint", "a": "ledger", "p": "pack", "t": "table"}
 
 // kindOf the object name: v0/h/… or v0/s/<volume>/<letter>/…
 func kindOf(name string) string {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -16,17 +15,10 @@ import (
 // envPosix names the case and the folder for a process that runs one case.
 const envPosix = "HUSHFS_POSIX_CASE"
 
-// gap is a case that does not pass, and why.
-type gap struct {
-	issue int // that mends it
-	why   string
-}
-
-// gaps are the cases of posixtest that are known not to pass. One that passes
-// fails the test, so that this list is never longer than the truth.
-var gaps = map[string]gap{
-	"RenameOpenDir": {4, "a folder that was replaced by rename is gone for those who have it open"},
-	"Tmpfile":       {4, "O_TMPFILE is not there yet"},
+// gaps are the cases of posixtest that are known not to pass, and why. One that
+// passes fails the test, so that this list is never longer than the truth.
+var gaps = map[string]string{
+	"Tmpfile": "O_TMPFILE is not there yet",
 }
 
 // unfair cases do not hold for the kernel's own file systems either, or only now
@@ -41,7 +33,18 @@ var unfair = map[string]string{
 // that fails must not take the others along.
 func TestPosix(t *testing.T) {
 	t.Parallel()
-	m := newDrive(t)
+	posix(t, newDrive(t))
+}
+
+// The same as an ordinary user, who mounts by fusermount3.
+func TestPosixAsOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	m := ordinary(t)
+	m.init()
+	posix(t, m)
+}
+
+func posix(t *testing.T, m *machine) {
 	d := m.mount()
 	for name := range gaps {
 		if posixtest.All[name] == nil {
@@ -50,9 +53,9 @@ func TestPosix(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(posixtest.All)) {
 		t.Run(name, func(t *testing.T) {
-			must(t, os.Mkdir(m.in(name), 0o755))
-			passed, out := posixCase(t, name, m.in(name))
-			g, known := gaps[name]
+			m.tool("mkdir", m.in(name))
+			passed, out := posixCase(t, m, name)
+			why, known := gaps[name]
 			switch {
 			case unfair[name] != "":
 				t.Logf("passed: %v; not counted: %s", passed, unfair[name])
@@ -61,23 +64,21 @@ func TestPosix(t *testing.T) {
 			case !passed && !known:
 				t.Errorf("%s", out)
 			case !passed:
-				t.Logf("known gap, issue %d: %s", g.issue, g.why)
+				t.Logf("known gap: %s", why)
 			}
 		})
 	}
 	d.umount()
 }
 
-// posixCase runs a case in a process of its own. A case that skips itself has
-// not passed.
-func posixCase(t *testing.T, name, dir string) (passed bool, out string) {
+// posixCase runs a case in a process of its own, of the machine's user. A case
+// that skips itself has not passed.
+func posixCase(t *testing.T, m *machine, name string) (passed bool, out string) {
 	t.Helper()
-	self, err := os.Executable()
-	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c := exec.CommandContext(ctx, self, "-test.run", "^TestPosixCase$", "-test.v")
-	c.Env = append(os.Environ(), envTask+"=posix", envPosix+"="+name+" "+dir)
+	c := m.command(ctx, testProgram(t), "-test.run", "^TestPosixCase$", "-test.v")
+	c.Env = append(c.Env, envTask+"=posix", envPosix+"="+name+" "+m.in(name))
 	b, err := c.CombinedOutput()
 	return err == nil && strings.Contains(string(b), "--- PASS: TestPosixCase"), string(b)
 }

@@ -113,7 +113,7 @@ func TestServerThatLies(t *testing.T) {
 	if s.Probe == nil || s.Probe.Good || s.Endpoint != liar.URL {
 		t.Errorf("status: %+v", s)
 	}
-	if out := m.ok("status"); !strings.Contains(out, "nothing must be written to this store: ") {
+	if out := m.ok("status"); !strings.Contains(out, "only one machine may write to this store: ") {
 		t.Errorf("status says\n%s", out)
 	}
 	d.umount()

@@ -245,7 +245,7 @@ func TestDiskFull(t *testing.T) {
 	d = m.mount() // the first change makes it a device, for which the store is needed
 	m.put("first")
 	d.umount()
-	d = m.mount("--test-store-delay", "1h", "--drain-timeout", "0")
+	d = m.mount("--test-store-delay", "1h", "--drain-timeout", "0", "--full-timeout", "2s")
 	written := 0
 	var err error
 	for ; err == nil && written < 400; written++ {
