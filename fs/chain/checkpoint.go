@@ -54,6 +54,10 @@ const (
 	MaxTables = 512 << 10
 
 	stepSize = 8 + 32 + 32
+
+	// stepsKept is how many commits above the newest checkpoint a state knows one by
+	// one. Older ones it could not find again in a checkpoint.
+	stepsKept = 1 << 16
 )
 
 // encode returns slot u64, id 32, inodes u64, bytes u64, number of devices u16
@@ -166,6 +170,8 @@ func OpenAnnouncing(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Link, object
 		return nil, fmt.Errorf("%w: slot %d announces nothing", ErrForged, at.Slot)
 	case c.Ledger != then.Head():
 		return nil, fmt.Errorf("%w: slot %d names another ledger", ErrForged, at.Slot)
+	case c.Epoch != epoch:
+		return nil, fmt.Errorf("%w: slot %d is of another epoch", ErrForged, at.Slot)
 	}
 	return c, nil
 }
@@ -197,18 +203,38 @@ func (s *State) Folded() Link { return s.base }
 // Above is how many commits lie above the newest checkpoint.
 func (s *State) Above() int { return len(s.steps) + s.dropped }
 
-// Fold says that the checkpoint of a commit that the state moved over, or began with,
-// is true. It is for the caller to know; what does not fit the commits that the state
-// saw is ErrForged, and an older checkpoint than the newest changes nothing.
+// CheckFold says whether the checkpoint of a commit that the state moved over fits the
+// commits that it saw: ids, operations and sums; else ErrForged. What the tables hold is
+// for the caller to know.
+func (s *State) CheckFold(k *Checkpoint) error {
+	n := s.stepsTo(k.Slot)
+	if n == 0 || s.steps[n-1].Slot != k.Slot || s.steps[n-1].id != k.ID {
+		return fmt.Errorf("%w: a checkpoint of slot %d, which holds another commit", ErrForged, k.Slot)
+	}
+	if _, err := k.IDs(s.Volume); err != nil {
+		return err
+	}
+	if s.dropped > 0 {
+		return nil // their operations are not known one by one any more
+	}
+	ops, usage := maps.Clone(s.baseOps), s.baseUsage
+	for _, p := range s.steps[:n] {
+		ops[p.device], usage = p.last, usage.Plus(p.usage)
+	}
+	if !maps.Equal(ops, k.LastOp) || usage != k.Usage {
+		return fmt.Errorf("%w: the operations or sums of a checkpoint are not those of the chain", ErrForged)
+	}
+	return nil
+}
+
+// Fold makes the checkpoint of a commit that the state moved over, and that CheckFold
+// accepts, the one that it begins with. An older one than the newest changes nothing.
 func (s *State) Fold(c *Commit) error {
 	k := c.Checkpoint
 	if k == nil || k.Slot <= s.base.Slot {
 		return nil
 	}
-	if id, ok := s.id(k.Slot); !ok || id != k.ID {
-		return fmt.Errorf("%w: a checkpoint of slot %d, which holds another commit", ErrForged, k.Slot)
-	}
-	if _, err := k.IDs(s.Volume); err != nil {
+	if err := s.CheckFold(k); err != nil {
 		return err
 	}
 	s.folded(Link{c.Slot, c.ID}, k)
@@ -216,40 +242,35 @@ func (s *State) Fold(c *Commit) error {
 }
 
 func (s *State) folded(announcing Link, k *Checkpoint) {
-	n, found := slices.BinarySearchFunc(s.steps, k.Slot, func(p passed, at Slot) int { return cmp.Compare(p.Slot, at) })
+	s.announced, s.base, s.steps = announcing, k.Link, slices.Clone(s.steps[s.stepsTo(k.Slot):])
+	s.baseOps, s.baseUsage, s.dropped = maps.Clone(k.LastOp), k.Usage, 0
+}
+
+// stepsTo is how many of the steps lead to slots up to one.
+func (s *State) stepsTo(at Slot) int {
+	n, found := slices.BinarySearchFunc(s.steps, at, func(p passed, at Slot) int { return cmp.Compare(p.Slot, at) })
 	if found {
 		n++
 	}
-	s.announced, s.base, s.steps = announcing, k.Link, slices.Clone(s.steps[n:])
-	s.dropped = 0
-}
-
-// id returns the id of the commit in a slot at or above the newest checkpoint.
-func (s *State) id(at Slot) (ID, bool) {
-	if at == s.base.Slot {
-		return s.base.ID, true
-	}
-	n, ok := slices.BinarySearchFunc(s.steps, at, func(p passed, at Slot) int { return cmp.Compare(p.Slot, at) })
-	if !ok {
-		return ID{}, false
-	}
-	return s.steps[n].id, true
+	return n
 }
 
 // passed is a commit that the state moved over.
 type passed struct {
 	Step
-	id ID
+	id     ID
+	device meta.Device
+	last   meta.OpNo
+	usage  meta.Delta
 }
 
 // pass keeps what a later checkpoint will need of a commit.
 func (s *State) pass(c *Commit) {
-	if len(s.steps) == MaxSteps {
-		// Too many for a checkpoint to list: it will have none.
+	if len(s.steps) == stepsKept {
 		s.dropped += len(s.steps)
 		s.steps = nil
 	}
-	s.steps = append(s.steps, passed{Step{c.Slot, c.HeaderHash, c.BodyHash}, c.ID})
+	s.steps = append(s.steps, passed{Step{c.Slot, c.HeaderHash, c.BodyHash}, c.ID, c.Device, c.Last, c.Usage})
 }
 
 // Checkpoint returns the checkpoint of the state's slot, to be completed with what it
@@ -261,7 +282,7 @@ func (s *State) Checkpoint() *Checkpoint {
 		Before: s.announced,
 		Base:   s.base,
 	}
-	if s.dropped > 0 {
+	if s.Above() > MaxSteps {
 		k.Base = k.Link
 		return k
 	}

@@ -28,7 +28,7 @@ func folded(t *testing.T) (w *world, at4 *State, objects map[Slot][]byte) {
 	put(4, Content{First: 2, Last: 5})
 	at4 = w.Clone()
 	k := w.Checkpoint()
-	k.Tables, k.Usage = []byte("tables"), meta.Usage{Inodes: 2, Bytes: 9}
+	k.Tables = []byte("tables")
 	put(5, Content{First: 6, Last: 6})
 	put(7, Content{First: 7, Last: 6, Checkpoint: k})
 	return w, at4, objects
@@ -102,6 +102,9 @@ func TestFoldRefuses(t *testing.T) {
 		"a slot without commit":  func(k *Checkpoint) { k.Slot = 3; k.Base, k.Steps = k.Link, nil },
 		"another beginning":      func(k *Checkpoint) { k.Base.ID[0]++ },
 		"a step that is missing": func(k *Checkpoint) { k.Steps = k.Steps[1:] },
+		"another operation":      func(k *Checkpoint) { k.LastOp = map[meta.Device]meta.OpNo{1: 9} },
+		"a device too many":      func(k *Checkpoint) { k.LastOp = map[meta.Device]meta.OpNo{1: 5, 2: 1} },
+		"other sums":             func(k *Checkpoint) { k.Usage.Bytes++ },
 	} {
 		w, _, objects := folded(t)
 		j := (&State{Volume: w.Volume, Epoch: w.Epoch, keys: w.keys})

@@ -145,6 +145,12 @@ func (s *State) open(slot Slot, object []byte) (*Commit, error) {
 	return c, nil
 }
 
+// Is tells whether an object is the commit of that id in that slot.
+func (s *State) Is(slot Slot, id ID, object []byte) bool {
+	c, err := s.open(slot, object)
+	return err == nil && c.ID == id
+}
+
 // ledgerAfter returns the ledger after the records of c, or what is wrong with them.
 func (s *State) ledgerAfter(c *Commit) (*Ledger, error) {
 	if len(c.Records) == 0 {

@@ -27,10 +27,12 @@ type State struct {
 
 	keys map[crypt.Epoch]*crypt.Key // all that are known, later epochs included
 
-	base      Link     // of the newest checkpoint; slot 0 and the volume id at first
-	announced Link     // the commit that announced it; slot 0: none
-	steps     []passed // the commits above base, ascending
-	dropped   int      // commits above base that steps has no more, being too many
+	base      Link                      // of the newest checkpoint; slot 0 and the volume id at first
+	announced Link                      // the commit that announced it; slot 0: none
+	steps     []passed                  // the commits above base, ascending
+	dropped   int                       // commits above base that steps has no more, being too many
+	baseOps   map[meta.Device]meta.OpNo // LastOp as of base
+	baseUsage meta.Usage                // as of base
 }
 
 // NewState returns the state at slot 0. The ledger is any of the volume's, and key is
@@ -60,7 +62,7 @@ func newState(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Slot) (*State, err
 	}
 	return &State{
 		Volume: v, Key: keys[epoch], Epoch: epoch, Head: rootID(v), Ledger: start,
-		LastOp: map[meta.Device]meta.OpNo{}, keys: keys, base: Link{0, rootID(v)},
+		LastOp: map[meta.Device]meta.OpNo{}, keys: keys, base: Link{0, rootID(v)}, baseOps: map[meta.Device]meta.OpNo{},
 	}, nil
 }
 

@@ -52,7 +52,7 @@ func (s *Syncer) conclude(ctx context.Context) error {
 	}
 	s.o.Step("sync.taken")
 	s.o.View.Settle(uint64(won.Slot), won.Last, won.Batch, won.Usage)
-	s.folded(won)
+	s.folded(ctx, won)
 	s.attempt = nil
 	s.mu.Lock()
 	s.settled = max(s.settled, won.Last)
@@ -134,11 +134,14 @@ func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.lost(a); err != nil {
+	// Until the slot is passed the attempt stands: given up before, the next commit
+	// would be signed for the same slot.
+	passed, err := s.pass(ctx, a.Slot, j, len(object))
+	if !passed {
 		return nil, err
 	}
 	s.attempt = nil
-	return nil, s.pass(ctx, a.Slot, j, len(object))
+	return nil, errors.Join(err, s.lost(a))
 }
 
 // won moves the chain over a commit of ours.
@@ -153,8 +156,11 @@ func (s *Syncer) won(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	if err := s.o.Chain.Advance(j.Commit); err != nil {
 		return nil, s.stop(err)
 	}
+	if len(j.Commit.Records) > 0 {
+		s.o.Keys.learn(s.o.Chain)
+	}
 	s.bytes += int64(len(a.Object))
-	s.moved, s.heard = time.Now(), s.o.Uptime()
+	s.moved, s.heard, s.own = time.Now(), s.o.Uptime(), j.Commit.ID
 	s.setNext(a.Slot + 1)
 	return j.Commit, nil
 }

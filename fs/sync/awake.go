@@ -34,8 +34,8 @@ func (s *Syncer) awake(ctx context.Context) error {
 		return nil
 	}
 	head := s.o.Chain.Slot
-	_, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, head), chain.MaxCommit)
-	if errors.Is(err, store.ErrNotExist) {
+	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, head), chain.MaxCommit)
+	if errors.Is(err, store.ErrNotExist) || err == nil && !s.o.Chain.Is(head, s.o.Chain.Head, object) {
 		return s.stop(fmt.Errorf("%w: slot %d, the last that this machine knows, is gone", ErrAsleep, head))
 	}
 	if err != nil {

@@ -1,17 +1,20 @@
 package sync
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"time"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
+	"github.com/hushfs/hushfs/store"
 )
 
 const (
@@ -27,28 +30,69 @@ const (
 	foldAgain = 30 * time.Second
 )
 
-// fold takes over the checkpoint that a commit announces, over which the chain has
-// moved, and returns its tables; nil when there is none, or none that can be used.
-func fold(st *chain.State, c *chain.Commit, blocks *block.Reader, mem *table.Memory, log *slog.Logger) *table.Set {
+// fold takes over the checkpoint that a commit announces, over which chain and confirmed
+// have moved, and returns its tables; nil when there is none, or none that can be used.
+//
+// A checkpoint is its author's word. Whoever saw the commits under it knows better, and
+// forgets nothing before the tables gave it back: all that they wrote must be in the
+// tables. It is not looked whether older tables were merged rightly.
+func fold(ctx context.Context, st *chain.State, c *chain.Commit, confirmed *view.Confirmed, o LoadOptions) (*table.Set, error) {
 	k := c.Checkpoint
 	if k == nil || k.Slot <= st.Folded().Slot {
-		return nil
+		return nil, nil
 	}
-	runs, err := table.DecodeRuns(k.Tables)
+	set, err := trust(ctx, st, k, confirmed, o)
+	if passing(ctx, err) {
+		return nil, err
+	}
 	if err == nil {
 		err = st.Fold(c)
 	}
 	if err != nil {
-		log.Warn("checkpoint passed over", "slot", uint64(k.Slot), "announced", uint64(c.Slot), "err", err)
-		return nil
+		o.Log.Error("checkpoint passed over", "slot", uint64(k.Slot), "announced", uint64(c.Slot), "device", int(c.Device), "err", err)
+		return nil, nil
 	}
-	return table.NewSet(runs, source{blocks}, mem)
+	return set, nil
+}
+
+// trust checks a checkpoint against what this machine saw.
+func trust(ctx context.Context, st *chain.State, k *chain.Checkpoint, confirmed *view.Confirmed, o LoadOptions) (*table.Set, error) {
+	if err := st.CheckFold(k); err != nil {
+		return nil, err
+	}
+	runs, err := table.DecodeRuns(k.Tables)
+	if err != nil {
+		return nil, err
+	}
+	set := table.NewSet(runs, source{o.Tables}, o.Memory)
+	confirmed.Written(uint64(k.Slot), func(key, value []byte, deleted bool) bool {
+		var got []byte
+		err = Retry(ctx, func() (err error) {
+			got, err = set.Get(key)
+			return err
+		})
+		switch {
+		case errors.Is(err, meta.ErrAbsent) && deleted:
+			err = nil
+		case err == nil && (deleted || !bytes.Equal(got, value)), errors.Is(err, meta.ErrAbsent):
+			err = fmt.Errorf("%w: its tables do not hold what was written", chain.ErrForged)
+		}
+		return err == nil
+	})
+	return set, err
 }
 
 // folded puts the tables of a checkpoint that was passed below the view; working is
-// held.
-func (s *Syncer) folded(c *chain.Commit) {
-	set := fold(s.o.Chain, c, s.o.Tables, s.o.Memory, s.log)
+// held. Where they cannot be had now, the next checkpoint will do.
+func (s *Syncer) folded(ctx context.Context, c *chain.Commit) {
+	if c.Checkpoint == nil {
+		return
+	}
+	o := LoadOptions{Tables: s.o.Tables, Memory: s.o.Memory, Log: s.log}
+	set, err := fold(ctx, s.o.Chain, c, s.o.View.Snapshot(), o)
+	if err != nil {
+		s.log.Warn("checkpoint not taken over", "slot", uint64(c.Checkpoint.Slot), "err", err)
+	}
 	if set == nil {
 		return
 	}
@@ -148,10 +192,23 @@ func (s *Syncer) writeTable(ctx context.Context, f *folding, content []byte) (cr
 	if err != nil {
 		return crypt.Name{}, fmt.Errorf("seal table: %w", err)
 	}
-	err = s.o.Bucket.PutIfAbsent(ctx, chain.TableName(s.o.Chain.Volume, name), object)
+	where := chain.TableName(s.o.Chain.Volume, name)
+	err = s.o.Bucket.PutIfAbsent(ctx, where, object)
 	s.reached(err)
-	if err := present(err); err != nil {
+	if errors.Is(err, store.ErrExist) {
+		// Ours, after a lost answer; or a thing of the store's own making.
+		var got []byte
+		if got, err = s.get(ctx, where, int64(len(object))); err == nil && !bytes.Equal(got, object) {
+			err = fmt.Errorf("%w: the store holds other bytes under its name", table.ErrDamaged)
+		}
+	}
+	if err != nil {
 		return crypt.Name{}, fmt.Errorf("upload table %s: %w", name, err)
+	}
+	// What was in memory as a change must not become far by being folded.
+	made := block.Object{Type: crypt.TypeTable, Name: name, Length: int64(len(content)), Epoch: f.epoch}
+	if err := s.o.Tables.Offer(made, object); err != nil {
+		return crypt.Name{}, fmt.Errorf("table %s: %w", name, err)
 	}
 	s.o.Step("fold.table")
 	return name, nil
@@ -161,6 +218,7 @@ func (s *Syncer) writeTable(ctx context.Context, f *folding, content []byte) (cr
 func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
 	s.working.Lock()
 	defer s.working.Unlock()
+	var mine chain.ID
 	for {
 		if err := s.halted(); err != nil {
 			return err
@@ -169,6 +227,8 @@ func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
 			return err
 		}
 		switch at := s.o.Chain.Folded().Slot; {
+		case at < k.Slot && s.own == mine && mine != chain.ID{}:
+			return fmt.Errorf("the checkpoint of slot %d was announced and does not fit the chain", k.Slot)
 		case at == k.Slot:
 			s.o.Step("fold.announced")
 			return s.leadTo(ctx)
@@ -181,6 +241,7 @@ func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
 		if err != nil {
 			return fmt.Errorf("build commit: %w", err)
 		}
+		mine = c.ID
 		s.attempt = &attempt{Sealed: c, first: first, last: first - 1}
 	}
 }
@@ -188,7 +249,7 @@ func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
 // leadTo writes a hint of the chain's head when the newest that is known leads to an
 // older checkpoint; working is held.
 func (s *Syncer) leadTo(ctx context.Context) error {
-	if s.hint.Fold == s.o.Chain.Announced() {
+	if s.hint.Fold.Slot >= s.o.Chain.Announced().Slot {
 		return nil
 	}
 	device, number, _ := s.o.State.Device()
@@ -227,8 +288,9 @@ func (s *Syncer) maintain(ctx context.Context) error {
 }
 
 func (s *Syncer) tidy(ctx context.Context) error {
+	// Whoever publishes comes first, also while the store is away.
 	if !s.working.TryLock() {
-		return nil // whoever publishes comes first, also while the store is away
+		return nil
 	}
 	due := s.foldDue(false)
 	if !due && s.halted() == nil && time.Since(s.moved) >= hintLag {

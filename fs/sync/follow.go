@@ -40,7 +40,7 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.pass(ctx, slot, j, len(object)); err != nil {
+		if _, err := s.pass(ctx, slot, j, len(object)); err != nil {
 			return err
 		}
 	}
@@ -79,18 +79,19 @@ func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (cha
 	return j, s.stop(trouble(slot, j))
 }
 
-// pass moves chain and view over a slot that was judged.
-func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, size int) error {
+// pass moves chain and view over a slot that was judged, and says whether they were
+// moved: an error may come after.
+func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, size int) (passed bool, err error) {
 	if j.Verdict == chain.Junk {
 		s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
 		if slot-s.o.Chain.Slot > deadMax {
-			return s.stop(fmt.Errorf("%w: %d slots in a row hold no commit", ErrRollback, slot-s.o.Chain.Slot))
+			return false, s.stop(fmt.Errorf("%w: %d slots in a row hold no commit", ErrRollback, slot-s.o.Chain.Slot))
 		}
 		s.setNext(slot + 1)
-		return nil
+		return true, nil
 	}
 	var failed []view.Failure
-	err := Retry(ctx, func() (err error) {
+	err = Retry(ctx, func() (err error) {
 		// Under mu, or who asks in between would take what failed for stored.
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -101,24 +102,24 @@ func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, s
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("follow slot %d: %w", slot, err)
+		return false, fmt.Errorf("follow slot %d: %w", slot, err)
 	}
-	if err := s.advance(j.Commit, size); err != nil {
-		return err
+	if err := s.advance(ctx, j.Commit, size); err != nil {
+		return true, err
 	}
 	s.o.Changed(j.Commit.Batch)
 	if len(failed) > 0 {
 		// They stay in the journal, whole.
-		return s.stop(fmt.Errorf("%w: %d changes made here wait in the journal: %w", ErrConflict, len(failed), failed[0].Err))
+		return true, s.stop(fmt.Errorf("%w: %d changes made here wait in the journal: %w", ErrConflict, len(failed), failed[0].Err))
 	}
 	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
-		return fmt.Errorf("remember slot %d: %w", slot, err)
+		return true, fmt.Errorf("remember slot %d: %w", slot, err)
 	}
-	return nil
+	return true, nil
 }
 
 // advance moves the chain over a commit that the view shows already.
-func (s *Syncer) advance(c *chain.Commit, size int) error {
+func (s *Syncer) advance(ctx context.Context, c *chain.Commit, size int) error {
 	if err := s.o.Chain.Advance(c); err != nil {
 		return s.stop(err)
 	}
@@ -127,7 +128,7 @@ func (s *Syncer) advance(c *chain.Commit, size int) error {
 	}
 	s.bytes += int64(size)
 	s.moved, s.heard = time.Now(), s.o.Uptime()
-	s.folded(c)
+	s.folded(ctx, c)
 	return nil
 }
 

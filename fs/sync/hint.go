@@ -32,10 +32,39 @@ func WriteHint(ctx context.Context, b store.Bucket, st *chain.State, device *ide
 	if err != nil {
 		return nil, err
 	}
-	if err := present(b.PutIfAbsent(ctx, chain.HintName(st.Volume, st.Slot), hint)); err != nil {
+	name := chain.HintName(st.Volume, st.Slot)
+	err = b.PutIfAbsent(ctx, name, hint)
+	if errors.Is(err, store.ErrExist) {
+		err = sameHint(ctx, b, st, name, h)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("write hint: %w", err)
 	}
 	return h, nil
+}
+
+// sameHint returns nil when what lies under the name of a hint leads where h does.
+// Anybody who may write to the store can have been there first.
+func sameHint(ctx context.Context, b store.Bucket, st *chain.State, name string, h *chain.Hint) error {
+	object, err := b.Get(ctx, name, 0, chain.MaxHint+1)
+	if err != nil {
+		return err
+	}
+	sealed, err := chain.ParseHint(object)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	there, err := sealed.Open(st.Volume, st.Key)
+	if err == nil {
+		err = there.VerifySignature(st.Volume, st.Ledger)
+	}
+	if err == nil && (there.Commit != h.Commit || there.Fold.Slot < h.Fold.Slot) {
+		err = store.ErrExist
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // present makes an error of PutIfAbsent nil for objects of a kind that says the same

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -93,15 +94,32 @@ func Load(ctx context.Context, o LoadOptions) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loaded{o: o, newest: f.ledger, key: f.key, hint: f.hint, ledgers: map[chain.ID]bool{}}
-	if err := l.begin(ctx); err != nil {
+	l, err := load(ctx, o, f, true)
+	if err != nil {
 		return nil, err
 	}
-	if err := l.follow(ctx); err != nil {
-		return nil, err
+	if at := l.Chain.Announced(); l.begun > 0 && l.Trouble == nil && at.Slot == l.begun && l.ids[at.Slot] != at.ID {
+		// The commit that announced it is none of this chain's.
+		o.Log.Error("checkpoint passed over: its commit is not valid", "announced", uint64(at.Slot))
+		if l, err = load(ctx, o, f, false); err != nil {
+			return nil, err
+		}
 	}
 	l.claim()
 	return l, nil
+}
+
+// load follows the chain, from the checkpoint that the hint leads to or from slot 1.
+func load(ctx context.Context, o LoadOptions, f found, checkpoint bool) (*Loaded, error) {
+	l := &Loaded{o: o, newest: f.ledger, key: f.key, hint: f.hint, ledgers: map[chain.ID]bool{}}
+	begin := l.beginFirst
+	if checkpoint {
+		begin = func() error { return l.begin(ctx) }
+	}
+	if err := begin(); err != nil {
+		return nil, err
+	}
+	return l, l.follow(ctx, math.MaxUint64)
 }
 
 // begin sets the state from which the chain is followed: that of the checkpoint which
@@ -113,11 +131,16 @@ func (l *Loaded) begin(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) || ctx.Err() != nil {
+		if passing(ctx, err) {
 			return err
 		}
 		l.o.Log.Warn("checkpoint passed over", "slot", uint64(l.hint.Fold.Slot), "err", err)
 	}
+	return l.beginFirst()
+}
+
+// beginFirst begins before slot 1.
+func (l *Loaded) beginFirst() error {
 	start, err := chain.NewState(l.o.Volume, l.key, l.newest)
 	if err != nil {
 		return err
@@ -174,31 +197,63 @@ func (l *Loaded) announcing(ctx context.Context, at chain.Link) (*chain.Commit, 
 }
 
 // ID returns the id of the commit in a slot; false when the slot holds none. For a slot
-// under the checkpoint it goes back over the checkpoints before, each of which was
-// signed and names its predecessor.
+// under the checkpoint it goes back over the checkpoints before, as long as each ends
+// where the one after it begins; and where they do not lead there, over the commits.
 func (l *Loaded) ID(ctx context.Context, slot chain.Slot) (chain.ID, bool, error) {
 	for slot < l.lowest && l.before.Slot > 0 {
 		c, err := l.announcing(ctx, l.before)
-		if err != nil {
+		if passing(ctx, err) {
 			return chain.ID{}, false, err
+		}
+		if err != nil || c.Checkpoint.Link != (chain.Link{Slot: l.lowest, ID: l.ids[l.lowest]}) {
+			break
 		}
 		ids, err := c.Checkpoint.IDs(l.o.Volume)
 		if err != nil {
-			return chain.ID{}, false, err
+			break
 		}
 		maps.Copy(l.ids, ids)
 		l.lowest, l.before = c.Checkpoint.Base.Slot, c.Checkpoint.Before
+	}
+	if slot < l.lowest {
+		if err := l.walk(ctx); err != nil {
+			return chain.ID{}, false, err
+		}
 	}
 	id, ok := l.ids[slot]
 	return id, ok, nil
 }
 
-// follow moves over the slots that the store has.
-func (l *Loaded) follow(ctx context.Context) error {
+// passing tells an error that another try may not have from one of what is there.
+func passing(ctx context.Context, err error) bool {
+	return err != nil && (errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) || ctx.Err() != nil)
+}
+
+// walk learns the ids under the lowest that is known from the commits themselves. Where
+// these do not lead to it nothing is learned.
+func (l *Loaded) walk(ctx context.Context) error {
+	w := &Loaded{o: l.o, newest: l.newest, key: l.key, hint: l.hint, ledgers: map[chain.ID]bool{}}
+	w.o.Keys = &Keys{}
+	if err := w.beginFirst(); err != nil {
+		return err
+	}
+	if err := w.follow(ctx, l.lowest); err != nil {
+		return err
+	}
+	if id, ok := w.ids[l.lowest]; ok && id == l.ids[l.lowest] {
+		maps.Copy(l.ids, w.ids)
+		l.lowest = 0
+	}
+	return nil
+}
+
+// follow moves over the slots that the store has, up to last.
+func (l *Loaded) follow(ctx context.Context, last chain.Slot) error {
 	slots, err := listSlots(ctx, l.o.Bucket, l.o.Volume, l.Next)
 	if err != nil {
 		return err
 	}
+	slots = slices.DeleteFunc(slots, func(s chain.Slot) bool { return s > last })
 	for len(slots) > 0 && l.Trouble == nil && !l.ended {
 		n := min(len(slots), fetchAhead)
 		done, err := l.followRun(ctx, slots[:n])
@@ -335,7 +390,7 @@ func (l *Loaded) judge(ctx context.Context, slot chain.Slot, object []byte) erro
 	}
 	switch j.Verdict {
 	case chain.Valid:
-		return l.move(j.Commit, int64(len(object)))
+		return l.move(ctx, j.Commit, int64(len(object)))
 	case chain.Junk:
 		again, err := l.o.Bucket.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, chain.MaxCommit+1)
 		if err != nil {
@@ -364,7 +419,7 @@ func (l *Loaded) judge(ctx context.Context, slot chain.Slot, object []byte) erro
 }
 
 // move moves chain and state over a valid commit of size bytes.
-func (l *Loaded) move(c *chain.Commit, size int64) error {
+func (l *Loaded) move(ctx context.Context, c *chain.Commit, size int64) error {
 	if err := l.Chain.Advance(c); err != nil {
 		return err
 	}
@@ -373,7 +428,11 @@ func (l *Loaded) move(c *chain.Commit, size int64) error {
 		l.o.Keys.learn(l.Chain)
 	}
 	l.bytes += size
-	if set := fold(l.Chain, c, l.o.Tables, l.o.Memory, l.o.Log); set != nil {
+	set, err := fold(ctx, l.Chain, c, l.Confirmed, l.o)
+	if err != nil {
+		return err
+	}
+	if set != nil {
 		l.Confirmed.Rebase(uint64(c.Checkpoint.Slot), set)
 		l.tables, l.bytes = set, size
 	}

@@ -3,6 +3,7 @@ package sync
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -71,6 +72,13 @@ func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
 		return err
 	}
 	for _, p := range packs {
+		// After a crash a pack may have been left here that the chain has already: its
+		// record is written once.
+		if err := s.known(ctx, p.No); err == nil {
+			continue
+		} else if !errors.Is(err, meta.ErrAbsent) {
+			return err
+		}
 		batch.Puts = append(batch.Puts, meta.KV{
 			Key:   meta.PackKey(p.No),
 			Value: meta.AppendPackRecord(nil, meta.PackRecord{Name: p.Name, Length: uint32(p.Length), Epoch: uint32(p.Epoch)}),

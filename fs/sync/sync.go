@@ -123,6 +123,7 @@ type Syncer struct {
 	moved   time.Time     // when the last of these came
 	heard   time.Duration // uptime when the head was known to be in the store
 	hint    *chain.Hint   // the newest that is known
+	own     chain.ID      // of the newest commit that this machine made
 
 	mu       sync.Mutex // guards the fields below; taken before the view's lock
 	next     chain.Slot // the slot to be tried: above the head, dead slots jumped

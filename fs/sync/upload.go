@@ -31,7 +31,11 @@ func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, er
 		}
 		p, ok := s.o.Packs.Local(no)
 		if !ok {
-			if err := s.known(ctx, no); err != nil {
+			err := s.known(ctx, no)
+			if errors.Is(err, meta.ErrAbsent) {
+				err = s.stop(fmt.Errorf("%w: pack %d is in no file", errLocal, no))
+			}
+			if err != nil {
 				return nil, errors.Join(err, g.Wait())
 			}
 			continue
@@ -49,16 +53,12 @@ func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, er
 // known returns nil when the chain has the pack no. A commit must not name one
 // that nobody could ever read.
 func (s *Syncer) known(ctx context.Context, no meta.PackNo) error {
-	err := Retry(ctx, func() error {
+	return Retry(ctx, func() error {
 		return s.o.View.Read(func(r meta.Reader) error {
 			_, err := r.Get(meta.PackKey(no))
 			return err
 		})
 	})
-	if errors.Is(err, meta.ErrAbsent) {
-		return s.stop(fmt.Errorf("%w: pack %d is in no file", errLocal, no))
-	}
-	return err
 }
 
 func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {

@@ -1,8 +1,10 @@
 package view
 
 import (
+	"bytes"
 	"iter"
 	"slices"
+	"sort"
 
 	"github.com/tidwall/btree"
 
@@ -24,8 +26,8 @@ type Confirmed struct {
 	above  btree.Map[string, write]
 
 	// cuts are the ranges that were deleted from the tables, by the first bytes of
-	// their keys (see cutField): a range never reaches further. The slices are not
-	// changed.
+	// their keys (see cutField): a range never reaches further. They are sorted and
+	// disjoint. The slices are not changed.
 	cuts btree.Map[string, []cut]
 }
 
@@ -35,16 +37,6 @@ type write struct {
 	deleted bool
 	slot    uint64
 }
-
-// cut is a range of the tables that a batch deleted.
-type cut struct {
-	meta.Range
-	slot uint64
-}
-
-// cutField is how many bytes of its keys a range has in common: prefix and first
-// field.
-const cutField = 9
 
 // NewConfirmed returns the state that tables hold: that after slot, with the given
 // usage. Nil and 0 is the empty state before slot 1.
@@ -101,7 +93,8 @@ func (c *Confirmed) cut(key []byte) bool {
 		return false
 	}
 	cuts, _ := c.cuts.Get(string(key[:cutField]))
-	return slices.ContainsFunc(cuts, func(r cut) bool { return r.Contains(key) })
+	n := sort.Search(len(cuts), func(i int) bool { return bytes.Compare(key, cuts[i].To) < 0 })
+	return n < len(cuts) && cuts[n].Contains(key)
 }
 
 // Scan calls fn for each key in [from, to), ascending, until fn returns false.
@@ -124,15 +117,21 @@ func nothing([]byte, []byte, func(k, v []byte) bool) error { return nil }
 // are copied: those of a decoded batch alias the commit, of which one small value that
 // stays would keep the whole 1 MiB.
 func (c *Confirmed) Apply(slot uint64, b *meta.Batch, d meta.Delta) {
-	for _, r := range b.Ranges {
-		// The range hides what the tables have, now or after the next Rebase.
-		for _, k := range keysIn(&c.above, r) {
-			c.above.Delete(k)
+	for ranges := b.Ranges; len(ranges) > 0; {
+		field := ranges[0].From[:cutField]
+		n := 1
+		for n < len(ranges) && bytes.HasPrefix(ranges[n].From, field) {
+			n++
 		}
-		field := string(r.From[:cutField])
-		cuts, _ := c.cuts.Get(field)
-		own := cut{meta.Range{From: slices.Clone(r.From), To: slices.Clone(r.To)}, slot}
-		c.cuts.Set(field, append(cuts[:len(cuts):len(cuts)], own))
+		for _, r := range ranges[:n] {
+			// The range hides what the tables have, now or after the next Rebase.
+			for _, k := range keysIn(&c.above, r) {
+				c.above.Delete(k)
+			}
+		}
+		cuts, _ := c.cuts.Get(string(field))
+		c.cuts.Set(string(field), cutMore(cuts, ranges[:n], slot))
+		ranges = ranges[n:]
 	}
 	for _, k := range b.Deletes {
 		c.above.Set(string(k), write{deleted: true, slot: slot})
@@ -169,6 +168,14 @@ func (c *Confirmed) Rebase(base uint64, tables meta.Reader) {
 		}
 	}
 	c.base, c.tables = base, tables
+}
+
+// Written calls fn for each key whose newest write above the tables is of a slot up to
+// last, ascending, until it returns false. The slices must not be changed.
+func (c *Confirmed) Written(last uint64, fn func(key, value []byte, deleted bool) bool) {
+	c.above.Scan(func(k string, w write) bool {
+		return w.slot > last || fn([]byte(k), w.value, w.deleted)
+	})
 }
 
 // Change is what lies above the tables of one key.

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/hushfs/hushfs/fs/chain"
@@ -25,7 +26,7 @@ func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error 
 	err = v.sync.Resolve(ctx, c, a.Last, ours, func() []pack.Info {
 		var stored []pack.Info
 		for _, p := range o.packs {
-			if i, err := v.findPack(p.No); err == nil && i == p {
+			if i, err := v.knownPack(ctx, p.No); err == nil && i == p {
 				stored = append(stored, p)
 			}
 		}
@@ -57,6 +58,9 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 				_, err := v.view.Execute(op, meta.Stamp{Device: v.device, No: r.No, Time: r.Time})
 				return err
 			})
+		}
+		if errors.Is(err, meta.ErrUnknown) {
+			return fmt.Errorf("replay the journal: operation %d: %w", r.No, err) // it is whole, and will do
 		}
 		if err != nil {
 			return fmt.Errorf("%w: operation %d: %w", ErrJournal, r.No, err)
@@ -118,6 +122,6 @@ func (v *Volume) complete(no meta.PackNo) bool {
 	if _, ok := v.packs.Local(no); ok {
 		return true
 	}
-	_, err := v.findPack(no)
+	_, err := v.knownPack(v.life, no)
 	return err == nil
 }

@@ -46,18 +46,18 @@ func (v *Volume) Shutdown(ctx context.Context) error {
 	if err == nil && !v.o.ReadOnly {
 		err = v.drain(ctx)
 	}
-	if err == nil && !v.o.ReadOnly {
-		// For the next machine's sake; all is in the store without it.
-		if ferr := v.sync.Leave(ctx); ferr != nil {
-			v.log.Warn("not folded", "err", ferr)
-		}
-	}
 	v.mu.Lock()
 	stop, stopped := v.stop, v.stopped
 	v.mu.Unlock()
 	if stop != nil {
 		stop()
 		<-stopped
+	}
+	if err == nil && !v.o.ReadOnly {
+		// For the next machine's sake; all is in the store without it.
+		if ferr := v.sync.Leave(ctx); ferr != nil {
+			v.log.Warn("not folded", "err", ferr)
+		}
 	}
 	return v.end(err)
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 
 	"github.com/hushfs/hushfs/crypt"
@@ -94,6 +95,15 @@ func (v *Volume) findPack(no meta.PackNo) (i pack.Info, err error) {
 		}
 		i = pack.Info{No: no, Name: rec.Name, Length: int64(rec.Length), Epoch: crypt.Epoch(rec.Epoch)}
 		return nil
+	})
+	return i, err
+}
+
+// knownPack is findPack, by the store when it is not near.
+func (v *Volume) knownPack(ctx context.Context, no meta.PackNo) (i pack.Info, err error) {
+	err = v.near(ctx, func() error {
+		i, err = v.findPack(no)
+		return err
 	})
 	return i, err
 }
