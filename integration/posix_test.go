@@ -17,9 +17,7 @@ const envPosix = "HUSHFS_POSIX_CASE"
 
 // gaps are the cases of posixtest that are known not to pass, and why. One that
 // passes fails the test, so that this list is never longer than the truth.
-var gaps = map[string]string{
-	"Tmpfile": "O_TMPFILE is not there yet",
-}
+var gaps = map[string]string{}
 
 // unfair cases do not hold for the kernel's own file systems either, or only now
 // and then; they are run, and what comes of them is only told.

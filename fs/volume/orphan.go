@@ -10,8 +10,9 @@ import (
 // orphan is a file that has handles and no name any more. It ends with them; no
 // slot ever says anything of it.
 type orphan struct {
-	ref meta.Ref
-	m   *view.Confirmed // its inode, extents and attributes alone
+	ref  meta.Ref
+	m    *view.Confirmed // its inode, extents and attributes alone
+	home meta.Ref        // of one that never had a name, and may get one: the directory that it was made in
 }
 
 // parting is called before an operation that takes a name from ref. Where it is
@@ -43,7 +44,7 @@ func (v *Volume) parting(ref meta.Ref) (gone func(), err error) {
 
 // orphan copies what a file is, newest writes included; v is locked.
 func (v *Volume) orphan(ref meta.Ref) (*orphan, error) {
-	o := &orphan{ref, view.NewConfirmed(0, nil, meta.Usage{})}
+	o := &orphan{ref: ref, m: view.NewConfirmed(0, nil, meta.Usage{})}
 	err := v.view.Read(func(r meta.Reader) error {
 		var b meta.Batch
 		key := meta.InodeKey(ref)

@@ -171,6 +171,15 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 
 // Link gives an inode a further name.
 func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a Attr, err error) {
+	v.mu.Lock()
+	o := v.orphans[ref.Ino]
+	v.mu.Unlock()
+	if o != nil && o.home.Ino != 0 {
+		if err := v.nameIt(ctx, o, parent, name); err != nil {
+			return Attr{}, err
+		}
+		return v.Attr(ctx, ref)
+	}
 	err = v.changing(ctx, func() error {
 		if v.orphans[ref.Ino] != nil {
 			return meta.ErrNotExist

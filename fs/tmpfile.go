@@ -1,0 +1,35 @@
+package fs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// Tmpfile makes a file without a name (O_TMPFILE); LINK may give it one.
+func (s *Server) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	parent, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	ctx := s.ctx(cancel)
+	n := volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777), UID: in.Uid, GID: in.Gid}
+	list, err := s.inherited(ctx, parent, &n, in.Umask)
+	if err != nil {
+		return errno(s.log, "tmpfile", err)
+	}
+	a, err := s.v.Tmpfile(ctx, parent, n)
+	if err == nil && list != nil {
+		if a, err = s.handDown(ctx, parent, a, list); err != nil {
+			s.v.Release(a.Ref)
+		}
+	}
+	if err != nil {
+		return errno(s.log, "tmpfile", err)
+	}
+	s.entry(0, "", a, &out.EntryOut)
+	out.Fh = s.handles.add(a.Ref)
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	return fuse.OK
+}
