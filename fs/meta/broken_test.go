@@ -53,7 +53,7 @@ func TestBrokenTrees(t *testing.T) {
 		r := newTree(t)
 		dir := r.make(meta.RootRef, "dir", meta.Dir)
 		put(r, meta.DirentKey(meta.Root, name), []byte{0})
-		if err := meta.ReadDir(r, meta.Root, func([]byte, meta.Dirent) bool { return true }); !errors.Is(err, meta.ErrMalformed) {
+		if err := meta.ReadDir(r, meta.Root, nil, func([]byte, meta.Dirent) bool { return true }); !errors.Is(err, meta.ErrMalformed) {
 			t.Errorf("read directory: %v", err)
 		}
 		r.refused(&meta.Unlink{Parent: meta.RootRef, Name: name, Ref: docs}, meta.ErrMalformed)

@@ -159,7 +159,7 @@ func (w *world) compare() {
 			return
 		}
 		found := 0
-		err := meta.ReadDir(w.state, n.ref.Ino, func(name []byte, d meta.Dirent) bool {
+		err := meta.ReadDir(w.state, n.ref.Ino, nil, func(name []byte, d meta.Dirent) bool {
 			found++
 			if c := n.names[string(name)]; c == nil || c.ref != d.Ref || c.kind != d.Kind {
 				w.t.Fatalf("step %d: directory %d: wrong entry for %v", w.steps, n.ref.Ino, d)

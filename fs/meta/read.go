@@ -62,11 +62,14 @@ func readInode(r Reader, ref Ref, n *Inode) error {
 	return nil
 }
 
-// ReadDir calls fn for the names of a directory, sorted by their bytes, until
-// fn returns false. name is valid during the call only. A directory that does
+// ReadDir calls fn for the names of a directory above after (nil: all), sorted by their
+// bytes, until fn returns false. name is valid during the call only. A directory that does
 // not exist has no names.
-func ReadDir(r Reader, dir Ino, fn func(name []byte, d Dirent) bool) error {
+func ReadDir(r Reader, dir Ino, after []byte, fn func(name []byte, d Dirent) bool) error {
 	all := DirentRange(dir)
+	if len(after) > 0 {
+		all.From = append(DirentKey(dir, after), 0)
+	}
 	var bad error
 	err := r.Scan(all.From, all.To, func(k, v []byte) bool {
 		_, name, err := ParseDirentKey(k)

@@ -161,3 +161,32 @@ func TestAMillionFiles(t *testing.T) {
 		t.Errorf("%d bytes of tables in memory", used)
 	}
 }
+
+// A folder of 100,000 names is listed by a machine that keeps nothing near, page by
+// page, and each name once.
+func TestALargeFolder(t *testing.T) {
+	w := newWorld(t)
+	w.laptop.mustOpen()
+	w.generate(t, 1, 1, 100_000)
+	w.laptop.crash()
+	as(w.machine("folder"), write("one more", "1"), drained, folded, lock)
+	m := w.machine("new")
+	m.mustOpen()
+	_, _, sub, err := m.find("folder 000/sub 000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.gets()
+	entries, err := m.v.List(t.Context(), sub.Ref)
+	if err != nil || len(entries) != 100_000 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	for i, e := range entries {
+		if i > 0 && bytes.Compare(entries[i-1].Name, e.Name) >= 0 {
+			t.Fatalf("entry %d comes after one that is not before it", i)
+		}
+	}
+	if n := w.gets(); n["t/"] > 20 {
+		t.Errorf("listing took %v", n)
+	}
+}

@@ -34,24 +34,37 @@ func (v *Volume) lookup(parent meta.Ref, name []byte) (d meta.Dirent, err error)
 	return d, err
 }
 
+// listPage is how many entries of a directory are read at a time. So many must be near
+// together; and up to so many are as they were at one moment.
+const listPage = 20_000
+
 // List returns the entries of a directory, ascending by name, as they are now.
 func (v *Volume) List(ctx context.Context, dir meta.Ref) (l []Entry, err error) {
-	err = v.near(ctx, func() error {
-		l = nil
-		return v.view.Read(func(r meta.Reader) error {
-			n, err := meta.GetInode(r, dir)
-			if err != nil {
-				return err
-			}
-			if n.Kind != meta.Dir {
-				return meta.ErrNotDir
-			}
-			return meta.ReadDir(r, dir.Ino, func(name []byte, d meta.Dirent) bool {
-				l = append(l, Entry{append([]byte(nil), name...), d})
-				return true
+	for more := true; more && err == nil; {
+		var page []Entry
+		err = v.near(ctx, func() error {
+			page, more = nil, false
+			return v.view.Read(func(r meta.Reader) error {
+				n, err := meta.GetInode(r, dir)
+				if err != nil {
+					return err
+				}
+				if n.Kind != meta.Dir {
+					return meta.ErrNotDir
+				}
+				var after []byte
+				if len(l) > 0 {
+					after = l[len(l)-1].Name
+				}
+				return meta.ReadDir(r, dir.Ino, after, func(name []byte, d meta.Dirent) bool {
+					page = append(page, Entry{append([]byte(nil), name...), d})
+					more = len(page) == listPage
+					return !more
+				})
 			})
 		})
-	})
+		l = append(l, page...)
+	}
 	if errors.Is(err, meta.ErrNotExist) || errors.Is(err, meta.ErrAbsent) {
 		return nil, nil // removed while it was open: it is empty
 	}
