@@ -3,6 +3,7 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -77,4 +78,33 @@ func TestCacheOnAFullDisk(t *testing.T) {
 		t.Error("what was written differs on another machine")
 	}
 	e.umount()
+}
+
+// A cache folder that cannot be written: the drive is mounted without, and says so.
+func TestCacheThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	m := storeOfPieces(t)
+	for name, spoil := range map[string]func(disk string){
+		"read-only disk": func(disk string) {
+			must(t, unix.Mount("tmpfs", disk, "tmpfs", unix.MS_RDONLY, "size=2m,mode=700"))
+			t.Cleanup(func() { must(t, unix.Unmount(disk, unix.MNT_DETACH)) })
+		},
+		"a file": func(disk string) {
+			must(t, os.Remove(disk))
+			must(t, os.WriteFile(disk, nil, 0o600))
+		},
+	} {
+		n := m.another()
+		spoil(n.mkdir("cache"))
+		d := n.mount()
+		if o := readPieces(t, n); o.good != damageFiles {
+			t.Errorf("%s: %+v", name, o)
+		}
+		if v := n.status()[0].Volume; len(v.Warnings) == 0 || !strings.Contains(v.Warnings[0], "cache") {
+			t.Errorf("%s: warnings %q", name, v.Warnings)
+		}
+		must(t, writeSynced(n.in("more"), os.O_CREATE, pattern(9, 0, 700_000)))
+		d.umount()
+	}
 }

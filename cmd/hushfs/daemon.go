@@ -109,14 +109,12 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	}
 	defer end()
 
-	if err := makePrivate(c.Cache); err != nil {
-		return &problem{code: codeState, what: "the cache folder cannot be used", why: err, next: "Check its owner and mode, or set XDG_CACHE_HOME to another place."}
-	}
+	noCache := makePrivate(c.Cache) // a drive can do without
 	v, err := volume.Open(ctx, volume.Options{
 		Bucket: slow(b, c.StoreDelay), Drive: u, State: c.State, Cache: c.Cache,
 		ReadOnly: c.ReadOnly, DeviceName: c.DeviceName,
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize, FullTimeout: max(c.FullTimeout, 1),
-		Log: log, Step: step, Writer: writer(u),
+		Log: log, Step: step, Writer: writer(u), NoCache: noCache,
 	})
 	if err != nil {
 		return explain("the drive was not mounted", err)

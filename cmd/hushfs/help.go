@@ -69,10 +69,11 @@ characters of the drive's id.
   $XDG_RUNTIME_DIR/hushfs/ID.sock  control socket of a mounted drive; without a
                                  runtime folder it is control.sock in the state
 
-Everything in them is encrypted but the log, which holds no file names, and
-what a test of the store has shown. Other XDG folders are another machine to
-the drive. The state folder holds what is not in the store yet: it must be on a
-local disk, network file systems are refused.`
+Everything in them is encrypted but the log and the lock, which name the
+mountpoint and no file of the drive, and what a test of the store has shown.
+Other XDG folders are another machine to the drive. The state folder holds what
+is not in the store yet: it must be on a local disk, network file systems are
+refused.`
 
 const s3Help = `STORE is s3://bucket, or s3://bucket/prefix for a place in a bucket that holds
 other things too. The bucket must be there. Nothing in the prefix is escaped:

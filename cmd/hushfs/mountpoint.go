@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -81,8 +82,8 @@ func (m *mountpoint) check(refuse func(next, format string, args ...any) error, 
 	}
 	for name, path := range avoid {
 		real, err := filepath.EvalSymlinks(path)
-		if errors.Is(err, os.ErrNotExist) {
-			real = path
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			real = path // nothing can lie there
 		} else if err != nil {
 			return err
 		}

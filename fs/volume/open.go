@@ -116,8 +116,8 @@ func (v *Volume) load(ctx context.Context) error {
 func (v *Volume) openCache() error {
 	u, vol := v.o.Drive, v.o.Drive.Main().ID
 	_, secret := v.state.Journal()
-	c, err := cache.Off(), error(nil)
-	if v.o.CacheSize > 0 {
+	c, err := cache.Off(), v.o.NoCache
+	if v.o.CacheSize > 0 && err == nil {
 		c, err = cache.Open(cache.Options{
 			Dir:    filepath.Join(v.o.Cache, "blocks"),
 			Key:    secret.Derive("hushfs/cache-index", nil, 32),

@@ -37,6 +37,7 @@ type Options struct {
 	DeviceName   string        // what this machine is called if it has to be enrolled
 	UID, GID     uint32        // of the mounting user
 	CacheSize    int64         // bytes of the disk for cache and journal together; 0 means the lesser of 10 GiB and 20 % of the free disk, less than 0 no cache
+	NoCache      error         // why the folder Cache cannot be used; nil: it is tried
 	FullTimeout  time.Duration // without progress of the store for so long, a full journal refuses; 0 means DefaultFull
 	Log          *slog.Logger
 	Step         func(name string)    // called at each step of journal, packs and publishing; nil is none
