@@ -96,6 +96,9 @@ func (o *mountFlags) check() error {
 	default:
 		return usage("--owner is me or stored")
 	}
+	if o.cacheSize != 0 && o.cacheSize < volume.LeastCache {
+		return usage("--cache-size is at least %s: what waits for the store needs so much", size(volume.LeastCache))
+	}
 	return o.secret.check()
 }
 

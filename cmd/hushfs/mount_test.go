@@ -33,3 +33,12 @@ func TestOwnerFlag(t *testing.T) {
 		}
 	}
 }
+
+func TestCacheSizeFlag(t *testing.T) {
+	for n, good := range map[sizeFlag]bool{0: true, 1: false, 64<<20 - 1: false, 64 << 20: true, 1 << 40: true} {
+		o := mountFlags{cacheSize: n}
+		if err := o.check(); (err == nil) != good {
+			t.Errorf("--cache-size %d: %v", n, err)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
@@ -59,14 +61,34 @@ func (s source) Fetch(ctx context.Context, t table.Table, off, n int64) error {
 // Bring fetches what a read of tables was missing, so that it can be tried again. Any
 // other error is returned as it is.
 func Bring(ctx context.Context, err error) error {
-	var far *table.Far
-	if !errors.As(err, &far) {
+	all := missing(nil, err)
+	if len(all) == 0 {
 		return err
 	}
-	if ferr := far.Fetch(ctx); ferr != nil {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetchAhead)
+	for _, far := range all {
+		g.Go(func() error { return far.Fetch(ctx) })
+	}
+	if ferr := g.Wait(); ferr != nil {
 		return fmt.Errorf("%w: %w", meta.ErrUnknown, ferr)
 	}
 	return nil
+}
+
+// missing adds all that an error says is missing.
+func missing(all []*table.Far, err error) []*table.Far {
+	switch e := err.(type) {
+	case *table.Far:
+		return append(all, e)
+	case interface{ Unwrap() error }:
+		return missing(all, e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			all = missing(all, err)
+		}
+	}
+	return all
 }
 
 // bringMax is how often something is tried again because what it reads was not near.

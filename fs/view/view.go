@@ -12,6 +12,7 @@ package view
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -183,6 +184,9 @@ func (v *View) uncover(b *meta.Batch, last meta.OpNo) {
 	}
 }
 
+// farMax is of how many operations Follow says at a time that the map is not near.
+const farMax = 1000
+
 // Failure is a pending operation that the state no longer allows.
 type Failure struct {
 	Pending
@@ -205,20 +209,28 @@ func (v *View) Follow(slot uint64, b *meta.Batch, d meta.Delta) ([]Failure, erro
 	next := View{confirmed: v.confirmed.Clone()}
 	next.confirmed.Apply(slot, b, d)
 	var failed []Failure
+	var far []error
 	for _, p := range v.ops {
 		err := p.apply(next.merged())
 		if err == nil {
 			err = p.overlay(next.merged())
 		}
+		if errors.Is(err, meta.ErrUnknown) && len(far) < farMax {
+			far = append(far, err) // what the others miss can be brought with it
+			continue
+		}
 		if err != nil {
 			if !meta.Refused(err) {
-				return nil, err
+				return nil, errors.Join(append(far, err)...)
 			}
 			failed = append(failed, Failure{p, err})
 			continue
 		}
 		next.ops = append(next.ops, p)
 		next.usage = next.usage.Plus(p.Usage)
+	}
+	if len(far) > 0 {
+		return nil, errors.Join(far...)
 	}
 	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
 	return failed, nil

@@ -79,9 +79,9 @@ const (
 	// keeps some 46 MiB of them on a machine of 24 GiB.
 	aside = 128 << 20
 
-	// leastLimit is what the journal needs in any case: its files, and packs for
+	// LeastCache is what the journal needs in any case: its files, and packs for
 	// a few uploads.
-	leastLimit = 64 << 20
+	LeastCache = 64 << 20
 
 	// DefaultFull is how long the store may make no progress before a full
 	// journal refuses.
@@ -329,7 +329,7 @@ func (v *Volume) openRoom() {
 	if v.o.CacheSize == 0 {
 		v.o.CacheSize = defaultCache(v.o.Cache)
 	}
-	limit := max(v.o.CacheSize, leastLimit)
+	limit := max(v.o.CacheSize, LeastCache)
 	v.spare = newSpare(v.o.State, limit)
 	v.room = newRoom(roomOptions{
 		Limit: limit - v.spare.size - small,

@@ -122,6 +122,9 @@ func (v *Volume) Status() Status {
 		s.OfflineSince = time.Time{}
 	}
 	s.Damaged, s.Warnings = v.notes.list()
+	if why := v.cache.Usage().Trouble; why != "" {
+		s.Warnings = append(s.Warnings, "cache: it keeps less than it might: "+why)
+	}
 	if err := v.sync.Failure(); err != nil && s.Offline == "" && s.Stopped == "" {
 		s.Warnings = append(s.Warnings, "store: "+err.Error())
 	}
@@ -131,7 +134,7 @@ func (v *Volume) Status() Status {
 // disk adds up what lies on the local disk.
 func (v *Volume) disk() Disk {
 	c := v.cache.Usage()
-	d := Disk{Limit: max(v.o.CacheSize, leastLimit), Meta: c.Meta, Blocks: c.Blocks, Journal: v.local()}
+	d := Disk{Limit: max(v.o.CacheSize, LeastCache), Meta: c.Meta, Blocks: c.Blocks, Journal: v.local()}
 	d.Used = d.Meta + d.Blocks + d.Journal
 	return d
 }
