@@ -42,7 +42,7 @@ type room struct {
 	full       bool // refused when last asked
 }
 
-// roomOptions of a room. All but Moving, Shrink and Log must be set; none may
+// roomOptions of a room. All but Moving, Shrink, Flush and Log must be set; none may
 // block for long or take a lock over which room is asked.
 type roomOptions struct {
 	Limit   int64                     // bytes of journal, packs and cache on the disk
@@ -54,6 +54,7 @@ type roomOptions struct {
 	Refused func() bool               // the disk takes nothing, whatever it says is free
 	Moving  func() bool               // something is on its way to the store that takes long and has not failed
 	Shrink  func()                    // gives back what only the cache has
+	Flush   func(context.Context)     // makes what was written something that can be sent
 	Log     *slog.Logger              // nil discards
 }
 
@@ -105,6 +106,9 @@ func newRoom(o roomOptions) *room {
 	}
 	if o.Moving == nil {
 		o.Moving = func() bool { return false }
+	}
+	if o.Flush == nil {
+		o.Flush = func(context.Context) {}
 	}
 	if o.Shrink == nil {
 		o.Shrink = func() {}
@@ -161,6 +165,8 @@ func (r *room) wait(ctx context.Context, n int64, mayRefuse bool) error {
 		return ctx.Err()
 	}
 	defer func() { <-r.turn }()
+	// What floats is no operation yet, and nobody sends it.
+	r.o.Flush(ctx)
 	began := time.Now()
 	step := time.NewTicker(holdStep)
 	defer step.Stop()
@@ -344,6 +350,7 @@ func (v *Volume) openRoom() {
 			return coming
 		},
 		Oldest:  v.oldest,
+		Flush:   func(ctx context.Context) { v.noted("changes", v.pinOld(ctx, 0)) },
 		Disk:    v.spare.disk,
 		Refused: func() bool { return isFull(v.packs.Err()) },
 		Moving:  v.bucket.moving,
@@ -384,14 +391,29 @@ func (v *Volume) takeIn(ctx context.Context, data []byte) ([]pack.Loc, error) {
 // can come before it is asked to make way.
 func (v *Volume) others() int64 { return v.local() + headroom }
 
-// oldest is since when the oldest operation waits; zero when none does.
+// oldest is since when the oldest operation waits; zero when nothing does. Bytes that
+// float, as those of a large file that is being written, are about to become one.
 func (v *Volume) oldest() time.Time {
 	pending := v.view.Pending()
-	if len(pending) == 0 {
+	switch {
+	case len(pending) > 0:
+	case v.floats():
+		return time.Now()
+	default:
 		return time.Time{}
 	}
 	t := pending[0].Stamp.Time
 	return time.Unix(t.Sec, int64(t.Nsec))
+}
+
+// floats says whether written bytes are no operation yet. Whoever holds v's lock, or
+// waits for it, is told that there are some: they will be asked again.
+func (v *Volume) floats() bool {
+	if !v.mu.TryLock() {
+		return true
+	}
+	defer v.mu.Unlock()
+	return len(v.dirty) > 0
 }
 
 // tend looks after the room: it gives the spare file away when the disk is full
