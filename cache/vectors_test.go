@@ -2,13 +2,11 @@ package cache
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
 // codec reads one of the small formats and writes it again.
@@ -38,65 +36,28 @@ func codecs() map[string]codec {
 	}
 }
 
-type vector struct {
-	name, expect string
-	b            []byte
-}
-
-// vectors reads the files of a kind, each "expect: ok or format", a comment, and
-// "hex: " bytes.
-func vectors(t testing.TB, kind string) (all []vector) {
-	t.Helper()
-	names, _ := filepath.Glob(filepath.Join("testdata", kind, "*.txt"))
-	if len(names) == 0 {
-		t.Fatalf("no vectors in testdata/%s", kind)
-	}
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		must(t, err)
-		v := vector{name: name}
-		for line := range strings.Lines(string(text)) {
-			switch field, value, _ := strings.Cut(strings.TrimSpace(line), ":"); field {
-			case "expect":
-				v.expect = strings.TrimSpace(value)
-			case "hex":
-				v.b, err = hex.DecodeString(strings.TrimSpace(value))
-				must(t, err)
-			}
-		}
-		all = append(all, v)
-	}
-	return all
-}
+var outcomes = map[string]error{"ok": nil, "format": errFormat}
 
 func TestVectors(t *testing.T) {
-	if os.Getenv("HUSHFS_WRITE_VECTORS") != "" {
-		writeVectors(t)
-	}
+	made := makeVectors()
 	for kind, c := range codecs() {
-		for _, v := range vectors(t, kind) {
-			again, err := c(v.b)
-			switch {
-			case v.expect == "ok" && (err != nil || !bytes.Equal(again, v.b)):
-				t.Errorf("%s: %v, again %x", v.name, err, again)
-			case v.expect == "format" && !errors.Is(err, errFormat):
-				t.Errorf("%s: %v", v.name, err)
-			case v.expect != "ok" && v.expect != "format":
-				t.Errorf("%s expects %q", v.name, v.expect)
+		vectortest.Keep(t, kind, made[kind])
+		for _, v := range vectortest.Read(t, kind) {
+			b := v.Bytes(t, "hex")
+			again, err := c(b)
+			v.Check(t, outcomes, err)
+			if err == nil && !bytes.Equal(again, b) {
+				t.Errorf("%s: again %x", v.Name, again)
 			}
 		}
 	}
 }
 
-// writeVectors writes the files that are missing.
-func writeVectors(t *testing.T) {
-	write := func(kind, name, expect, comment string, b []byte) {
-		path := filepath.Join("testdata", kind, name+".txt")
-		if _, err := os.Lstat(path); err == nil {
-			return
-		}
-		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		must(t, os.WriteFile(path, fmt.Appendf(nil, "expect: %s\ncomment: %s\nhex: %x\n", expect, comment, b), 0o644))
+// makeVectors is the vectors of each kind.
+func makeVectors() map[string][]vectortest.Vector {
+	made := map[string][]vectortest.Vector{}
+	add := func(kind, name, expect, comment string, b []byte) {
+		made[kind] = append(made[kind], vectortest.New(name, expect, comment, vectortest.Line("hex", b)))
 	}
 	// with changes one byte and makes the CRC fit again.
 	with := func(b []byte, at int, to byte) []byte {
@@ -108,53 +69,54 @@ func writeVectors(t *testing.T) {
 	copy(m.id[:], value(1, 16))
 	m.phase = phaseClean
 	clean := m.encode()
-	write("marker", "clean", "ok", "closed as it should be", clean)
+	add("marker", "clean", "ok", "closed as it should be", clean)
 	m.phase, m.boot = phaseOpening, [16]byte{}
-	write("marker", "opening", "ok", "being opened, on a machine that does not tell its runs apart", m.encode())
-	write("marker", "phase0", "format", "no phase", with(clean, 9, 0))
-	write("marker", "phase4", "format", "an unknown phase", with(clean, 9, 4))
-	write("marker", "version2", "format", "another version", with(clean, 8, 2))
-	write("marker", "magic", "format", "another file", with(clean, 0, 'H'))
-	write("marker", "short", "format", "a byte is missing", clean[:len(clean)-1])
+	add("marker", "opening", "ok", "being opened, on a machine that does not tell its runs apart", m.encode())
+	add("marker", "phase0", "format", "no phase", with(clean, 9, 0))
+	add("marker", "phase4", "format", "an unknown phase", with(clean, 9, 4))
+	add("marker", "version2", "format", "another version", with(clean, 8, 2))
+	add("marker", "magic", "format", "another file", with(clean, 0, 'H'))
+	add("marker", "short", "format", "a byte is missing", clean[:len(clean)-1])
 	flipped := bytes.Clone(clean)
 	flipped[20] ^= 1
-	write("marker", "crc", "format", "a bit is wrong", flipped)
-	write("marker", "empty", "format", "no bytes", nil)
+	add("marker", "crc", "format", "a bit is wrong", flipped)
+	add("marker", "empty", "format", "no bytes", nil)
 
 	rec := record{size: 4 << 20, have: ranges{{0, 65552}, {131104, 196656}, {4<<20 - 10, 4 << 20}}}.encode()
-	write("record", "three", "ok", "three ranges, the last to the end", rec)
-	write("record", "none", "ok", "no range", record{size: 1}.encode())
-	write("record", "touching", "format", "two ranges that are one", record{size: 100, have: ranges{{0, 10}, {10, 20}}}.encode())
-	write("record", "order", "format", "descending", record{size: 100, have: ranges{{50, 60}, {10, 20}}}.encode())
-	write("record", "blank", "format", "an empty range", record{size: 100, have: ranges{{10, 10}}}.encode())
-	write("record", "behind", "format", "a range behind the end", record{size: 100, have: ranges{{10, 101}}}.encode())
-	write("record", "negative", "format", "a range before the beginning", record{size: 100, have: ranges{{-1, 10}}}.encode())
-	write("record", "size0", "format", "an object of no bytes", record{size: 0}.encode())
-	write("record", "cut", "format", "half a range", rec[:len(rec)-8])
-	write("record", "version2", "format", "another version", append([]byte{2}, rec[1:]...))
+	add("record", "three", "ok", "three ranges, the last to the end", rec)
+	add("record", "none", "ok", "no range", record{size: 1}.encode())
+	add("record", "touching", "format", "two ranges that are one", record{size: 100, have: ranges{{0, 10}, {10, 20}}}.encode())
+	add("record", "order", "format", "descending", record{size: 100, have: ranges{{50, 60}, {10, 20}}}.encode())
+	add("record", "blank", "format", "an empty range", record{size: 100, have: ranges{{10, 10}}}.encode())
+	add("record", "behind", "format", "a range behind the end", record{size: 100, have: ranges{{10, 101}}}.encode())
+	add("record", "negative", "format", "a range before the beginning", record{size: 100, have: ranges{{-1, 10}}}.encode())
+	add("record", "size0", "format", "an object of no bytes", record{size: 0}.encode())
+	add("record", "cut", "format", "half a range", rec[:len(rec)-8])
+	add("record", "version2", "format", "another version", append([]byte{2}, rec[1:]...))
 
 	s := sums{{1, 8 << 20, 170_000, 0x01020304}, {2, 1000, 1000, 0xffffffff}}.encode()
-	write("sums", "two", "ok", "two tables, the second all tail", s)
-	write("sums", "none", "ok", "no table", sums{}.encode())
-	write("sums", "order", "format", "descending", sums{{2, 10, 10, 0}, {1, 10, 10, 0}}.encode())
-	write("sums", "tail", "format", "a tail longer than the table", sums{{1, 10, 11, 0}}.encode())
-	write("sums", "version2", "format", "another version", with(s, 8, 2))
-	write("sums", "crc", "format", "a bit is wrong", append(bytes.Clone(s[:len(s)-1]), s[len(s)-1]^1))
-	write("sums", "cut", "format", "half a table", appendSum(s[:len(s)-14]))
+	add("sums", "two", "ok", "two tables, the second all tail", s)
+	add("sums", "none", "ok", "no table", sums{}.encode())
+	add("sums", "order", "format", "descending", sums{{2, 10, 10, 0}, {1, 10, 10, 0}}.encode())
+	add("sums", "tail", "format", "a tail longer than the table", sums{{1, 10, 11, 0}}.encode())
+	add("sums", "version2", "format", "another version", with(s, 8, 2))
+	add("sums", "crc", "format", "a bit is wrong", append(bytes.Clone(s[:len(s)-1]), s[len(s)-1]^1))
+	add("sums", "cut", "format", "half a table", appendSum(s[:len(s)-14]))
 
 	batch := append(encodeBatch(map[string]entry{"vkey": {value: []byte("value")}}), encodeBatch(map[string]entry{"vgone": {dead: true}})...)
-	write("batch", "two", "ok", "a value, and that there is none", batch)
-	write("batch", "none", "ok", "no entry", nil)
-	write("batch", "empty", "ok", "a value of no bytes", encodeBatch(map[string]entry{"v": {}}))
-	write("batch", "cut", "format", "an entry without its end", batch[:len(batch)-1])
-	write("batch", "kind2", "format", "an unknown kind", append([]byte{2}, batch[1:]...))
-	write("batch", "dead", "format", "no value, with a value", append([]byte{1}, batch[1:]...))
-	write("batch", "long", "format", "a value longer than one may be", append([]byte{0, 0, 1, 0, 2, 0, 1, 'v'}, make([]byte, 0x20001)...)[:64])
+	add("batch", "two", "ok", "a value, and that there is none", batch)
+	add("batch", "none", "ok", "no entry", nil)
+	add("batch", "empty", "ok", "a value of no bytes", encodeBatch(map[string]entry{"v": {}}))
+	add("batch", "cut", "format", "an entry without its end", batch[:len(batch)-1])
+	add("batch", "kind2", "format", "an unknown kind", append([]byte{2}, batch[1:]...))
+	add("batch", "dead", "format", "no value, with a value", append([]byte{1}, batch[1:]...))
+	add("batch", "long", "format", "a value longer than one may be", append([]byte{0, 0, 1, 0, 2, 0, 1, 'v'}, make([]byte, 0x20001)...)[:64])
+	return made
 }
 
 func fuzzCodec(f *testing.F, kind string) {
-	for _, v := range vectors(f, kind) {
-		f.Add(v.b)
+	for _, v := range vectortest.Read(f, kind) {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	c := codecs()[kind]
 	f.Fuzz(func(t *testing.T, b []byte) {

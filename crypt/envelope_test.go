@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
 var (
@@ -443,8 +445,8 @@ func TestOpenerIsConcurrent(t *testing.T) {
 }
 
 func FuzzOpen(f *testing.F) {
-	for _, v := range vectors(f, "envelope") {
-		f.Add(v.bytes(f, "hex"), byte(v.number(f, "type")), int64(18))
+	for _, v := range vectortest.Read(f, "envelope") {
+		f.Add(v.Bytes(f, "hex"), byte(v.Number(f, "type")), int64(18))
 	}
 	k := testKey(0)
 	f.Fuzz(func(t *testing.T, object []byte, b byte, length int64) {

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
 // usual is what most vectors start from.
@@ -19,22 +21,22 @@ func usual(t Type, content []byte) reference {
 
 // envelopeVectors are whole small objects. "type", "volume" and "key" are what the
 // opener believes; "length" stands in those of packs only.
-func envelopeVectors() (all []vector) {
+func envelopeVectors() (all []vectortest.Vector) {
 	add := func(name, expect, comment string, t Type, content, object []byte) {
 		key, volume := count(0), count(0x40)
-		v := vector{name: name, expect: expect, comment: comment}
-		v.add("key", key[:])
-		v.add("volume", volume[:])
-		v.add("type", []byte{byte(t)})
+		v := vectortest.New(name, expect, comment)
+		v.Add("key", key[:])
+		v.Add("volume", volume[:])
+		v.Add("type", []byte{byte(t)})
 		if t == TypePack {
-			v.add("length", binary.BigEndian.AppendUint32(nil, uint32(len(content))))
+			v.Add("length", binary.BigEndian.AppendUint32(nil, uint32(len(content))))
 		}
 		if expect == "ok" {
-			v.add("content", content)
+			v.Add("content", content)
 			name := sha256.Sum256(join([]byte("hushfs/name\x00"), object[len(object)-112:]))
-			v.add("name", name[:])
+			v.Add("name", name[:])
 		}
-		v.add("hex", object)
+		v.Add("hex", object)
 		all = append(all, v)
 	}
 	content := []byte("what a commit says")
@@ -120,9 +122,9 @@ func envelopeVectors() (all []vector) {
 }
 
 func TestEnvelopeVectors(t *testing.T) {
-	for _, v := range vectors(t, "envelope") {
-		t.Run(v.name, func(t *testing.T) {
-			volume, typ, object := VolumeID(v.array(t, "volume")), Type(v.number(t, "type")), v.bytes(t, "hex")
+	for _, v := range vectortest.Read(t, "envelope") {
+		t.Run(v.Name, func(t *testing.T) {
+			volume, typ, object := VolumeID(vectorArray(t, v, "volume")), Type(v.Number(t, "type")), v.Bytes(t, "hex")
 			before := bytes.Clone(object)
 			var (
 				content []byte
@@ -130,15 +132,15 @@ func TestEnvelopeVectors(t *testing.T) {
 				err     error
 			)
 			if typ == TypePack {
-				content, tail, err = OpenPack(v.key(t), volume, object, int64(v.number(t, "length")))
+				content, tail, err = OpenPack(vectorKey(t, v), volume, object, int64(v.Number(t, "length")))
 			} else {
-				content, tail, err = Open(v.key(t), volume, typ, object)
+				content, tail, err = Open(vectorKey(t, v), volume, typ, object)
 			}
-			v.check(t, err)
+			v.Check(t, outcomes, err)
 			if !bytes.Equal(object, before) {
 				t.Error("opening wrote on the object")
 			}
-			if v.expect != "ok" {
+			if v.Expect != "ok" {
 				if content != nil || tail != nil {
 					t.Error("something came with the error")
 				}
@@ -147,13 +149,13 @@ func TestEnvelopeVectors(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if !bytes.Equal(content, v.bytes(t, "content")) {
+			if !bytes.Equal(content, v.Bytes(t, "content")) {
 				t.Errorf("content is %x", content)
 			}
-			if tail.Name() != v.array(t, "name") {
+			if tail.Name() != vectorArray(t, v, "name") {
 				t.Errorf("name is %v", tail.Name())
 			}
-			again, name, err := newSealer(v.key(t), volume, typ, tail.Epoch(), tail.salt).Seal(nil, content)
+			again, name, err := newSealer(vectorKey(t, v), volume, typ, tail.Epoch(), tail.salt).Seal(nil, content)
 			if err != nil || !bytes.Equal(again, object) || name != tail.Name() {
 				t.Errorf("sealed again: %v, %x", err, again)
 			}
@@ -163,7 +165,7 @@ func TestEnvelopeVectors(t *testing.T) {
 
 // largeVectors are objects of several segments: their content is pattern(length),
 // and their name, which covers every byte, stands for the object.
-func largeVectors() (all []vector) {
+func largeVectors() (all []vectortest.Vector) {
 	for _, c := range []struct {
 		typ    Type
 		length int
@@ -175,30 +177,30 @@ func largeVectors() (all []vector) {
 		r := usual(c.typ, pattern(c.length))
 		object, name := r.object(), r.name()
 		sum := sha256.Sum256(object)
-		v := vector{name: fmt.Sprintf("%v-%d", c.typ, c.length), expect: "ok",
-			comment: "byte i of the content is i*7 + (i>>8)*13 + (i>>16)*29; size and SHA-256 are of the object"}
-		v.add("key", r.key[:])
-		v.add("volume", r.volume[:])
-		v.add("type", []byte{byte(c.typ)})
-		v.add("epoch", binary.BigEndian.AppendUint32(nil, r.epoch))
-		v.add("salt", r.salt[:])
-		v.add("length", binary.BigEndian.AppendUint32(nil, uint32(c.length)))
-		v.add("size", binary.BigEndian.AppendUint32(nil, uint32(len(object))))
-		v.add("sha256", sum[:])
-		v.add("hex", name[:])
+		v := vectortest.New(fmt.Sprintf("%v-%d", c.typ, c.length), "ok",
+			"byte i of the content is i*7 + (i>>8)*13 + (i>>16)*29; size and SHA-256 are of the object")
+		v.Add("key", r.key[:])
+		v.Add("volume", r.volume[:])
+		v.Add("type", []byte{byte(c.typ)})
+		v.Add("epoch", binary.BigEndian.AppendUint32(nil, r.epoch))
+		v.Add("salt", r.salt[:])
+		v.Add("length", binary.BigEndian.AppendUint32(nil, uint32(c.length)))
+		v.Add("size", binary.BigEndian.AppendUint32(nil, uint32(len(object))))
+		v.Add("sha256", sum[:])
+		v.Add("hex", name[:])
 		all = append(all, v)
 	}
 	return all
 }
 
 func TestLargeVectors(t *testing.T) {
-	for _, v := range vectors(t, "large") {
-		typ, content := Type(v.number(t, "type")), pattern(int(v.number(t, "length")))
-		s := newSealer(v.key(t), v.array(t, "volume"), typ, Epoch(v.number(t, "epoch")), v.array(t, "salt"))
+	for _, v := range vectortest.Read(t, "large") {
+		typ, content := Type(v.Number(t, "type")), pattern(int(v.Number(t, "length")))
+		s := newSealer(vectorKey(t, v), vectorArray(t, v, "volume"), typ, Epoch(v.Number(t, "epoch")), vectorArray(t, v, "salt"))
 		object, name, err := s.Seal(nil, content)
-		v.check(t, err)
-		if len(object) != int(v.number(t, "size")) || sha256.Sum256(object) != v.array(t, "sha256") || name != v.array(t, "hex") {
-			t.Errorf("%s: %d bytes, name %v", v.name, len(object), name)
+		v.Check(t, outcomes, err)
+		if len(object) != int(v.Number(t, "size")) || sha256.Sum256(object) != vectorArray(t, v, "sha256") || name != vectorArray(t, v, "hex") {
+			t.Errorf("%s: %d bytes, name %v", v.Name, len(object), name)
 		}
 	}
 }

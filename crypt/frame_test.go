@@ -5,15 +5,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
-func frameVectors() (all []vector) {
+func frameVectors() (all []vectortest.Vector) {
 	add := func(name, expect, comment string, content, b []byte) {
-		v := vector{name: name, expect: expect, comment: comment}
+		v := vectortest.New(name, expect, comment)
 		if expect == "ok" {
-			v.add("content", content)
+			v.Add("content", content)
 		}
-		v.add("hex", b)
+		v.Add("hex", b)
 		all = append(all, v)
 	}
 	with := func(length uint64, rest ...byte) []byte {
@@ -36,11 +38,11 @@ func frameVectors() (all []vector) {
 }
 
 func TestFrameVectors(t *testing.T) {
-	for _, v := range vectors(t, "frame") {
-		content, err := unframe(v.bytes(t, "hex"))
-		v.check(t, err)
-		if err == nil && !bytes.Equal(content, v.bytes(t, "content")) {
-			t.Errorf("%s: %x", v.name, content)
+	for _, v := range vectortest.Read(t, "frame") {
+		content, err := unframe(v.Bytes(t, "hex"))
+		v.Check(t, outcomes, err)
+		if err == nil && !bytes.Equal(content, v.Bytes(t, "content")) {
+			t.Errorf("%s: %x", v.Name, content)
 		}
 	}
 }
@@ -72,8 +74,8 @@ func TestCut(t *testing.T) {
 }
 
 func FuzzUnframe(f *testing.F) {
-	for _, v := range vectors(f, "frame") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "frame") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		content, err := unframe(b)

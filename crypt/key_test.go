@@ -12,9 +12,11 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
-func deriveVectors() (all []vector) {
+func deriveVectors() (all []vectortest.Vector) {
 	for _, c := range []struct {
 		name, label string
 		context     []byte
@@ -28,34 +30,34 @@ func deriveVectors() (all []vector) {
 		{"longer-label", "hushfs/test2", nil, 32},
 	} {
 		key := count(0)
-		v := vector{name: c.name, expect: "ok", comment: "HKDF-Expand-SHA256(key, label 00 context, n)"}
-		v.add("key", key[:])
-		v.add("label", []byte(c.label))
-		v.add("context", c.context)
-		v.add("n", binary.BigEndian.AppendUint16(nil, uint16(c.n)))
-		v.add("hex", expand(key[:], join([]byte(c.label), []byte{0}, c.context), c.n))
+		v := vectortest.New(c.name, "ok", "HKDF-Expand-SHA256(key, label 00 context, n)")
+		v.Add("key", key[:])
+		v.Add("label", []byte(c.label))
+		v.Add("context", c.context)
+		v.Add("n", binary.BigEndian.AppendUint16(nil, uint16(c.n)))
+		v.Add("hex", expand(key[:], join([]byte(c.label), []byte{0}, c.context), c.n))
 		all = append(all, v)
 	}
 	return all
 }
 
 func TestDeriveVectors(t *testing.T) {
-	for _, v := range vectors(t, "derive") {
-		got := v.key(t).Derive(string(v.bytes(t, "label")), v.bytes(t, "context"), int(v.number(t, "n")))
-		if !bytes.Equal(got, v.bytes(t, "hex")) {
-			t.Errorf("%s: got %x", v.name, got)
+	for _, v := range vectortest.Read(t, "derive") {
+		got := vectorKey(t, v).Derive(string(v.Bytes(t, "label")), v.Bytes(t, "context"), int(v.Number(t, "n")))
+		if !bytes.Equal(got, v.Bytes(t, "hex")) {
+			t.Errorf("%s: got %x", v.Name, got)
 		}
 	}
 }
 
-func checkVectors() (all []vector) {
+func checkVectors() (all []vectortest.Vector) {
 	for _, e := range []uint32{1, 2, 1<<32 - 1} {
 		key, volume := count(0), count(0x40)
-		v := vector{name: fmt.Sprintf("epoch-%d", e), expect: "ok", comment: "check value of an epoch key"}
-		v.add("key", key[:])
-		v.add("volume", volume[:])
-		v.add("epoch", binary.BigEndian.AppendUint32(nil, e))
-		v.add("hex", expand(key[:], join([]byte("hushfs/epoch-id\x00"), volume[:], binary.BigEndian.AppendUint32(nil, e)), 32))
+		v := vectortest.New(fmt.Sprintf("epoch-%d", e), "ok", "check value of an epoch key")
+		v.Add("key", key[:])
+		v.Add("volume", volume[:])
+		v.Add("epoch", binary.BigEndian.AppendUint32(nil, e))
+		v.Add("hex", expand(key[:], join([]byte("hushfs/epoch-id\x00"), volume[:], binary.BigEndian.AppendUint32(nil, e)), 32))
 		all = append(all, v)
 	}
 	return all
@@ -63,20 +65,20 @@ func checkVectors() (all []vector) {
 
 func TestCheckVectors(t *testing.T) {
 	seen := map[[32]byte]bool{}
-	for _, v := range vectors(t, "check") {
-		volume, e := VolumeID(v.array(t, "volume")), Epoch(v.number(t, "epoch"))
-		kcv := v.key(t).Check(volume, e)
-		if kcv != v.array(t, "hex") {
-			t.Errorf("%s: got %x", v.name, kcv)
+	for _, v := range vectortest.Read(t, "check") {
+		volume, e := VolumeID(vectorArray(t, v, "volume")), Epoch(v.Number(t, "epoch"))
+		kcv := vectorKey(t, v).Check(volume, e)
+		if kcv != vectorArray(t, v, "hex") {
+			t.Errorf("%s: got %x", v.Name, kcv)
 		}
 		if volume != VolumeID(count(0x40)) {
-			t.Errorf("%s: Check wrote on the volume id", v.name)
+			t.Errorf("%s: Check wrote on the volume id", v.Name)
 		}
 		seen[kcv] = true
 		seen[testKey(1).Check(volume, e)] = true
-		seen[v.key(t).Check(VolumeID(count(0x41)), e)] = true
+		seen[vectorKey(t, v).Check(VolumeID(count(0x41)), e)] = true
 	}
-	if want := 3 * len(vectors(t, "check")); len(seen) != want {
+	if want := 3 * len(vectortest.Read(t, "check")); len(seen) != want {
 		t.Errorf("%d different values for %d of key, volume and epoch", len(seen), want)
 	}
 }

@@ -4,24 +4,26 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
-func localVectors() (all []vector) {
+func localVectors() (all []vectortest.Vector) {
 	const label = "hushfs/test"
 	key, context, ad := count(0), []byte("cache 1"), []byte("key of a value")
 	nonce := pattern(12)
 	aead := gcm(expand(key[:], join([]byte(label), []byte{0}, context), 32))
 	sealed := join(nonce, aead.Seal(nil, nonce, []byte("value"), ad))
 	add := func(name, expect, comment string, plain, context, ad, sealed []byte) {
-		v := vector{name: name, expect: expect, comment: comment}
-		v.add("key", key[:])
-		v.add("label", []byte(label))
-		v.add("context", context)
-		v.add("ad", ad)
+		v := vectortest.New(name, expect, comment)
+		v.Add("key", key[:])
+		v.Add("label", []byte(label))
+		v.Add("context", context)
+		v.Add("ad", ad)
 		if expect == "ok" {
-			v.add("content", plain)
+			v.Add("content", plain)
 		}
-		v.add("hex", sealed)
+		v.Add("hex", sealed)
 		all = append(all, v)
 	}
 	add("value", "ok", "nonce 12, ciphertext, tag 16", []byte("value"), context, ad, sealed)
@@ -35,12 +37,12 @@ func localVectors() (all []vector) {
 }
 
 func TestLocalVectors(t *testing.T) {
-	for _, v := range vectors(t, "local") {
-		l := NewLocal(v.key(t), string(v.bytes(t, "label")), v.bytes(t, "context"))
-		got, err := l.Open([]byte("before"), v.bytes(t, "hex"), v.bytes(t, "ad"))
-		v.check(t, err)
-		if err == nil && !bytes.Equal(got, append([]byte("before"), v.bytes(t, "content")...)) {
-			t.Errorf("%s: got %q", v.name, got)
+	for _, v := range vectortest.Read(t, "local") {
+		l := NewLocal(vectorKey(t, v), string(v.Bytes(t, "label")), v.Bytes(t, "context"))
+		got, err := l.Open([]byte("before"), v.Bytes(t, "hex"), v.Bytes(t, "ad"))
+		v.Check(t, outcomes, err)
+		if err == nil && !bytes.Equal(got, append([]byte("before"), v.Bytes(t, "content")...)) {
+			t.Errorf("%s: got %q", v.Name, got)
 		}
 	}
 }
@@ -90,8 +92,8 @@ func TestLocal(t *testing.T) {
 
 func FuzzLocalOpen(f *testing.F) {
 	l := NewLocal(testKey(0), "hushfs/test", []byte("cache 1"))
-	for _, v := range vectors(f, "local") {
-		f.Add(v.bytes(f, "hex"), v.bytes(f, "ad"))
+	for _, v := range vectortest.Read(f, "local") {
+		f.Add(v.Bytes(f, "hex"), v.Bytes(f, "ad"))
 	}
 	f.Fuzz(func(t *testing.T, sealed, ad []byte) {
 		plain, err := l.Open(nil, sealed, ad)

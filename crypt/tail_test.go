@@ -5,12 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
-func tailVectors() (all []vector) {
+func tailVectors() (all []vectortest.Vector) {
 	add := func(name, expect, comment string, b []byte) {
-		v := vector{name: name, expect: expect, comment: comment}
-		v.add("hex", b)
+		v := vectortest.New(name, expect, comment)
+		v.Add("hex", b)
 		all = append(all, v)
 	}
 	one := usual(TypeCommit, nil).object()
@@ -47,25 +49,25 @@ func tailVectors() (all []vector) {
 }
 
 func TestTailVectors(t *testing.T) {
-	for _, v := range vectors(t, "tail") {
-		b := v.bytes(t, "hex")
+	for _, v := range vectortest.Read(t, "tail") {
+		b := v.Bytes(t, "hex")
 		tail, err := ParseTail(b)
-		v.check(t, err)
+		v.Check(t, outcomes, err)
 		if err != nil {
 			if tail != nil {
-				t.Errorf("%s: a tail came with the error", v.name)
+				t.Errorf("%s: a tail came with the error", v.Name)
 			}
 			continue
 		}
 		if !bytes.Equal(tail.raw, b[len(b)-tail.Size():]) || tail.Size() != tailSize(tail.Segments()) {
-			t.Errorf("%s: %d bytes, %d segments", v.name, tail.Size(), tail.Segments())
+			t.Errorf("%s: %d bytes, %d segments", v.Name, tail.Size(), tail.Segments())
 		}
 		if tail.Type() != TypeCommit || tail.Epoch() != 3 {
-			t.Errorf("%s: %v of epoch %d", v.name, tail.Type(), tail.Epoch())
+			t.Errorf("%s: %v of epoch %d", v.Name, tail.Type(), tail.Epoch())
 		}
 		clear(b)
 		if bytes.Equal(tail.raw, make([]byte, tail.Size())) {
-			t.Errorf("%s: the tail keeps what it was read from", v.name)
+			t.Errorf("%s: the tail keeps what it was read from", v.Name)
 		}
 	}
 }
@@ -99,8 +101,8 @@ func TestTailLen(t *testing.T) {
 }
 
 func FuzzParseTail(f *testing.F) {
-	for _, v := range vectors(f, "tail") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "tail") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tail, err := ParseTail(b)

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
 // list writes a list by hand, without the encoder under test. The length of
@@ -41,71 +43,71 @@ func badLists(good []byte, key []byte) map[string][]byte {
 	}
 }
 
-func publicVectors(t *testing.T) (all []made) {
+func publicVectors(t *testing.T) (all []vectortest.Vector) {
 	p := testIdentity(t, 0).Public()
 	sign, receive := p.Sign[0].Key, p.Receive[0].Key
 	signing, receiving := list(alg(1, sign)), list(alg(1, receive))
 
 	all = append(all,
-		fixed("identity", "ok", "of the seed 00 01 02 ...", in("seed", count(0, SeedSize)), in("hex", join(signing, receiving))),
+		fixed("identity", "ok", "of the seed 00 01 02 ...", vectortest.Hex("seed", count(0, SeedSize)), vectortest.Hex("hex", join(signing, receiving))),
 		fixed("more algorithms", "ok", "unknown algorithms beside the known ones",
-			in("hex", join(list(alg(1, sign), alg(2, count(0, 100))), list(alg(1, receive), alg(9, count(0, 7)))))),
-		fixed("unknown signing only", "algorithm", "no algorithm of this code", in("hex", join(list(alg(2, sign)), receiving))),
-		fixed("unknown receiving only", "algorithm", "no algorithm of this code", in("hex", join(signing, list(alg(2, receive))))),
-		fixed("one list", "malformed", "the receiving list is missing", in("hex", signing)),
-		fixed("exchanged", "malformed", "the receiving list first", in("hex", join(receiving, signing))),
-		fixed("xwing short", "malformed", "1215 bytes", in("hex", join(signing, list(alg(1, receive[:XWingSize-1]))))),
-		fixed("xwing long", "malformed", "1217 bytes", in("hex", join(signing, list(alg(1, append(bytes.Clone(receive), 0)))))),
-		fixed("xwing zero", "malformed", "Go's parser alone takes it", in("hex", join(signing, list(alg(1, make([]byte, XWingSize)))))),
+			vectortest.Hex("hex", join(list(alg(1, sign), alg(2, count(0, 100))), list(alg(1, receive), alg(9, count(0, 7)))))),
+		fixed("unknown signing only", "algorithm", "no algorithm of this code", vectortest.Hex("hex", join(list(alg(2, sign)), receiving))),
+		fixed("unknown receiving only", "algorithm", "no algorithm of this code", vectortest.Hex("hex", join(signing, list(alg(2, receive))))),
+		fixed("one list", "malformed", "the receiving list is missing", vectortest.Hex("hex", signing)),
+		fixed("exchanged", "malformed", "the receiving list first", vectortest.Hex("hex", join(receiving, signing))),
+		fixed("xwing short", "malformed", "1215 bytes", vectortest.Hex("hex", join(signing, list(alg(1, receive[:XWingSize-1]))))),
+		fixed("xwing long", "malformed", "1217 bytes", vectortest.Hex("hex", join(signing, list(alg(1, append(bytes.Clone(receive), 0)))))),
+		fixed("xwing zero", "malformed", "Go's parser alone takes it", vectortest.Hex("hex", join(signing, list(alg(1, make([]byte, XWingSize)))))),
 	)
 	for name, b := range badLists(signing, sign) {
 		if name != "one byte more" && name != "cut off" { // there the second list begins
-			all = append(all, fixed("signing "+name, "malformed", "", in("hex", join(b, receiving))))
+			all = append(all, fixed("signing "+name, "malformed", "", vectortest.Hex("hex", join(b, receiving))))
 		}
 	}
 	for name, b := range badLists(receiving, receive) {
 		if len(b) < 3*MaxEntry/2 { // five whole X-Wing keys would make a long file
-			all = append(all, fixed("receiving "+name, "malformed", "", in("hex", join(signing, b))))
+			all = append(all, fixed("receiving "+name, "malformed", "", vectortest.Hex("hex", join(signing, b))))
 		}
 	}
 
 	zeroVector := bytes.Clone(receive)
 	clear(zeroVector[:1152])
-	all = append(all, fixed("mlkem zero vector", "malformed", "the seed and X25519 are good", in("hex", join(signing, list(alg(1, zeroVector))))))
+	all = append(all, fixed("mlkem zero vector", "malformed", "the seed and X25519 are good", vectortest.Hex("hex", join(signing, list(alg(1, zeroVector))))))
 	beyond := bytes.Clone(receive)
 	beyond[0], beyond[1] = 0x01, beyond[1]&0xf0|0x0d // 3329 = 0xd01, the modulus
-	all = append(all, fixed("mlkem modulus", "malformed", "a coefficient of 3329", in("hex", join(signing, list(alg(1, beyond))))))
+	all = append(all, fixed("mlkem modulus", "malformed", "a coefficient of 3329", vectortest.Hex("hex", join(signing, list(alg(1, beyond))))))
 	for name, u := range badX25519() {
 		k := append(bytes.Clone(receive[:1184]), u...)
-		all = append(all, fixed("x25519 "+name, "malformed", "", in("hex", join(signing, list(alg(1, k))))))
+		all = append(all, fixed("x25519 "+name, "malformed", "", vectortest.Hex("hex", join(signing, list(alg(1, k))))))
 	}
 	return all
 }
 
-func deviceVectors(t *testing.T) (all []made) {
+func deviceVectors(t *testing.T) (all []vectortest.Vector) {
 	key := testDevice(t, 0).Public()[0].Key
 	good := list(alg(1, key))
 	all = append(all,
-		fixed("device", "ok", "of the seed 00 01 02 ...", in("seed", count(0, DeviceSeedSize)), in("hex", good)),
-		fixed("more algorithms", "ok", "", in("hex", list(alg(1, key), alg(7, count(1, 1952))))),
-		fixed("longest entry", "ok", "", in("hex", list(alg(1, key), alg(7, make([]byte, MaxEntry))))),
-		fixed("unknown only", "algorithm", "", in("hex", list(alg(2, key)))),
-		fixed("ed25519 short", "malformed", "31 bytes; Go's Verify panics on it", in("hex", list(alg(1, key[:31])))),
-		fixed("ed25519 long", "malformed", "33 bytes", in("hex", list(alg(1, append(bytes.Clone(key), 0))))),
+		fixed("device", "ok", "of the seed 00 01 02 ...", vectortest.Hex("seed", count(0, DeviceSeedSize)), vectortest.Hex("hex", good)),
+		fixed("more algorithms", "ok", "", vectortest.Hex("hex", list(alg(1, key), alg(7, count(1, 1952))))),
+		fixed("longest entry", "ok", "", vectortest.Hex("hex", list(alg(1, key), alg(7, make([]byte, MaxEntry))))),
+		fixed("unknown only", "algorithm", "", vectortest.Hex("hex", list(alg(2, key)))),
+		fixed("ed25519 short", "malformed", "31 bytes; Go's Verify panics on it", vectortest.Hex("hex", list(alg(1, key[:31])))),
+		fixed("ed25519 long", "malformed", "33 bytes", vectortest.Hex("hex", list(alg(1, append(bytes.Clone(key), 0))))),
 	)
 	for name, b := range badLists(good, key) {
-		all = append(all, fixed(name, "malformed", "", in("hex", b)))
+		all = append(all, fixed(name, "malformed", "", vectortest.Hex("hex", b)))
 	}
 	for name, k := range badEd25519() {
-		all = append(all, fixed("ed25519 "+name, "malformed", "", in("hex", list(alg(1, k)))))
+		all = append(all, fixed("ed25519 "+name, "malformed", "", vectortest.Hex("hex", list(alg(1, k)))))
 	}
 	return all
 }
 
-func principalVectors() []made {
-	return []made{fixed("identity", "ok", "SHA-256 of label and encoding, of the seed 00 01 02 ...",
-		in("seed", count(0, SeedSize)),
-		in("hex", func() []byte {
+func principalVectors() []vectortest.Vector {
+	return []vectortest.Vector{fixed("identity", "ok", "SHA-256 of label and encoding, of the seed 00 01 02 ...",
+		vectortest.Hex("seed", count(0, SeedSize)),
+		vectortest.Hex("hex", func() []byte {
 			id, err := FromSeed(count(0, SeedSize))
 			if err != nil {
 				panic(err)
@@ -116,47 +118,47 @@ func principalVectors() []made {
 }
 
 func TestPublicVectors(t *testing.T) {
-	for _, v := range vectors(t, "public") {
-		b := v.bytes(t, "hex")
+	for _, v := range vectortest.Read(t, "public") {
+		b := v.Bytes(t, "hex")
 		p, err := DecodePublic(b)
-		v.check(t, err)
+		v.Check(t, outcomes, err)
 		if err == nil && !bytes.Equal(p.Encode(), b) {
-			t.Errorf("%s: another encoding", v.name)
+			t.Errorf("%s: another encoding", v.Name)
 		}
-		if v.name == "identity" {
-			id, err := FromSeed(v.bytes(t, "seed"))
+		if v.Name == "identity" {
+			id, err := FromSeed(v.Bytes(t, "seed"))
 			if err != nil || !bytes.Equal(id.Public().Encode(), b) {
-				t.Errorf("%s: not of the seed", v.name)
+				t.Errorf("%s: not of the seed", v.Name)
 			}
 		}
 	}
 }
 
 func TestDeviceVectors(t *testing.T) {
-	for _, v := range vectors(t, "device") {
-		b := v.bytes(t, "hex")
+	for _, v := range vectortest.Read(t, "device") {
+		b := v.Bytes(t, "hex")
 		d, err := DecodeDeviceKey(b)
-		v.check(t, err)
+		v.Check(t, outcomes, err)
 		if err == nil && !bytes.Equal(d.Encode(), b) {
-			t.Errorf("%s: another encoding", v.name)
+			t.Errorf("%s: another encoding", v.Name)
 		}
-		if v.name == "device" {
-			dev, err := DeviceFromSeed(v.bytes(t, "seed"))
+		if v.Name == "device" {
+			dev, err := DeviceFromSeed(v.Bytes(t, "seed"))
 			if err != nil || !bytes.Equal(dev.Public().Encode(), b) {
-				t.Errorf("%s: not of the seed", v.name)
+				t.Errorf("%s: not of the seed", v.Name)
 			}
 		}
 	}
 }
 
 func TestPrincipalVectors(t *testing.T) {
-	for _, v := range vectors(t, "principal") {
-		id, err := FromSeed(v.bytes(t, "seed"))
+	for _, v := range vectortest.Read(t, "principal") {
+		id, err := FromSeed(v.Bytes(t, "seed"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p := id.Public().Principal(); !bytes.Equal(p[:], v.bytes(t, "hex")) {
-			t.Errorf("%s: %x", v.name, p)
+		if p := id.Public().Principal(); !bytes.Equal(p[:], v.Bytes(t, "hex")) {
+			t.Errorf("%s: %x", v.Name, p)
 		}
 	}
 }
@@ -213,8 +215,8 @@ func TestKeysMadeByHand(t *testing.T) {
 }
 
 func FuzzDecodePublic(f *testing.F) {
-	for _, v := range vectors(f, "public") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "public") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, err := DecodePublic(b); err == nil && !bytes.Equal(p.Encode(), b) {
@@ -224,8 +226,8 @@ func FuzzDecodePublic(f *testing.F) {
 }
 
 func FuzzDecodeDeviceKey(f *testing.F) {
-	for _, v := range vectors(f, "device") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "device") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := DecodeDeviceKey(b)

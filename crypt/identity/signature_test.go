@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
-func signatureVectors(t *testing.T) (all []made) {
+func signatureVectors(t *testing.T) (all []vectortest.Vector) {
 	dev, other := testDevice(t, 0), testDevice(t, 1)
 	key, msg := dev.Public(), []byte("hushfs/test\x00message")
 	sig := dev.Sign(msg)[0].Sig
 	add := func(name, expect, comment string, key DeviceKey, msg, sig []byte) {
-		all = append(all, fixed(name, expect, comment, in("key", key.Encode()), in("message", msg), in("hex", sig)))
+		all = append(all, fixed(name, expect, comment, vectortest.Hex("key", key.Encode()), vectortest.Hex("message", msg), vectortest.Hex("hex", sig)))
 	}
 	add("good", "ok", "RFC 8032, of the seed 00 01 02 ...", key, msg, list(alg(1, sig)))
 	add("good of nothing", "ok", "an empty message", key, nil, list(alg(1, dev.Sign(nil)[0].Sig)))
@@ -47,20 +49,20 @@ func addOrder(sig []byte) []byte {
 }
 
 func TestSignatureVectors(t *testing.T) {
-	for _, v := range vectors(t, "signature") {
-		key, err := DecodeDeviceKey(v.bytes(t, "key"))
+	for _, v := range vectortest.Read(t, "signature") {
+		key, err := DecodeDeviceKey(v.Bytes(t, "key"))
 		if err != nil {
-			t.Fatalf("%s: %v", v.name, err)
+			t.Fatalf("%s: %v", v.Name, err)
 		}
-		b := v.bytes(t, "hex")
+		b := v.Bytes(t, "hex")
 		s, err := DecodeSignature(b)
 		if err == nil {
 			if !bytes.Equal(s.Encode(), b) {
-				t.Errorf("%s: another encoding", v.name)
+				t.Errorf("%s: another encoding", v.Name)
 			}
-			err = key.Verify(v.bytes(t, "message"), s)
+			err = key.Verify(v.Bytes(t, "message"), s)
 		}
-		v.check(t, err)
+		v.Check(t, outcomes, err)
 	}
 }
 
@@ -106,8 +108,8 @@ func TestSignatureBits(t *testing.T) {
 }
 
 func FuzzDecodeSignature(f *testing.F) {
-	for _, v := range vectors(f, "signature") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "signature") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	key := testDevice(f, 9).Public()
 	f.Fuzz(func(t *testing.T, b []byte) {

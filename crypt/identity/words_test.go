@@ -9,9 +9,10 @@ import (
 	"testing"
 
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
-func wordsVectors(t *testing.T) (all []made) {
+func wordsVectors(t *testing.T) (all []vectortest.Vector) {
 	entropy, info, key := count(0x40, 32), []byte("hushfs/test\x00"), testKey(t, 0x80)
 	// The derivation, with the standard library alone.
 	ikm, err := hkdf.Expand(sha256.New, entropy, "hushfs/words\x00", 32)
@@ -28,16 +29,19 @@ func wordsVectors(t *testing.T) (all []made) {
 	}
 	bad := bytes.Clone(box)
 	bad[200] ^= 4
-	pub := in("public", pair.PublicKey().Bytes())
-	return []made{
-		drawn("good", "ok", "a box for words", in("entropy", entropy), pub, in("info", info), in("key", key.Bytes()), in("hex", box)),
-		drawn("changed", "box", "one bit of the box", in("entropy", entropy), pub, in("info", info), in("key", key.Bytes()), in("hex", bad)),
+	made := func(name, expect, comment string, box []byte) vectortest.Vector {
+		return drawn(name, expect, comment, vectortest.Hex("entropy", entropy), vectortest.Hex("public", pair.PublicKey().Bytes()),
+			vectortest.Hex("info", info), vectortest.Hex("key", key.Bytes()), vectortest.Hex("hex", box))
+	}
+	return []vectortest.Vector{
+		made("good", "ok", "a box for words", box),
+		made("changed", "box", "one bit of the box", bad),
 	}
 }
 
 func TestWordsVectors(t *testing.T) {
-	for _, v := range vectors(t, "words") {
-		entropy, err := crypt.KeyFromBytes(v.bytes(t, "entropy"))
+	for _, v := range vectortest.Read(t, "words") {
+		entropy, err := crypt.KeyFromBytes(v.Bytes(t, "entropy"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,13 +49,13 @@ func TestWordsVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if pub := w.Public(); !bytes.Equal(pub[:], v.bytes(t, "public")) {
-			t.Errorf("%s: another public key", v.name)
+		if pub := w.Public(); !bytes.Equal(pub[:], v.Bytes(t, "public")) {
+			t.Errorf("%s: another public key", v.Name)
 		}
-		k, err := w.Unwrap(v.bytes(t, "info"), v.bytes(t, "hex"))
-		v.check(t, err)
-		if err == nil && !bytes.Equal(k.Bytes(), v.bytes(t, "key")) {
-			t.Errorf("%s: another key", v.name)
+		k, err := w.Unwrap(v.Bytes(t, "info"), v.Bytes(t, "hex"))
+		v.Check(t, outcomes, err)
+		if err == nil && !bytes.Equal(k.Bytes(), v.Bytes(t, "key")) {
+			t.Errorf("%s: another key", v.Name)
 		}
 	}
 }

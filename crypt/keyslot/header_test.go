@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hushfs/hushfs/crypt/vectortest"
 	"golang.org/x/crypto/argon2"
 
 	"github.com/hushfs/hushfs/crypt"
@@ -88,12 +89,12 @@ const (
 	atSlots     = 49
 )
 
-func headerVectors(t *testing.T) (all []made) {
+func headerVectors(t *testing.T) (all []vectortest.Vector) {
 	root, pass, words := testKey(t, 0x50), passphraseSlot(t, testPass), wordsSlot(t)
 	other := Slot{Type: 3, Created: -1, Label: "later", Body: []byte("not for this version")}
 	add := func(name, expect, comment string, b []byte) {
-		all = append(all, drawn(name, expect, comment, in("passphrase", testPass), in("entropy", count(0x70, 32)),
-			in("root", root.Bytes()), in("hex", b)))
+		all = append(all, drawn(name, expect, comment, vectortest.Hex("passphrase", testPass), vectortest.Hex("entropy", count(0x70, 32)),
+			vectortest.Hex("root", root.Bytes()), vectortest.Hex("hex", b)))
 	}
 	both := testHeader(t, 3, pass, words, other)
 	b := both.Encode()
@@ -164,28 +165,28 @@ func headerVectors(t *testing.T) (all []made) {
 }
 
 func TestHeaderVectors(t *testing.T) {
-	for _, v := range vectors(t, "header") {
-		b, root := v.bytes(t, "hex"), v.bytes(t, "root")
+	for _, v := range vectortest.Read(t, "header") {
+		b, root := v.Bytes(t, "hex"), v.Bytes(t, "root")
 		h, err := Decode(b)
 		if err != nil {
-			v.check(t, err)
+			v.Check(t, outcomes, err)
 			continue
 		}
 		if !bytes.Equal(h.Encode(), b) {
-			t.Errorf("%s: another encoding", v.name)
+			t.Errorf("%s: another encoding", v.Name)
 		}
-		entropy, err := crypt.KeyFromBytes(v.bytes(t, "entropy"))
+		entropy, err := crypt.KeyFromBytes(v.Bytes(t, "entropy"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.name != "words" && v.name != "label-of-64-bytes" {
-			got, err := h.UnlockPassphrase(v.bytes(t, "passphrase"), freeRAM)
-			v.check(t, err)
+		if v.Name != "words" && v.Name != "label-of-64-bytes" {
+			got, err := h.UnlockPassphrase(v.Bytes(t, "passphrase"), freeRAM)
+			v.Check(t, outcomes, err)
 			if err == nil && !bytes.Equal(got.Bytes(), root) {
-				t.Errorf("%s: another root", v.name)
+				t.Errorf("%s: another root", v.Name)
 			}
 		}
-		if v.expect != "ok" || v.name == "passphrase" {
+		if v.Expect != "ok" || v.Name == "passphrase" {
 			continue
 		}
 		w, err := identity.NewWordsKey(entropy)
@@ -194,25 +195,25 @@ func TestHeaderVectors(t *testing.T) {
 		}
 		got, err := h.UnlockWords(w)
 		if err != nil || !bytes.Equal(got.Bytes(), root) {
-			t.Errorf("%s: words: %v", v.name, err)
+			t.Errorf("%s: words: %v", v.Name, err)
 			continue
 		}
 		k, err := h.OpenKeyring(got)
 		if err != nil {
-			t.Errorf("%s: keyring: %v", v.name, err)
+			t.Errorf("%s: keyring: %v", v.Name, err)
 		} else if err := k.Check(h.Drive); err != nil {
-			t.Errorf("%s: %v", v.name, err)
+			t.Errorf("%s: %v", v.Name, err)
 		}
 	}
 }
 
 // The format from docs/format.md with the standard library and Argon2 alone.
 func TestHeaderByHand(t *testing.T) {
-	for _, v := range vectors(t, "header") {
-		if v.name != "passphrase" {
+	for _, v := range vectortest.Read(t, "header") {
+		if v.Name != "passphrase" {
 			continue
 		}
-		b := v.bytes(t, "hex")
+		b := v.Bytes(t, "hex")
 		drive, slotLen := b[8:40], int(binary.BigEndian.Uint16(b[49:]))
 		slot := b[51 : 51+slotLen]
 		label := int(slot[9])
@@ -222,14 +223,14 @@ func TestHeaderByHand(t *testing.T) {
 		commitment, wrapped := f[24:56], f[56:104]
 
 		sum := sha256.Sum256(slot[:10+label+24])
-		secret := argon2.IDKey(v.bytes(t, "passphrase"), salt, uint32(passes), memory, uint8(lanes), 32)
+		secret := argon2.IDKey(v.Bytes(t, "passphrase"), salt, uint32(passes), memory, uint8(lanes), 32)
 		info := "hushfs/slot\x00" + string(drive) + string(sum[:])
 		both, err := hkdf.Expand(sha256.New, secret, info, 64)
 		if err != nil || !bytes.Equal(both[32:], commitment) {
 			t.Fatalf("commitment: %v", err)
 		}
 		root, err := gcm(t, both[:32]).Open(nil, make([]byte, 12), wrapped, nil)
-		if err != nil || !bytes.Equal(root, v.bytes(t, "root")) {
+		if err != nil || !bytes.Equal(root, v.Bytes(t, "root")) {
 			t.Fatalf("root: %v", err)
 		}
 		counter := binary.BigEndian.Uint64(b[40:])
@@ -296,8 +297,8 @@ func TestHeaderBits(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, v := range vectors(f, "header") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "header") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	w := testWords(f, 0x71)
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
 func encodeKeyring(tb testing.TB, k *Keyring) []byte {
@@ -22,9 +23,9 @@ func encodeKeyring(tb testing.TB, k *Keyring) []byte {
 	return b
 }
 
-func keyringVectors(t *testing.T) (all []made) {
+func keyringVectors(t *testing.T) (all []vectortest.Vector) {
 	add := func(name, expect, comment string, b []byte) {
-		all = append(all, fixed(name, expect, comment, in("hex", b)))
+		all = append(all, fixed(name, expect, comment, vectortest.Hex("hex", b)))
 	}
 	least := &Keyring{Identity: testIdentity(t, 0x10)}
 	b, small := encodeKeyring(t, testKeyring(t)), encodeKeyring(t, least)
@@ -71,12 +72,12 @@ func keyringVectors(t *testing.T) (all []made) {
 }
 
 func TestKeyringVectors(t *testing.T) {
-	for _, v := range vectors(t, "keyring") {
-		b := v.bytes(t, "hex")
+	for _, v := range vectortest.Read(t, "keyring") {
+		b := v.Bytes(t, "hex")
 		k, err := DecodeKeyring(b)
-		v.check(t, err)
+		v.Check(t, outcomes, err)
 		if err == nil && !bytes.Equal(encodeKeyring(t, k), b) {
-			t.Errorf("%s: another encoding", v.name)
+			t.Errorf("%s: another encoding", v.Name)
 		}
 	}
 }
@@ -233,8 +234,8 @@ func TestKeyringIsNotShown(t *testing.T) {
 }
 
 func FuzzDecodeKeyring(f *testing.F) {
-	for _, v := range vectors(f, "keyring") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "keyring") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k, err := DecodeKeyring(b)

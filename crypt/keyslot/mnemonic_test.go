@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hushfs/hushfs/crypt/vectortest"
 	"github.com/tyler-smith/go-bip39"
 	"github.com/tyler-smith/go-bip39/wordlists"
 
@@ -18,9 +19,9 @@ func repeat(n int, words, last string) string {
 }
 
 // The first four are of the BIP-39 reference vectors (Trezor's).
-func wordsVectors() (all []made) {
+func wordsVectors() (all []vectortest.Vector) {
 	add := func(name, expect, comment string, entropy []byte, text string) {
-		all = append(all, fixed(name, expect, comment, in("entropy", entropy), in("hex", []byte(text))))
+		all = append(all, fixed(name, expect, comment, vectortest.Hex("entropy", entropy), vectortest.Hex("hex", []byte(text))))
 	}
 	zero := repeat(23, "abandon", "art")
 	winner := repeat(2, "legal winner thank year wave sausage worth useful", "legal winner thank year wave sausage worth title")
@@ -44,18 +45,18 @@ func wordsVectors() (all []made) {
 }
 
 func TestWordsVectors(t *testing.T) {
-	for _, v := range vectors(t, "words") {
-		text := string(v.bytes(t, "hex"))
+	for _, v := range vectortest.Read(t, "words") {
+		text := string(v.Bytes(t, "hex"))
 		k, err := ParseWords(text)
-		v.check(t, err)
+		v.Check(t, outcomes, err)
 		if err != nil {
 			continue
 		}
-		if !bytes.Equal(k.Bytes(), v.bytes(t, "entropy")) {
-			t.Errorf("%s: other bytes", v.name)
+		if !bytes.Equal(k.Bytes(), v.Bytes(t, "entropy")) {
+			t.Errorf("%s: other bytes", v.Name)
 		}
 		if got := strings.Join(wordsOf(k), " "); got != strings.Join(strings.Fields(strings.ToLower(text)), " ") {
-			t.Errorf("%s: other words", v.name)
+			t.Errorf("%s: other words", v.Name)
 		}
 	}
 }
@@ -122,7 +123,7 @@ func TestGeneratePassphrase(t *testing.T) {
 	}
 }
 
-func recoveryVectors() (all []made) {
+func recoveryVectors() (all []vectortest.Vector) {
 	drive, entropy := array(0x33), count(0x44, 32)
 	k, err := crypt.KeyFromBytes(entropy)
 	if err != nil {
@@ -133,7 +134,7 @@ func recoveryVectors() (all []made) {
 	bare := strings.Join(words, " ")
 	id := DriveIDFull(drive)
 	add := func(name, expect, comment, text string, drive []byte) {
-		all = append(all, fixed(name, expect, comment, in("drive", drive), in("entropy", entropy), in("hex", []byte(text))))
+		all = append(all, fixed(name, expect, comment, vectortest.Hex("drive", drive), vectortest.Hex("entropy", entropy), vectortest.Hex("hex", []byte(text))))
 	}
 	add("sheet", "ok", "as FormatRecovery writes it", sheet, drive[:])
 	add("sheet of Windows", "ok", "", strings.ReplaceAll(sheet, "\n", "\r\n"), drive[:])
@@ -153,17 +154,17 @@ func recoveryVectors() (all []made) {
 }
 
 func TestRecoveryVectors(t *testing.T) {
-	for _, v := range vectors(t, "recovery") {
-		drive, entropy, err := ParseRecovery(v.bytes(t, "hex"))
-		v.check(t, err)
+	for _, v := range vectortest.Read(t, "recovery") {
+		drive, entropy, err := ParseRecovery(v.Bytes(t, "hex"))
+		v.Check(t, outcomes, err)
 		if err != nil {
 			continue
 		}
-		if !bytes.Equal(entropy.Bytes(), v.bytes(t, "entropy")) {
-			t.Errorf("%s: other words", v.name)
+		if !bytes.Equal(entropy.Bytes(), v.Bytes(t, "entropy")) {
+			t.Errorf("%s: other words", v.Name)
 		}
-		if want := v.bytes(t, "drive"); drive == nil && len(want) != 0 || drive != nil && !bytes.Equal(drive[:], want) {
-			t.Errorf("%s: other drive", v.name)
+		if want := v.Bytes(t, "drive"); drive == nil && len(want) != 0 || drive != nil && !bytes.Equal(drive[:], want) {
+			t.Errorf("%s: other drive", v.Name)
 		}
 	}
 	if _, _, err := ParseRecovery(make([]byte, maxRecovery+1)); !errors.Is(err, ErrWords) {
@@ -172,8 +173,8 @@ func TestRecoveryVectors(t *testing.T) {
 }
 
 func FuzzParseWords(f *testing.F) {
-	for _, v := range vectors(f, "words") {
-		f.Add(string(v.bytes(f, "hex")))
+	for _, v := range vectortest.Read(f, "words") {
+		f.Add(string(v.Bytes(f, "hex")))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		k, err := ParseWords(text)
@@ -184,8 +185,8 @@ func FuzzParseWords(f *testing.F) {
 }
 
 func FuzzParseRecovery(f *testing.F) {
-	for _, v := range vectors(f, "recovery") {
-		f.Add(v.bytes(f, "hex"))
+	for _, v := range vectortest.Read(f, "recovery") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		drive, entropy, err := ParseRecovery(b)

@@ -2,79 +2,22 @@ package journal
 
 import (
 	"bytes"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/vectortest"
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// vector is a file of lines "name: value"; values other than expect and comment are hex.
-type vector struct {
-	name, expect, comment string
-	fields                map[string][]byte
-}
-
-var words = map[string]error{"ok": nil, "malformed": ErrMalformed, "newer": ErrNewer, "foreign": ErrForeign, "chain": nil}
-
-func vectors(t testing.TB, kind string) []vector {
-	t.Helper()
-	names, _ := filepath.Glob(filepath.Join("testdata", kind, "*.txt"))
-	if len(names) == 0 {
-		t.Fatalf("no vectors in testdata/%s", kind)
-	}
-	var all []vector
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		must(t, err)
-		v := vector{name: name, fields: map[string][]byte{}}
-		for line := range strings.Lines(string(b)) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-			switch value = strings.TrimSpace(value); key {
-			case "expect":
-				v.expect = value
-			case "comment":
-				v.comment = value
-			default:
-				h, err := hex.DecodeString(value)
-				must(t, err)
-				v.fields[key] = h
-			}
-		}
-		if _, ok := words[v.expect]; !ok {
-			t.Fatalf("%s expects %q", name, v.expect)
-		}
-		all = append(all, v)
-	}
-	return all
-}
-
-// draft is a vector to be written.
-type draft struct {
-	kind, name, expect, comment string
-	fields                      []string // name, value, ...
-}
-
-func (d draft) String() string {
-	s := fmt.Sprintf("expect: %s\ncomment: %s\n", d.expect, d.comment)
-	for f := range slices.Chunk(d.fields, 2) {
-		s += fmt.Sprintf("%s: %s\n", f[0], f[1])
-	}
-	return s
-}
+var outcomes = map[string]error{"ok": nil, "malformed": ErrMalformed, "newer": ErrNewer, "foreign": ErrForeign, "chain": nil}
 
 // payloads are the same on every run.
-func payloads(t *testing.T) (all []draft) {
+func payloads(t *testing.T) (all []vectortest.Vector) {
 	add := func(name, expect, comment string, kind Kind, b []byte) {
-		all = append(all, draft{"record", name, expect, comment, []string{"kind", fmt.Sprintf("%02x", kind), "hex", hex.EncodeToString(b)}})
+		all = append(all, vectortest.New(name, expect, comment, vectortest.Line("kind", []byte{byte(kind)}), vectortest.Line("hex", b)))
 	}
 	enc := func(r Record) []byte {
 		b, err := appendPayload(nil, &r)
@@ -114,30 +57,34 @@ func payloads(t *testing.T) (all []draft) {
 	return all
 }
 
-// seals have random nonces, and so are made once.
-func seals(t *testing.T) (all []draft) {
+// seals are what has random nonces: headers, and sealed records.
+func seals(t *testing.T) (headers, records []vectortest.Vector) {
 	number := uint64(0x2a)
 	secret := testKey(t, 7)
-	id := hex.EncodeToString(testID[:])
-	root := strings.Repeat("07", 32)
+	root := vectortest.Line("key", bytes.Repeat([]byte{7}, 32))
+	drawn := func(key string, b []byte) vectortest.Field {
+		f := vectortest.Line(key, b)
+		f.Drawn = true
+		return f
+	}
 	prev := link{file: 0x29, count: 3, chain: tag{5, 6, 7}}
 	key, h := newHeader(secret, testID, number, prev)
-	header := func(name, expect, comment, id string, number uint64, edit func(b []byte) []byte) {
+	header := func(name, expect, comment string, id [16]byte, number uint64, edit func(b []byte) []byte) {
 		b := edit(slices.Clone(h))
-		all = append(all, draft{"header", name, expect, comment, []string{
-			"key", root, "journal", id, "number", fmt.Sprintf("%016x", number), "hex", hex.EncodeToString(b)}})
+		headers = append(headers, vectortest.New(name, expect, comment,
+			root, vectortest.Line("journal", id[:]), vectortest.Line("number", be.AppendUint64(nil, number)), drawn("hex", b)))
 	}
 	same := func(b []byte) []byte { return b }
 	flip := func(at int) func(b []byte) []byte {
 		return func(b []byte) []byte { b[(at+len(b))%len(b)] ^= 1; return b }
 	}
-	header("header", "ok", "file 42 after file 41, which ends after 3 records with tag 0506070..", id, number, same)
-	header("renamed", "foreign", "the name says another number", id, number+1, same)
-	header("journal", "foreign", "of another journal", strings.Repeat("00", 16), number, same)
-	header("salt", "foreign", "salt changed", id, number, flip(headerClear-1))
-	header("sealed", "foreign", "last byte changed", id, number, flip(-1))
-	header("magic", "malformed", "", id, number, flip(0))
-	header("short", "malformed", "a byte is missing", id, number, func(b []byte) []byte { return b[:len(b)-1] })
+	header("header", "ok", "file 42 after file 41, which ends after 3 records with tag 0506070..", testID, number, same)
+	header("renamed", "foreign", "the name says another number", testID, number+1, same)
+	header("journal", "foreign", "of another journal", [16]byte{}, number, same)
+	header("salt", "foreign", "salt changed", testID, number, flip(headerClear-1))
+	header("sealed", "foreign", "last byte changed", testID, number, flip(-1))
+	header("magic", "malformed", "", testID, number, flip(0))
+	header("short", "malformed", "a byte is missing", testID, number, func(b []byte) []byte { return b[:len(b)-1] })
 
 	chain := tag(h[headerSize-tagSize:])
 	r := op(7, "operation")
@@ -148,9 +95,9 @@ func seals(t *testing.T) (all []draft) {
 	must(t, err)
 	next, _ := key.seal(nil, plain, 1, 1, last)
 	sealed := func(name, expect, comment string, index uint32, prev tag, b []byte) {
-		all = append(all, draft{"sealed", name, expect, comment, []string{
-			"key", root, "journal", id, "number", fmt.Sprintf("%016x", number), "salt", hex.EncodeToString(h[headerClear-32 : headerClear]),
-			"index", fmt.Sprintf("%08x", index), "prev", hex.EncodeToString(prev[:]), "hex", hex.EncodeToString(b)}})
+		records = append(records, vectortest.New(name, expect, comment,
+			root, vectortest.Line("journal", testID[:]), vectortest.Line("number", be.AppendUint64(nil, number)),
+			drawn("salt", h[headerClear-32:headerClear]), vectortest.Line("index", be.AppendUint32(nil, index)), drawn("prev", prev[:]), drawn("hex", b)))
 	}
 	sealed("first", "ok", "holds the operation record 7; the tag before is the header's", 0, chain, first)
 	sealed("second", "ok", "one record was synced when it was written", 1, last, next)
@@ -160,90 +107,65 @@ func seals(t *testing.T) (all []draft) {
 	sealed("tag", "malformed", "last byte changed", 0, chain, flip(-1)(slices.Clone(first)))
 	sealed("length", "malformed", "a length beyond the end", 0, chain, flip(2)(slices.Clone(first)))
 	sealed("zeros", "malformed", "what is written ahead", 0, chain, make([]byte, 100))
-	return all
+	return headers, records
 }
 
-// TestWriteVectors keeps testdata up to date when HUSHFS_WRITE_VECTORS is 1: it
-// writes what is missing, and refuses to change what is there.
-func TestWriteVectors(t *testing.T) {
-	write := os.Getenv("HUSHFS_WRITE_VECTORS") == "1"
-	compare := func(d draft, exact bool) {
-		name := filepath.Join("testdata", d.kind, d.name+".txt")
-		old, err := os.ReadFile(name)
-		switch {
-		case err == nil && exact && string(old) != d.String():
-			t.Errorf("%s differs from what is written today; it stays as it is", name)
-		case err == nil:
-		case !write:
-			t.Errorf("%s is missing; HUSHFS_WRITE_VECTORS=1 writes it", name)
-		default:
-			must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-			must(t, os.WriteFile(name, []byte(d.String()), 0o644))
-		}
-	}
-	for _, d := range payloads(t) {
-		compare(d, true)
-	}
-	for _, d := range seals(t) {
-		compare(d, false)
-	}
+func TestVectorFiles(t *testing.T) {
+	headers, records := seals(t)
+	vectortest.Keep(t, "record", payloads(t))
+	vectortest.Keep(t, "header", headers)
+	vectortest.Keep(t, "sealed", records)
 }
 
 func TestRecordVectors(t *testing.T) {
-	for _, v := range vectors(t, "record") {
-		r, err := decodePayload(Kind(v.fields["kind"][0]), v.fields["hex"])
-		if !errors.Is(err, words[v.expect]) {
-			t.Errorf("%s: %v", v.name, err)
-		}
+	for _, v := range vectortest.Read(t, "record") {
+		r, err := decodePayload(Kind(v.Number(t, "kind")), v.Bytes(t, "hex"))
+		v.Check(t, outcomes, err)
 		if err == nil {
-			if b, err := appendPayload(nil, &r); err != nil || !bytes.Equal(b, v.fields["hex"]) {
-				t.Errorf("%s encodes to %x", v.name, b)
+			if b, err := appendPayload(nil, &r); err != nil || !bytes.Equal(b, v.Bytes(t, "hex")) {
+				t.Errorf("%s encodes to %x", v.Name, b)
 			}
 		}
 	}
 }
 
-func vectorKey(t testing.TB, v vector) (*crypt.Key, [16]byte, uint64) {
-	k, err := crypt.KeyFromBytes(v.fields["key"])
+func vectorKey(t testing.TB, v vectortest.Vector) (*crypt.Key, [16]byte, uint64) {
+	k, err := crypt.KeyFromBytes(v.Bytes(t, "key"))
 	must(t, err)
-	return k, [16]byte(v.fields["journal"]), be.Uint64(v.fields["number"])
+	return k, [16]byte(v.Bytes(t, "journal")), v.Number(t, "number")
 }
 
 func TestHeaderVectors(t *testing.T) {
-	for _, v := range vectors(t, "header") {
+	for _, v := range vectortest.Read(t, "header") {
 		k, id, number := vectorKey(t, v)
-		_, prev, chain, err := openHeader(k, id, number, v.fields["hex"])
-		if !errors.Is(err, words[v.expect]) {
-			t.Errorf("%s: %v", v.name, err)
-		}
-		if err == nil && (prev != link{file: 0x29, count: 3, chain: tag{5, 6, 7}} || !bytes.HasSuffix(v.fields["hex"], chain[:])) {
-			t.Errorf("%s: %+v %x", v.name, prev, chain)
+		_, prev, chain, err := openHeader(k, id, number, v.Bytes(t, "hex"))
+		v.Check(t, outcomes, err)
+		if err == nil && (prev != link{file: 0x29, count: 3, chain: tag{5, 6, 7}} || !bytes.HasSuffix(v.Bytes(t, "hex"), chain[:])) {
+			t.Errorf("%s: %+v %x", v.Name, prev, chain)
 		}
 	}
 }
 
 func TestSealedVectors(t *testing.T) {
-	for _, v := range vectors(t, "sealed") {
+	for _, v := range vectortest.Read(t, "sealed") {
 		k, id, number := vectorKey(t, v)
-		s, err := newFileKey(k, id, number, v.fields["salt"]).open(v.fields["hex"], be.Uint32(v.fields["index"]))
-		if !errors.Is(err, words[v.expect]) {
-			t.Errorf("%s: %v", v.name, err)
-		}
+		s, err := newFileKey(k, id, number, v.Bytes(t, "salt")).open(v.Bytes(t, "hex"), uint32(v.Number(t, "index")))
+		v.Check(t, outcomes, err)
 		if err != nil {
 			continue
 		}
-		if joined := s.prev == tag(v.fields["prev"]); joined != (v.expect == "ok") {
-			t.Errorf("%s: follows what lies before it: %s", v.name, strconv.FormatBool(joined))
+		if joined := s.prev == tag(v.Bytes(t, "prev")); joined != (v.Expect == "ok") {
+			t.Errorf("%s: follows what lies before it: %s", v.Name, strconv.FormatBool(joined))
 		}
 		if r, err := decodePayload(s.kind, s.payload); err != nil || r.Op.No != 7 {
-			t.Errorf("%s: %+v, %v", v.name, r, err)
+			t.Errorf("%s: %+v, %v", v.Name, r, err)
 		}
 	}
 }
 
 func FuzzDecodeRecord(f *testing.F) {
-	for _, v := range vectors(f, "record") {
-		f.Add(v.fields["kind"][0], v.fields["hex"])
+	for _, v := range vectortest.Read(f, "record") {
+		f.Add(byte(v.Number(f, "kind")), v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		r, err := decodePayload(Kind(kind), b)
@@ -258,9 +180,9 @@ func FuzzDecodeRecord(f *testing.F) {
 
 func FuzzOpenHeader(f *testing.F) {
 	var good [][]byte
-	for _, v := range vectors(f, "header") {
-		if f.Add(v.fields["hex"]); v.expect == "ok" {
-			good = append(good, v.fields["hex"])
+	for _, v := range vectortest.Read(f, "header") {
+		if f.Add(v.Bytes(f, "hex")); v.Expect == "ok" {
+			good = append(good, v.Bytes(f, "hex"))
 		}
 	}
 	k := testKey(f, 7)
@@ -276,10 +198,10 @@ func FuzzOpenHeader(f *testing.F) {
 func FuzzReadFile(f *testing.F) {
 	var salt []byte
 	var good [2][]byte
-	for _, v := range vectors(f, "sealed") {
-		f.Add(v.fields["hex"])
-		if v.expect == "ok" {
-			good[be.Uint32(v.fields["index"])], salt = v.fields["hex"], v.fields["salt"]
+	for _, v := range vectortest.Read(f, "sealed") {
+		f.Add(v.Bytes(f, "hex"))
+		if v.Expect == "ok" {
+			good[v.Number(f, "index")], salt = v.Bytes(f, "hex"), v.Bytes(f, "salt")
 		}
 	}
 	f.Add(slices.Concat(good[0], good[1], make([]byte, 50)))

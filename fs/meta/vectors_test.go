@@ -3,14 +3,10 @@ package meta_test
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/hushfs/hushfs/crypt/vectortest"
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
@@ -22,52 +18,26 @@ type vector struct {
 	hex                         []byte
 }
 
-func (v vector) text() []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "expect: %s\ncomment: %s\n", v.expect, v.comment)
+func (v vector) file() vectortest.Vector {
+	f := vectortest.New(v.name, v.expect, v.comment)
 	if v.kind == "extent" {
-		fmt.Fprintf(&b, "end: %016x\n", v.end)
+		f.Fields = append(f.Fields, vectortest.Line("end", binary.BigEndian.AppendUint64(nil, v.end)))
 	}
-	fmt.Fprintf(&b, "hex: %x\n", v.hex)
-	return b.Bytes()
+	f.Fields = append(f.Fields, vectortest.Line("hex", v.hex))
+	return f
 }
 
-// vectors reads testdata/<kind>, where something must be.
-func vectors(t testing.TB, kind string) []vector {
+// vectors reads testdata/<kind>.
+func vectors(t testing.TB, kind string) (all []vector) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", kind, "*.txt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors of kind %s (%v)", kind, err)
-	}
-	var out []vector
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
+	for _, f := range vectortest.Read(t, kind) {
+		v := vector{kind: kind, name: f.Name, expect: f.Expect, hex: f.Bytes(t, "hex")}
+		if kind == "extent" {
+			v.end = f.Number(t, "end")
 		}
-		v := vector{kind: kind, name: strings.TrimSuffix(filepath.Base(f), ".txt")}
-		for line := range strings.Lines(string(text)) {
-			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
-			value = strings.TrimPrefix(value, " ")
-			switch key {
-			case "expect":
-				v.expect = value
-			case "comment":
-				v.comment = value
-			case "end":
-				_, err = fmt.Sscanf(value, "%x", &v.end)
-			case "hex":
-				v.hex, err = hex.DecodeString(value)
-			default:
-				err = errors.New("unknown key")
-			}
-			if err != nil {
-				t.Fatalf("%s: %q: %v", f, line, err)
-			}
-		}
-		out = append(out, v)
+		all = append(all, v)
 	}
-	return out
+	return all
 }
 
 // decodeAgain decodes bytes of a kind and encodes them again.
@@ -148,22 +118,16 @@ func parseKey(k []byte) ([]byte, error) {
 
 var kinds = []string{"inode", "dirent", "extent", "pack", "retired", "snapshot", "key", "batch", "op"}
 
+var outcomes = map[string]error{"ok": nil, "malformed": meta.ErrMalformed}
+
 // TestVectors decodes what is kept under testdata.
 func TestVectors(t *testing.T) {
 	for _, kind := range kinds {
 		for _, v := range vectors(t, kind) {
 			t.Run(kind+"/"+v.name, func(t *testing.T) {
 				again, err := decodeAgain(kind, v.end, v.hex)
-				switch {
-				case v.expect == "malformed":
-					if !errors.Is(err, meta.ErrMalformed) {
-						t.Errorf("got %v, want ErrMalformed", err)
-					}
-				case v.expect != "ok":
-					t.Errorf("expect: %s is not a word of this test", v.expect)
-				case err != nil:
-					t.Error(err)
-				case !bytes.Equal(again, v.hex):
+				v.file().Check(t, outcomes, err)
+				if err == nil && !bytes.Equal(again, v.hex) {
 					t.Errorf("encodes to %x", again)
 				}
 			})
@@ -171,30 +135,14 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestVectorsAreCurrent makes the vectors from values and compares them with
-// the files. HUSHFS_WRITE_VECTORS=1 writes those that are missing.
-func TestVectorsAreCurrent(t *testing.T) {
-	named := map[string]bool{}
+// TestVectorFiles makes the vectors from values and compares them with the files.
+func TestVectorFiles(t *testing.T) {
+	made := map[string][]vectortest.Vector{}
 	for _, v := range allVectors() {
-		file := filepath.Join("testdata", v.kind, v.name+".txt")
-		if named[file] {
-			t.Errorf("%s is made twice", file)
-		}
-		named[file] = true
-		have, err := os.ReadFile(file)
-		switch {
-		case err == nil && !bytes.Equal(have, v.text()):
-			t.Errorf("%s is not what this code makes:\n%s", file, v.text())
-		case errors.Is(err, os.ErrNotExist) && os.Getenv("HUSHFS_WRITE_VECTORS") == "1":
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, v.text(), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		case err != nil:
-			t.Error(err)
-		}
+		made[v.kind] = append(made[v.kind], v.file())
+	}
+	for _, kind := range kinds {
+		vectortest.Keep(t, kind, made[kind])
 	}
 }
 

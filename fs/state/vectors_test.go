@@ -5,83 +5,24 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/vectortest"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// vector is a file of lines "name: value"; values other than expect and comment
-// are hexadecimal.
-type vector struct {
-	name, expect, comment string
-	fields                map[string][]byte
-}
+var outcomes = map[string]error{"ok": nil, "malformed": ErrMalformed, "newer": ErrNewer, "foreign": ErrForeign}
 
-var words = map[string]error{"ok": nil, "malformed": ErrMalformed, "newer": ErrNewer, "foreign": ErrForeign}
-
-func (v *vector) text() []byte {
-	var b strings.Builder
-	fmt.Fprintf(&b, "expect: %s\ncomment: %s\n", v.expect, v.comment)
-	for _, k := range []string{"root", "drive", "secret", "hex"} {
-		if f, ok := v.fields[k]; ok {
-			fmt.Fprintf(&b, "%s: %x\n", k, f)
-		}
-	}
-	return []byte(b.String())
-}
-
-func (v *vector) check(t testing.TB, err error) {
+func vectorKey(t testing.TB, v vectortest.Vector, name string) *crypt.Key {
 	t.Helper()
-	if want := words[v.expect]; !errors.Is(err, want) {
-		t.Errorf("%s: %v, want %v", v.name, err, want)
-	}
-}
-
-func (v *vector) key(t testing.TB, name string) *crypt.Key {
-	t.Helper()
-	k, err := crypt.KeyFromBytes(v.fields[name])
+	k, err := crypt.KeyFromBytes(v.Bytes(t, name))
 	must(t, err)
 	return k
-}
-
-// vectors reads all of one kind, and fails when there are none.
-func vectors(t testing.TB, kind string) []vector {
-	t.Helper()
-	names, _ := filepath.Glob(filepath.Join("testdata", kind, "*.txt"))
-	if len(names) == 0 {
-		t.Fatalf("no vectors in testdata/%s", kind)
-	}
-	var all []vector
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		must(t, err)
-		v := vector{name: strings.TrimSuffix(filepath.Base(name), ".txt"), fields: map[string][]byte{}}
-		for line := range strings.Lines(string(b)) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-			switch value = strings.TrimSpace(value); key {
-			case "expect":
-				v.expect = value
-			case "comment":
-				v.comment = value
-			default:
-				v.fields[key], err = hex.DecodeString(value)
-				must(t, err)
-			}
-		}
-		if _, ok := words[v.expect]; !ok {
-			t.Fatalf("%s expects %q", name, v.expect)
-		}
-		all = append(all, v)
-	}
-	return all
 }
 
 func count(n int, first byte) []byte {
@@ -107,9 +48,9 @@ func content(number uint16, inos, packs uint64, name string) []byte {
 	return append(append(b, byte(len(name))), name...)
 }
 
-func contentVectors() (all []vector) {
+func contentVectors() (all []vectortest.Vector) {
 	add := func(name, expect, comment string, b []byte) {
-		all = append(all, vector{name, expect, comment, map[string][]byte{"hex": b}})
+		all = append(all, vectortest.New(name, expect, comment, vectortest.Line("hex", b)))
 	}
 	good := content(3, 4096, 8192, "laptop")
 	add("laptop", "ok", "device 3 called laptop", good)
@@ -136,10 +77,11 @@ func seal(key []byte, label string, drive, plain, ad []byte) []byte {
 	return aead.Seal(nonce, nonce, plain, ad)
 }
 
-func fileVectors() (all []vector) {
+func fileVectors() (all []vectortest.Vector) {
 	root, drive, secret := count(32, 1), count(32, 0x30), count(32, 0x90)
 	add := func(name, expect, comment string, b []byte) {
-		all = append(all, vector{name, expect, comment, map[string][]byte{"root": root, "drive": drive, "secret": secret, "hex": b}})
+		all = append(all, vectortest.New(name, expect, comment, vectortest.Line("root", root),
+			vectortest.Line("drive", drive), vectortest.Line("secret", secret), vectortest.Line("hex", b)))
 	}
 	sec := append([]byte("HUSHSEC0"), seal(root, "hushfs/local", drive, secret, []byte("HUSHSEC0"))...)
 	sta := append([]byte("HUSHSTA0"), seal(secret, "hushfs/state", drive, content(3, 4096, 8192, "laptop"), []byte("HUSHSTA0"))...)
@@ -166,9 +108,9 @@ func fileVectors() (all []vector) {
 }
 
 // headerVectors limit a header to 16 bytes.
-func headerVectors() (all []vector) {
+func headerVectors() (all []vectortest.Vector) {
 	add := func(name, expect, comment string, b []byte) {
-		all = append(all, vector{name, expect, comment, map[string][]byte{"hex": b}})
+		all = append(all, vectortest.New(name, expect, comment, vectortest.Line("hex", b)))
 	}
 	good := append([]byte("HUSHKPT0"), count(32+16, 0x30)...)
 	add("kept", "ok", "volume id, and 16 bytes in the header's place", good)
@@ -181,51 +123,29 @@ func headerVectors() (all []vector) {
 }
 
 func TestHeaderVectors(t *testing.T) {
-	for _, v := range vectors(t, "header") {
+	for _, v := range vectortest.Read(t, "header") {
 		dir := t.TempDir()
-		must(t, os.WriteFile(filepath.Join(dir, headerFile), v.fields["hex"], 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, headerFile), v.Bytes(t, "hex"), 0o600))
 		main, h, err := Header(dir, 16)
-		v.check(t, err)
-		if err == nil && !bytes.Equal(append(append([]byte(headerMagic), main[:]...), h...), v.fields["hex"]) {
-			t.Errorf("%s is not canonical", v.name)
+		v.Check(t, outcomes, err)
+		if err == nil && !bytes.Equal(append(append([]byte(headerMagic), main[:]...), h...), v.Bytes(t, "hex")) {
+			t.Errorf("%s is not canonical", v.Name)
 		}
 	}
 }
 
-// TestVectorFiles holds the files to the tables above. With
-// HUSHFS_WRITE_VECTORS=1 it writes those that are missing; one that exists is
-// never changed.
 func TestVectorFiles(t *testing.T) {
-	for kind, made := range map[string][]vector{"content": contentVectors(), "file": fileVectors(), "header": headerVectors()} {
-		known := map[string]bool{}
-		for _, v := range made {
-			known[v.name] = true
-			path := filepath.Join("testdata", kind, v.name+".txt")
-			text, err := os.ReadFile(path)
-			switch {
-			case err == nil && !bytes.Equal(text, v.text()):
-				t.Errorf("%s is not what the code makes now; a vector never changes", path)
-			case errors.Is(err, os.ErrNotExist) && os.Getenv("HUSHFS_WRITE_VECTORS") == "1":
-				must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-				must(t, os.WriteFile(path, v.text(), 0o644))
-			case err != nil:
-				t.Errorf("%v; HUSHFS_WRITE_VECTORS=1 writes what is missing", err)
-			}
-		}
-		for _, v := range vectors(t, kind) {
-			if !known[v.name] {
-				t.Errorf("testdata/%s/%s.txt: nothing makes it", kind, v.name)
-			}
-		}
-	}
+	vectortest.Keep(t, "content", contentVectors())
+	vectortest.Keep(t, "file", fileVectors())
+	vectortest.Keep(t, "header", headerVectors())
 }
 
 func TestContentVectors(t *testing.T) {
-	for _, v := range vectors(t, "content") {
-		d, device, err := decode(v.fields["hex"])
-		v.check(t, err)
-		if err == nil && !bytes.Equal(d.encode(device), v.fields["hex"]) {
-			t.Errorf("%s is not canonical", v.name)
+	for _, v := range vectortest.Read(t, "content") {
+		d, device, err := decode(v.Bytes(t, "hex"))
+		v.Check(t, outcomes, err)
+		if err == nil && !bytes.Equal(d.encode(device), v.Bytes(t, "hex")) {
+			t.Errorf("%s is not canonical", v.Name)
 		}
 	}
 	d, device, err := decode(content(3, 4096, 8192, "laptop"))
@@ -241,29 +161,29 @@ func TestContentVectors(t *testing.T) {
 }
 
 func TestFileVectors(t *testing.T) {
-	for _, v := range vectors(t, "file") {
-		s := &State{dir: t.TempDir(), drive: [32]byte(v.fields["drive"]), root: v.key(t, "root")}
-		if strings.HasPrefix(v.name, "secret") {
-			err := s.openSecret(v.fields["hex"], nil)
-			v.check(t, err)
-			if err == nil && !s.secret.Equal(v.key(t, "secret")) {
-				t.Errorf("%s: another secret", v.name)
+	for _, v := range vectortest.Read(t, "file") {
+		s := &State{dir: t.TempDir(), drive: [32]byte(v.Bytes(t, "drive")), root: vectorKey(t, v, "root")}
+		if strings.HasPrefix(v.Name, "secret") {
+			err := s.openSecret(v.Bytes(t, "hex"), nil)
+			v.Check(t, outcomes, err)
+			if err == nil && !s.secret.Equal(vectorKey(t, v, "secret")) {
+				t.Errorf("%s: another secret", v.Name)
 			}
 			continue
 		}
-		s.secret = v.key(t, "secret")
-		must(t, os.WriteFile(filepath.Join(s.dir, stateFile), v.fields["hex"], 0o600))
+		s.secret = vectorKey(t, v, "secret")
+		must(t, os.WriteFile(filepath.Join(s.dir, stateFile), v.Bytes(t, "hex"), 0o600))
 		err := s.load()
-		v.check(t, err)
+		v.Check(t, outcomes, err)
 		if err == nil && (s.d.number != 3 || s.d.name != "laptop") {
-			t.Errorf("%s: %+v", v.name, s.d)
+			t.Errorf("%s: %+v", v.Name, s.d)
 		}
 	}
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, v := range vectors(f, "content") {
-		f.Add(v.fields["hex"])
+	for _, v := range vectortest.Read(f, "content") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if d, device, err := decode(b); err == nil && !bytes.Equal(d.encode(device), b) {
@@ -274,8 +194,8 @@ func FuzzDecode(f *testing.F) {
 
 // FuzzHeader reads the header file, which nothing seals.
 func FuzzHeader(f *testing.F) {
-	for _, v := range vectors(f, "header") {
-		f.Add(v.fields["hex"])
+	for _, v := range vectortest.Read(f, "header") {
+		f.Add(v.Bytes(f, "hex"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()

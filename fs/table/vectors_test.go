@@ -2,18 +2,16 @@ package table
 
 import (
 	"bytes"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/hushfs/hushfs/crypt/vectortest"
 )
 
 // vector is one file under testdata/<kind>: bytes, and what decoding them must
-// answer: ok, damaged, newer or malformed. A key that stands on several lines
-// continues its value.
+// answer: ok, damaged, newer or malformed.
 type vector struct {
 	kind, name, expect, comment string
 	entries                     int    // of a block
@@ -22,67 +20,43 @@ type vector struct {
 	hex                         []byte
 }
 
-func (v vector) text() []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "expect: %s\ncomment: %s\n", v.expect, v.comment)
-	lines := func(key string, value []byte) {
-		for first := true; first || len(value) > 0; first = false {
-			n := min(48, len(value))
-			fmt.Fprintf(&b, "%s: %x\n", key, value[:n])
-			value = value[n:]
-		}
-	}
+// file is how a vector is written. Frames of zstd may come out otherwise one day,
+// so what has some is not compared.
+func (v vector) file() vectortest.Vector {
+	f := vectortest.New(v.name, v.expect, v.comment)
 	switch v.kind {
 	case "block":
-		fmt.Fprintf(&b, "entries: %d\n", v.entries)
-		lines("low", v.low)
-		lines("high", v.high)
+		f.Fields = append(f.Fields, vectortest.Field{Key: "entries", Text: strconv.Itoa(v.entries)})
+		f.Add("low", v.low)
+		f.Add("high", v.high)
 	case "table":
-		lines("list", v.list)
+		f.Add("list", v.list)
 	}
-	lines("hex", v.hex)
-	return b.Bytes()
+	f.Add("hex", v.hex)
+	for i := range f.Fields {
+		f.Fields[i].Drawn = strings.Contains(v.name, "zstd")
+	}
+	return f
 }
 
-// vectors reads testdata/<kind>, where something must be.
-func vectors(t testing.TB, kind string) []vector {
+// vectors reads testdata/<kind>.
+func vectors(t testing.TB, kind string) (all []vector) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", kind, "*.txt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors of kind %s (%v)", kind, err)
-	}
-	var out []vector
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := vector{kind: kind, name: strings.TrimSuffix(filepath.Base(f), ".txt")}
-		for line := range strings.Lines(string(text)) {
-			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
-			value = strings.TrimPrefix(value, " ")
-			into := map[string]*[]byte{"low": &v.low, "high": &v.high, "list": &v.list, "hex": &v.hex}[key]
-			switch {
-			case key == "expect":
-				v.expect = value
-			case key == "comment":
-				v.comment = value
-			case key == "entries":
-				_, err = fmt.Sscanf(value, "%d", &v.entries)
-			case into != nil:
-				var more []byte
-				more, err = hex.DecodeString(value)
-				*into = append(*into, more...)
-			default:
-				err = errors.New("unknown key")
+	for _, f := range vectortest.Read(t, kind) {
+		v := vector{kind: kind, name: f.Name, expect: f.Expect, hex: f.Bytes(t, "hex")}
+		switch kind {
+		case "block":
+			var err error
+			if v.entries, err = strconv.Atoi(f.Text(t, "entries")); err != nil {
+				t.Fatalf("%s: %v", f.Name, err)
 			}
-			if err != nil {
-				t.Fatalf("%s: %q: %v", f, line, err)
-			}
+			v.low, v.high = f.Bytes(t, "low"), f.Bytes(t, "high")
+		case "table":
+			v.list = f.Bytes(t, "list")
 		}
-		out = append(out, v)
+		all = append(all, v)
 	}
-	return out
+	return all
 }
 
 // again decodes a vector and encodes it again. A table is checked, and comes
@@ -149,28 +123,14 @@ func encodeIndex(x *index) (out []byte) {
 	return f.append(out)
 }
 
-func word(err error) string {
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.Is(err, ErrDamaged):
-		return "damaged"
-	case errors.Is(err, ErrVersion):
-		return "newer"
-	case errors.Is(err, ErrMalformed):
-		return "malformed"
-	}
-	return err.Error()
-}
+var outcomes = map[string]error{"ok": nil, "damaged": ErrDamaged, "newer": ErrVersion, "malformed": ErrMalformed}
 
 func TestVectors(t *testing.T) {
 	for _, kind := range []string{"block", "index", "runs", "table"} {
 		for _, v := range vectors(t, kind) {
 			t.Run(kind+"/"+v.name, func(t *testing.T) {
 				b, err := v.again()
-				if word(err) != v.expect {
-					t.Errorf("%v, want %s", err, v.expect)
-				}
+				v.file().Check(t, outcomes, err)
 				if err == nil && !bytes.Equal(b, v.hex) {
 					t.Errorf("encodes to %x", b)
 				}
@@ -179,30 +139,13 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestVectorsAreCurrent makes the vectors and compares them with the files.
-// HUSHFS_WRITE_VECTORS=1 writes those that are missing. Frames of zstd may come
-// out otherwise one day, so only what needs no frame is compared.
-func TestVectorsAreCurrent(t *testing.T) {
-	made := map[string]bool{}
+// TestVectorFiles makes the vectors and compares them with the files.
+func TestVectorFiles(t *testing.T) {
+	made := map[string][]vectortest.Vector{}
 	for _, v := range makeVectors(t) {
-		file := filepath.Join("testdata", v.kind, v.name+".txt")
-		if made[file] {
-			t.Errorf("%s is made twice", file)
-		}
-		made[file] = true
-		have, err := os.ReadFile(file)
-		switch {
-		case err == nil && !bytes.Equal(have, v.text()) && !strings.Contains(v.name, "zstd"):
-			t.Errorf("%s is not what this code makes:\n%s", file, v.text())
-		case errors.Is(err, os.ErrNotExist) && os.Getenv("HUSHFS_WRITE_VECTORS") == "1":
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, v.text(), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		case err != nil:
-			t.Error(err)
-		}
+		made[v.kind] = append(made[v.kind], v.file())
+	}
+	for kind, files := range made {
+		vectortest.Keep(t, kind, files)
 	}
 }
