@@ -117,6 +117,9 @@ func (s *server) Unmount(ctx context.Context, lazy bool) error {
 	// The kernel hands over what it still has, which must not wait for the store.
 	s.letPass(true)
 	err := detach(ctx, s.c.Mountpoint, lazy)
+	if err == nil && lazy {
+		s.letPass(false) // who still has files open goes on writing, and that waits for room
+	}
 	if err == nil {
 		return nil // not a nil *problem, which would be an error
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/drive"
 	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
@@ -111,6 +112,7 @@ var rules = []struct {
 	{crypt.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
 	{keyslot.ErrHeader, codeStore, "The drive's header in STORE is damaged or altered. Bring the object back from a copy of the store."},
 	{publish.ErrNoKey, codeStore, "Objects that every mount needs are missing from STORE or damaged. Bring them back from a copy of the store."},
+	{block.ErrDamaged, codeStore, "Objects of STORE are damaged or missing, and nothing was mounted. Bring them back from a copy of the store."},
 	{publish.ErrConflict, codeUndrained, "Nothing is lost: the changes stay sealed in the journal of this machine, and its next mount may be refused because of them. Keep the state folder; to go on meanwhile, move it away: this machine then joins the drive as a new one."},
 	{volume.ErrUndrained, codeUndrained, "The rest is safe in the journal of this machine; the next mount sends it."},
 	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it."},

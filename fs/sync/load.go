@@ -22,7 +22,7 @@ import (
 	"github.com/hushfs/hushfs/store"
 )
 
-// LoadOptions say whose chain to load, from where. All must be set.
+// LoadOptions say whose chain to load, from where. All but Whole must be set.
 type LoadOptions struct {
 	Bucket   store.Bucket
 	Volume   crypt.VolumeID
@@ -31,6 +31,10 @@ type LoadOptions struct {
 	Keys     *Keys         // told what keys there are
 	Memory   *table.Memory
 	Log      *slog.Logger
+
+	// Whole has the chain followed from slot 1: for a machine that found a table of
+	// the checkpoint damaged. False is quicker.
+	Whole bool
 }
 
 // Loaded is the chain as the store shows it, followed to its end.
@@ -94,7 +98,7 @@ func Load(ctx context.Context, o LoadOptions) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := load(ctx, o, f, true)
+	l, err := load(ctx, o, f, !o.Whole)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,11 @@ func Bring(ctx context.Context, err error) error {
 	for _, far := range all {
 		g.Go(func() error { return far.Fetch(ctx) })
 	}
-	if ferr := g.Wait(); ferr != nil {
+	ferr := g.Wait()
+	if errors.Is(ferr, block.ErrDamaged) {
+		return ferr // the store was asked, and has nothing better
+	}
+	if ferr != nil {
 		return fmt.Errorf("%w: %w", meta.ErrUnknown, ferr)
 	}
 	return nil

@@ -72,10 +72,11 @@ func (v *Volume) load(ctx context.Context) error {
 	if err := v.openCache(); err != nil {
 		return err
 	}
-	loaded, err := publish.Load(ctx, publish.LoadOptions{
-		Bucket: v.bucket, Volume: vol.ID, Identity: u.Identity(),
-		Tables: v.tables, Keys: v.keys, Memory: v.memory, Log: v.log,
-	})
+	loaded, err := v.loadChain(ctx, false)
+	if errors.Is(err, block.ErrDamaged) {
+		v.log.Error("a table is damaged; all commits are read instead", "err", err)
+		loaded, err = v.loadChain(ctx, true)
+	}
 	if err != nil {
 		return err
 	}
@@ -89,15 +90,8 @@ func (v *Volume) load(ctx context.Context) error {
 		v.notes.damage(d)
 	}
 	v.view = view.New(loaded.Confirmed)
-	err = v.near(ctx, func() error {
-		_, err := meta.GetInode(loaded.Confirmed, meta.RootRef)
-		return err
-	})
-	if errors.Is(err, meta.ErrNotExist) {
+	if _, err := meta.GetInode(loaded.Confirmed, meta.RootRef); errors.Is(err, meta.ErrNotExist) {
 		return fmt.Errorf("%w: its first commit is missing or damaged: %s", ErrRollback, chain.SlotName(vol.ID, 1))
-	}
-	if err != nil {
-		return fmt.Errorf("read the root folder: %w", err)
 	}
 	if err := v.openJournal(ctx, loaded, fresh); err != nil {
 		return err
@@ -109,6 +103,27 @@ func (v *Volume) load(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// loadChain follows the chain, with whole from slot 1, and sees that the root folder can
+// be read.
+func (v *Volume) loadChain(ctx context.Context, whole bool) (*publish.Loaded, error) {
+	vol := v.o.Drive.Main().ID
+	l, err := publish.Load(ctx, publish.LoadOptions{
+		Bucket: v.bucket, Volume: vol, Identity: v.o.Drive.Identity(),
+		Tables: v.tables, Keys: v.keys, Memory: v.memory, Log: v.log, Whole: whole,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = v.near(ctx, func() error {
+		_, err := meta.GetInode(l.Confirmed, meta.RootRef)
+		return err
+	})
+	if err != nil && !errors.Is(err, meta.ErrNotExist) {
+		return nil, fmt.Errorf("read the root folder: %w", err)
+	}
+	return l, nil
 }
 
 // openCache opens what keeps sealed bytes near, and what reads objects through it.

@@ -159,17 +159,25 @@ func (r *room) wait(ctx context.Context, n int64, mayRefuse bool) error {
 	if l == ample {
 		return nil
 	}
-	select {
-	case r.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	step := time.NewTicker(holdStep)
+	defer step.Stop()
+	for queued := true; queued; {
+		// Whoever has the turn may wait for as long as the store is away.
+		if mayRefuse && r.look(n) != ample && r.refuses() {
+			return ErrNoSpace
+		}
+		select {
+		case r.turn <- struct{}{}:
+			queued = false
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-step.C:
+		}
 	}
 	defer func() { <-r.turn }()
 	// What floats is no operation yet, and nobody sends it.
 	r.o.Flush(ctx)
 	began := time.Now()
-	step := time.NewTicker(holdStep)
-	defer step.Stop()
 	for {
 		held := time.Since(began) >= holdMax
 		switch l := r.look(n); {

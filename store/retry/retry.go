@@ -69,10 +69,12 @@ const askEvery = time.Second
 
 // unknown is how many bytes a part of unknown length counts for; most that is
 // asked for so is far shorter. A reader who waits for more than shortRead is
-// silent as if it were that.
+// silent as if it were that; who asks whether the store is back waits no longer than
+// for shortAsk.
 const (
 	unknown   = 1 << 20
 	shortRead = 512 << 10
+	shortAsk  = 32 << 10
 )
 
 // Prefixes returns an Options.Once for the names that begin with any of p.
@@ -223,23 +225,32 @@ func try[T any](ctx context.Context, b *Bucket, w what, p patience, do func(cont
 			return none, out
 		}
 		if probe {
-			limit = min(limit, b.opts.Asking+span(w.bytes, reading))
+			limit = min(limit, b.opts.Asking+span(min(w.bytes, shortAsk), reading))
 			defer func() { b.state.asks(time.Now()) }()
 		}
 	}
-	timed, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
+	open, cut := context.WithCancelCause(ctx)
+	timed, cancel := context.WithTimeoutCause(open, limit, errSlow)
 	defer cancel()
+	defer cut(nil)
+	began := time.Now()
 	grace := span(w.bytes, fast)
 	if p == whileOnline {
 		grace = span(min(w.bytes, shortRead), fast)
 	}
 	call := b.state.begin(time.Now(), grace)
-	// Nothing else may happen while it hangs, and the log is to be told.
-	silent := time.AfterFunc(b.opts.Silent+grace, b.tell)
+	// Nothing else may happen while it hangs, and the log is to be told. A reader is
+	// told too: a program waits for it, and others fail at once by now.
+	silent := time.AfterFunc(b.opts.Silent+grace, func() {
+		b.tell()
+		if p == whileOnline && b.Offline() != nil {
+			cut(errSlow)
+		}
+	})
 	result, err := do(timed)
 	silent.Stop()
 	if err != nil && ctx.Err() == nil && timed.Err() != nil {
-		err = fmt.Errorf("%w after %s", context.Cause(timed), limit.Round(time.Second))
+		err = fmt.Errorf("%w after %s", context.Cause(timed), time.Since(began).Round(time.Second))
 	}
 	b.state.end(call, time.Now(), outcome(ctx, err))
 	b.tell()
