@@ -30,3 +30,6 @@ type Stamp struct {
 // Version is the content version that the operation gives: device 16 bits ‖
 // number 48 bits. No two operations share one.
 func (s Stamp) Version() uint64 { return uint64(s.Device)<<48 | uint64(s.No&MaxOpNo) }
+
+// WrittenBy is the device whose operation gave a content its version; 0 when none did.
+func WrittenBy(version uint64) Device { return Device(version >> 48) }

@@ -2,11 +2,30 @@ package volume
 
 import "github.com/hushfs/hushfs/fs/meta"
 
+// outdate finds the open files whose content another machine changed; v is locked.
+func (v *Volume) outdate(b *meta.Batch) {
+	for _, kv := range b.Puts {
+		if kv.Key[0] != 'i' {
+			continue
+		}
+		ref, err := meta.ParseInodeKey(kv.Key)
+		if err != nil {
+			continue
+		}
+		if o := v.open[ref.Ino]; o != nil && !o.stale {
+			n, err := meta.DecodeInode(kv.Value)
+			// What it says of a content that we found or made changes nothing of it.
+			o.stale = err != nil || n.Kind == meta.File && n.Version != o.found && meta.WrittenBy(n.Version) != v.device
+		}
+	}
+}
+
 // changed hands what another machine wrote to whoever keeps the kernel's caches
 // right.
 func (v *Volume) changed(b *meta.Batch) {
 	v.mu.Lock()
 	fn := v.onChange
+	v.outdate(b)
 	v.mu.Unlock()
 	if fn == nil {
 		return

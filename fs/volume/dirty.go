@@ -13,6 +13,7 @@ import (
 // the file's content, or the data is asked to be durable.
 type dirty struct {
 	ref     meta.Ref
+	base    uint64        // version of the content that it was written to
 	extents []meta.Extent // sorted, disjoint
 	size    uint64        // the file is at least so long
 	first   time.Time     // of the oldest write in it

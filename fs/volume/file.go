@@ -17,19 +17,20 @@ func (v *Volume) Open(ctx context.Context, ref meta.Ref, write bool) error {
 		}
 	}
 	return v.locked(ctx, func() error {
-		if _, err := v.inode(ref); err != nil {
+		n, err := v.inode(ref)
+		if err != nil {
 			return err
 		}
-		v.hold(ref)
+		v.hold(ref, n.Version)
 		return nil
 	})
 }
 
-// hold counts a handle; v is locked.
-func (v *Volume) hold(ref meta.Ref) {
+// hold counts a handle of an inode whose content has that version; v is locked.
+func (v *Volume) hold(ref meta.Ref, version uint64) {
 	o := v.open[ref.Ino]
 	if o == nil {
-		o = &opened{ref: ref}
+		o = &opened{ref: ref, found: version}
 		v.open[ref.Ino] = o
 	}
 	o.count++
@@ -77,6 +78,9 @@ func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 	if o := v.orphans[ref.Ino]; o != nil {
 		return v.applyOrphan(o, &meta.Write{Ref: ref, Extents: extents, Size: end})
 	}
+	if o := v.open[ref.Ino]; o != nil && o.stale {
+		return ErrStale
+	}
 	d := v.dirty[ref.Ino]
 	if d == nil {
 		n, err := v.inode(ref)
@@ -86,7 +90,7 @@ func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 		if n.Kind != meta.File {
 			return meta.ErrNotFile
 		}
-		d = &dirty{ref: ref, first: time.Now()}
+		d = &dirty{ref: ref, base: n.Version, first: time.Now()}
 		v.dirty[ref.Ino] = d
 	}
 	// Times that the kernel told before are those of earlier data.
@@ -103,10 +107,18 @@ func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 // Truncate sets the size of a file. mtime is what the kernel told with it, nil
 // for the present.
 func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime *meta.Time) error {
+	seen, err := v.Attr(ctx, ref)
+	if err != nil {
+		return err
+	}
 	return v.changing(ctx, func() error {
 		n, err := v.inode(ref)
 		if err != nil {
 			return err
+		}
+		// Becoming a device of the drive, this machine may have followed others.
+		if o := v.open[ref.Ino]; o != nil && o.stale || o == nil && v.dirty[ref.Ino] == nil && n.Version != seen.Inode.Version {
+			return ErrStale
 		}
 		if size > n.Size {
 			if err := v.room.open(); err != nil {

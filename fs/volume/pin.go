@@ -30,13 +30,21 @@ func (v *Volume) pin(ino meta.Ino) error {
 				w.Mtime = &d.last
 			}
 		}
-		err := v.overwrite(w)
-		if errors.Is(err, ErrStale) {
+		// Over what it was written to, and nothing else: with the bytes of another
+		// machine it would make a content that nobody wrote.
+		w.Observed = d.base
+		at := v.stamp()
+		_, err := v.stored(d.ref)
+		if err == nil {
+			err = v.execute(w)
+		}
+		if errors.Is(err, ErrStale) || errors.Is(err, meta.ErrConflict) {
 			return v.rescue(d)
 		}
 		if err != nil {
 			return fmt.Errorf("write inode %d: %w", ino, err)
 		}
+		d.base = at.Version()
 		d.extents = d.extents[n:]
 	}
 	if o := v.open[ino]; o != nil && !d.timed {
@@ -44,21 +52,6 @@ func (v *Volume) pin(ino meta.Ino) error {
 	}
 	delete(v.dirty, ino)
 	return nil
-}
-
-// overwrite executes w on the file as it is. A slot of another machine may be
-// followed between the look at the file and the operation; v is locked.
-func (v *Volume) overwrite(w *meta.Write) error {
-	for try := 0; ; try++ {
-		n, err := v.stored(w.Ref)
-		if err != nil {
-			return err
-		}
-		w.Observed = n.Version
-		if err = v.execute(w); !errors.Is(err, meta.ErrConflict) || try == 2 {
-			return err
-		}
-	}
 }
 
 // pinOld makes operations of all data that was written age ago or earlier. One
@@ -84,8 +77,8 @@ func (v *Volume) pinOld(ctx context.Context, age time.Duration) error {
 const rescueNames = 100
 
 // rescue puts bytes that were written here to a file that another machine
-// deleted meanwhile into a new file of the root directory: the program was told
-// that they are written. v is locked, and its state is written to the disk every
+// deleted or changed meanwhile into a new file of the root directory: the program was
+// told that they are written. v is locked, and its state is written to the disk every
 // few thousand files.
 func (v *Volume) rescue(d *dirty) error {
 	ino, err := v.state.NextIno()
@@ -107,9 +100,13 @@ func (v *Volume) rescue(d *dirty) error {
 	}
 	was := d.ref
 	delete(v.dirty, was.Ino)
-	d.ref = ref
+	n, err := v.stored(ref)
+	if err != nil {
+		return err
+	}
+	d.ref, d.base = ref, n.Version
 	v.dirty[ino] = d
-	v.log.Warn("file was deleted elsewhere while it was written; its new bytes are recovered", "inode", uint64(was.Ino), "into", uint64(ino))
-	v.notes.warn("recovered", fmt.Errorf("files were deleted by another machine while they were written here; what was written lies in the root folder, the last as recovered-%x", uint64(was.Ino)))
+	v.log.Warn("file was deleted or changed elsewhere while it was written; its new bytes are recovered", "inode", uint64(was.Ino), "into", uint64(ino))
+	v.notes.warn("recovered", fmt.Errorf("files were deleted or changed by another machine while they were written here; what was written here lies in the root folder, the last as recovered-%x", uint64(was.Ino)))
 	return v.pin(ino)
 }

@@ -22,9 +22,14 @@ func now() meta.Time {
 	return meta.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
 }
 
+// stamp is that of the next operation; v is locked.
+func (v *Volume) stamp() meta.Stamp {
+	return meta.Stamp{Device: v.device, No: v.nextOp, Time: now()}
+}
+
 // execute runs op on the view and queues it for the journal; v is locked.
 func (v *Volume) execute(op meta.Op) error {
-	at := meta.Stamp{Device: v.device, No: v.nextOp, Time: now()}
+	at := v.stamp()
 	b, err := v.view.Execute(op, at)
 	if err != nil || b.Empty() {
 		return err

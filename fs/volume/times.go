@@ -13,6 +13,12 @@ type opened struct {
 	ref   meta.Ref
 	count int
 
+	// Who has the file open found the content of this version, and writes to it. When
+	// another machine changes it the handles are stale: what the kernel has of it, and
+	// what the program makes of that, is no part of the new content.
+	found uint64
+	stale bool
+
 	// With the writeback cache the kernel owns mtime and ctime of a file that it
 	// writes: it tells them by SETATTR, before or after the WRITE. An operation
 	// that had to carry a guess instead is put right when the kernel has no more

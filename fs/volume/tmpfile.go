@@ -41,7 +41,7 @@ func (v *Volume) Tmpfile(ctx context.Context, parent meta.Ref, n Node) (a Attr, 
 		o := &orphan{ref: ref, m: view.NewConfirmed(0, nil, meta.Usage{}), home: parent}
 		o.m.Apply(0, &meta.Batch{Puts: []meta.KV{{Key: meta.InodeKey(ref), Value: meta.AppendInode(nil, inode)}}}, meta.Delta{})
 		v.orphans[ino] = o
-		v.hold(ref)
+		v.hold(ref, 0)
 		a, err = v.attr(ref)
 		return err
 	})

@@ -98,11 +98,10 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 		if err != nil {
 			return err
 		}
-		if held {
-			v.hold(ref)
-		}
 		// All of it is pending, and so is near.
-		a, err = v.attr(ref)
+		if a, err = v.attr(ref); err == nil && held {
+			v.hold(ref, a.Inode.Version)
+		}
 		return err
 	})
 	return a, err
