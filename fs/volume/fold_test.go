@@ -214,6 +214,58 @@ func TestDamagedTable(t *testing.T) {
 	}
 }
 
+// Damage in a table that the mount does not look at is an error for what lies there, not
+// an absence; the next mount reads the commits, and its fold mends the drive.
+func TestDamagedTableElsewhere(t *testing.T) {
+	w := newWorld(t)
+	w.laptop.mustOpen()
+	w.generate(t, 10, 30, 300)
+	w.laptop.crash()
+	as(w.machine("folder"), write("one more", "1"), drained, folded, lock)
+	// One that the mount does not need: of those with many names, not the first.
+	for _, victim := range w.names("t") {
+		b := w.object(victim)
+		m := w.machine("desktop " + victim[len(victim)-4:])
+		w.change(victim, func(b []byte) []byte { b[len(b)/3] ^= 1; return b })
+		m.mustOpen()
+		failed := 0
+		for d := range 10 {
+			for s := range 30 {
+				_, _, _, err := m.find(fmt.Sprintf("folder %03d/sub %03d/file-0123.txt", d, s))
+				if errors.Is(err, meta.ErrNotExist) {
+					t.Fatalf("%s: a file is said not to be there", victim)
+				}
+				if err != nil {
+					failed++
+				}
+			}
+		}
+		if failed > 0 {
+			if s := m.v.Status(); !slices.Contains(s.Damaged, victim) {
+				t.Errorf("damaged: %v, want %s", s.Damaged, victim)
+			}
+			as(m, lock)
+			m.mustOpen()
+			for d := range 10 {
+				if _, _, _, err := m.find(fmt.Sprintf("folder %03d/sub 007/file-0123.txt", d)); err != nil {
+					t.Errorf("at the next mount: %v", err)
+				}
+			}
+			as(m, write("mended", "1"), drained, folded, lock)
+			as(w.machine("third"), read("mended", "1"))
+			third := w.machine("fourth")
+			third.mustOpen()
+			if _, _, _, err := third.find("folder 002/sub 029/file-0299.txt"); err != nil || len(third.v.Status().Damaged) > 0 {
+				t.Errorf("after the fold: %v, %v", err, third.v.Status().Damaged)
+			}
+			return
+		}
+		as(m, lock)
+		w.objects.Overwrite(victim, b)
+	}
+	t.Error("no table was looked at")
+}
+
 // A checkpoint whose announcing commit or hint is gone is passed over: the commits
 // before it are still there.
 func TestFoldWithoutHint(t *testing.T) {

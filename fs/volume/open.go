@@ -72,8 +72,9 @@ func (v *Volume) load(ctx context.Context) error {
 	if err := v.openCache(); err != nil {
 		return err
 	}
-	loaded, err := v.loadChain(ctx, false)
-	if errors.Is(err, block.ErrDamaged) {
+	whole := v.distrusted()
+	loaded, err := v.loadChain(ctx, whole)
+	if errors.Is(err, block.ErrDamaged) && !whole {
 		v.log.Error("a table is damaged; all commits are read instead", "err", err)
 		loaded, err = v.loadChain(ctx, true)
 	}

@@ -113,6 +113,9 @@ func (v *Volume) damaged(object string, err error) {
 	if v.notes.damage(object) {
 		v.log.Error("object is damaged", "object", object, "err", err)
 	}
+	if _, ok := chain.ParseTableName(v.o.Drive.Main().ID, object); ok {
+		v.distrust()
+	}
 }
 
 // still calls fn with the packs that open files and floating data need, while
