@@ -1,4 +1,3 @@
-// Findings of REVIEW-FOLD.md, a test each. Package volume, beside fold_test.go.
 package volume
 
 import (
@@ -20,6 +19,9 @@ import (
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
 )
+
+// Attacks on folds and checkpoints that once worked, by the store, by a writer, or by bad
+// luck alone. Each comment says what came of it then.
 
 // signed notes what was put into each slot, and withholds tables.
 type signed struct {
@@ -51,7 +53,7 @@ func (b *signed) Get(ctx context.Context, name string, off, n int64) ([]byte, er
 	return b.Bucket.Get(ctx, name, off, n)
 }
 
-// F1: a lost slot whose winner cannot be followed, since tables are far, is signed for
+// A lost slot whose winner cannot be followed, since tables are far, is signed for
 // again with each try.
 func TestFoldAttackTwoCommitsForOneSlot(t *testing.T) {
 	w := newWorld(t)
@@ -73,7 +75,7 @@ func TestFoldAttackTwoCommitsForOneSlot(t *testing.T) {
 	}
 }
 
-// F2: a pack that is in the chain, but under a checkpoint that is far, is put into the
+// A pack that is in the chain, but under a checkpoint that is far, is put into the
 // chain again; the commit is junk and the machine stops, mount after mount.
 func TestFoldAttackPackTwice(t *testing.T) {
 	w := newWorld(t)
@@ -143,7 +145,7 @@ func TestFoldAttackPackTwice(t *testing.T) {
 	}
 }
 
-// F3: shutting down waits for ever for a fold that the store does not answer.
+// Shutting down waits for ever for a fold that the store does not answer.
 func TestFoldAttackShutdownHangs(t *testing.T) {
 	w := newWorld(t)
 	w.laptop.fold = 3
@@ -162,7 +164,6 @@ func TestFoldAttackShutdownHangs(t *testing.T) {
 	}
 	w.laptop.run()
 	<-merged
-	time.Sleep(300 * time.Millisecond)
 	done := make(chan error, 1)
 	go func() { done <- w.laptop.shut(2 * time.Second) }()
 	select {
@@ -175,8 +176,8 @@ func TestFoldAttackShutdownHangs(t *testing.T) {
 	}
 }
 
-// F4: a checkpoint that its own author no longer takes is announced for ever.
-// F5: and one without steps makes an honest machine that comes back cry rollback.
+// A checkpoint that its own author no longer takes is announced for ever.
+// And one without steps makes an honest machine that comes back cry rollback.
 func TestFoldAttackManyCommits(t *testing.T) {
 	w := newWorld(t)
 	desktop := w.machine("desktop")
@@ -270,7 +271,7 @@ func lead(w *world, b store.Bucket, m *machine) {
 	}
 }
 
-// F6: whoever may write makes machines that know better drop what they know.
+// Whoever may write makes machines that know better drop what they know.
 func TestFoldAttackFalseCheckpoint(t *testing.T) {
 	w := newWorld(t)
 	evil := w.machine("evil")
@@ -285,7 +286,7 @@ func TestFoldAttackFalseCheckpoint(t *testing.T) {
 	}
 }
 
-// F7: a false operation number in a checkpoint parts those who begin with it from
+// A false operation number in a checkpoint parts those who begin with it from
 // those who followed.
 func TestFoldAttackForkByCheckpoint(t *testing.T) {
 	w := newWorld(t)
@@ -361,7 +362,7 @@ func (b until) List(ctx context.Context, prefix, after string, max int) ([]store
 	return kept, err
 }
 
-// F8: a writer and the store together roll back a machine that remembers: nothing binds
+// A writer and the store together roll back a machine that remembers: nothing binds
 // the checkpoint that Before leads to to the one that names it.
 func TestFoldAttackRollbackThroughBefore(t *testing.T) {
 	w := newWorld(t)
@@ -409,7 +410,7 @@ func TestFoldAttackRollbackThroughBefore(t *testing.T) {
 	}
 }
 
-// F9: bytes that were taken cannot even go to the journal after a fold, while the
+// Bytes that were taken cannot even go to the journal after a fold, while the
 // store is away: what the machine knew it knows no more.
 func TestFoldAttackFsyncOffline(t *testing.T) {
 	w := newWorld(t)
@@ -435,7 +436,7 @@ func TestFoldAttackFsyncOffline(t *testing.T) {
 	}
 }
 
-// F10: a table that the store took and does not have ends the volume for everybody,
+// A table that the store took and does not have ends the volume for everybody,
 // with all commits there and the folder's own copy in memory.
 func TestFoldAttackLostTable(t *testing.T) {
 	w := newWorld(t)
@@ -458,7 +459,7 @@ func TestFoldAttackLostTable(t *testing.T) {
 	}
 }
 
-// F11: one old announcing commit that cannot be had keeps a machine out that was away,
+// One old announcing commit that cannot be had keeps a machine out that was away,
 // although all that it needs is there.
 func TestFoldAttackOldAnnouncementGone(t *testing.T) {
 	w := newWorld(t)
