@@ -72,17 +72,19 @@ func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
 		return err
 	}
 	for _, p := range packs {
+		ours := meta.AppendPackRecord(nil, meta.PackRecord{Name: p.Name, Length: uint32(p.Length), Epoch: uint32(p.Epoch)})
 		// After a crash a pack may have been left here that the chain has already: its
-		// record is written once.
-		if err := s.known(ctx, p.No); err == nil {
+		// record is written once. Another one under its number is a twin's.
+		there, err := s.known(ctx, p.No)
+		switch {
+		case err == nil && bytes.Equal(there, ours):
 			continue
-		} else if !errors.Is(err, meta.ErrAbsent) {
+		case err == nil:
+			return s.stop(fmt.Errorf("%w: pack %d has another record in the chain", errTwin, p.No))
+		case !errors.Is(err, meta.ErrAbsent):
 			return err
 		}
-		batch.Puts = append(batch.Puts, meta.KV{
-			Key:   meta.PackKey(p.No),
-			Value: meta.AppendPackRecord(nil, meta.PackRecord{Name: p.Name, Length: uint32(p.Length), Epoch: uint32(p.Epoch)}),
-		})
+		batch.Puts = append(batch.Puts, meta.KV{Key: meta.PackKey(p.No), Value: ours})
 	}
 	slices.SortFunc(batch.Puts, func(a, b meta.KV) int { return bytes.Compare(a.Key, b.Key) })
 	s.o.Step("sync.build")

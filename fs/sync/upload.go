@@ -31,7 +31,7 @@ func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, er
 		}
 		p, ok := s.o.Packs.Local(no)
 		if !ok {
-			err := s.known(ctx, no)
+			_, err := s.known(ctx, no)
 			if errors.Is(err, meta.ErrAbsent) {
 				err = s.stop(fmt.Errorf("%w: pack %d is in no file", errLocal, no))
 			}
@@ -50,15 +50,16 @@ func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, er
 	return packs, err
 }
 
-// known returns nil when the chain has the pack no. A commit must not name one
-// that nobody could ever read.
-func (s *Syncer) known(ctx context.Context, no meta.PackNo) error {
-	return Retry(ctx, func() error {
+// known returns the record that the chain has of the pack no, or meta.ErrAbsent. A
+// commit must not name a pack that nobody could ever read.
+func (s *Syncer) known(ctx context.Context, no meta.PackNo) (record []byte, err error) {
+	err = Retry(ctx, func() error {
 		return s.o.View.Read(func(r meta.Reader) error {
-			_, err := r.Get(meta.PackKey(no))
+			record, err = r.Get(meta.PackKey(no))
 			return err
 		})
 	})
+	return record, err
 }
 
 func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
