@@ -30,6 +30,7 @@ var errnos = []struct {
 }{
 	{context.Canceled, syscall.EINTR},
 	{context.DeadlineExceeded, syscall.ETIMEDOUT},
+	{store.ErrTimeout, syscall.ETIMEDOUT},
 	{syscall.ENOSPC, syscall.ENOSPC},
 	{syscall.EDQUOT, syscall.EDQUOT},
 	{journal.ErrFull, syscall.ENOSPC},
@@ -73,6 +74,7 @@ var errnos = []struct {
 	{publish.ErrRollback, syscall.EIO},
 	{publish.ErrConflict, syscall.EIO},
 	{publish.ErrNoKey, syscall.EIO},
+	{publish.ErrElsewhere, syscall.EIO},
 	{publish.ErrAsleep, syscall.EIO},
 	{block.ErrFar, syscall.EIO},
 	{block.ErrDamaged, syscall.EIO},

@@ -111,6 +111,7 @@ var rules = []struct {
 	{keyslot.ErrNewer, codeNewer, "Install a newer hushfs on this machine."},
 	{crypt.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
 	{keyslot.ErrHeader, codeStore, "The drive's header in STORE is damaged or altered. Bring the object back from a copy of the store."},
+	{publish.ErrElsewhere, codeNoDrive, "Check STORE: the header there opens, and is that of a drive in another place."},
 	{publish.ErrNoKey, codeStore, "Objects that every mount needs are missing from STORE or damaged. Bring them back from a copy of the store."},
 	{block.ErrDamaged, codeStore, "Objects of STORE are damaged or missing, and nothing was mounted. Bring them back from a copy of the store."},
 	{publish.ErrConflict, codeUndrained, "Nothing is lost: the changes stay sealed in the journal of this machine, and its next mount may be refused because of them. Keep the state folder; to go on meanwhile, move it away: this machine then joins the drive as a new one."},

@@ -15,7 +15,6 @@ import (
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
 	"github.com/hushfs/hushfs/crypt/keyslot"
-	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/store"
 )
 
@@ -55,7 +54,7 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 	if err == nil {
 		var u *Unlocked
 		if u, err = o.try(found); err == nil {
-			return o.belongs(ctx, b, u)
+			return o.notOlder(u)
 		}
 	}
 	kept, kerr := o.kept(ctx, b, found)
@@ -69,20 +68,6 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 		}
 	}
 	return nil, err
-}
-
-// belongs refuses a header whose drive does not lie in b, and an older one than was
-// seen.
-func (o *UnlockOptions) belongs(ctx context.Context, b store.Bucket, u *Unlocked) (*Unlocked, error) {
-	page, err := b.List(ctx, chain.SlotPrefix(u.Main().ID), "", 1)
-	if err == nil && len(page) == 0 {
-		err = fmt.Errorf("%w: %s opens, and its drive %s does not lie here", ErrOther, keyslot.ObjectName(u.header.Counter), u.ID.Short())
-	}
-	if err != nil {
-		u.Wipe()
-		return nil, err
-	}
-	return o.notOlder(u)
 }
 
 // notOlder refuses a header that is older than one which this machine saw of the

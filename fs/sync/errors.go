@@ -19,6 +19,9 @@ var (
 	// ErrNoKey: no hint in the store holds the volume's key for this member.
 	ErrNoKey = errors.New("no readable hint of the volume")
 
+	// ErrElsewhere: the store has neither a hint nor a commit of the volume.
+	ErrElsewhere = errors.New("the drive does not lie here")
+
 	// errTwin: the chain has a commit of this device that this machine did not
 	// make. The next mount makes it a device of its own.
 	errTwin = errors.New("another machine works with a copy of this machine's state; lock and mount again")

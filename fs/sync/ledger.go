@@ -42,6 +42,9 @@ func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ide
 			last = err
 		}
 		if len(page) < hintsPage {
+			if last == nil {
+				return found{}, nothing(ctx, b, vol)
+			}
 			return found{}, errors.Join(ErrNoKey, last)
 		}
 		if seen += len(page); seen >= hintsMax {
@@ -53,6 +56,18 @@ func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ide
 		}
 		after = page[len(page)-1].Name
 	}
+}
+
+// nothing tells a volume that lost its hints from one that never was here.
+func nothing(ctx context.Context, b store.Bucket, vol crypt.VolumeID) error {
+	page, err := b.List(ctx, chain.SlotPrefix(vol), "", 1)
+	if err != nil {
+		return fmt.Errorf("list commits: %w", err)
+	}
+	if len(page) == 0 {
+		return ErrElsewhere
+	}
+	return ErrNoKey
 }
 
 func openHint(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, name string) (found, error) {
