@@ -284,25 +284,52 @@ func TestFoldWithoutHint(t *testing.T) {
 	}
 }
 
-// Where the store is away, what is near can be used, and what is not is an error that
-// says so: never an absence.
+// Where the store is away, what is not near is an error that says so, whether it is
+// there or not: never an absence.
 func TestNotKnownIsNotAbsent(t *testing.T) {
 	w := newWorld(t)
-	as(w.laptop, commits("a", 9), folded, lock)
+	w.laptop.mustOpen()
+	w.generate(t, 10, 30, 300)
+	w.laptop.crash()
+	as(w.machine("folder"), write("one more", "1"), drained, folded, lock)
+	// Another machine tells where the folders are; this one has not looked at any.
+	guide := w.machine("guide")
+	guide.mustOpen()
+	var subs []meta.Ref
+	for i := range 10 {
+		_, _, sub, err := guide.find(fmt.Sprintf("folder %03d/sub 017", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		subs = append(subs, sub.Ref)
+	}
 	m := w.machine("desktop")
 	m.mustOpen()
 	w.faults.Add(fault.On(fault.Get, 1, fault.Fail(store.ErrUnavailable)).Prefix(w.prefix("t")).Onwards())
-	_, err := m.v.Lookup(t.Context(), meta.RootRef, []byte("a4"))
-	if err != nil && !errors.Is(err, meta.ErrUnknown) {
-		t.Errorf("a name that is there: %v", err)
+	unknown := 0
+	for i, sub := range subs {
+		_, err := m.v.Lookup(t.Context(), sub, []byte("file-0123.txt"))
+		if errors.Is(err, meta.ErrUnknown) {
+			unknown++
+		} else if err != nil {
+			t.Errorf("a name that is there, in folder %d: %v", i, err)
+		}
+		// A filter that is near may say no; nothing may say yes.
+		_, err = m.v.Lookup(t.Context(), sub, []byte("no such file"))
+		if !errors.Is(err, meta.ErrUnknown) && !errors.Is(err, meta.ErrNotExist) {
+			t.Errorf("a name that is not there, in folder %d: %v", i, err)
+		}
 	}
-	// Not even what is certainly not there may be said to be absent unseen.
-	fresh := w.machine("fresh")
-	fresh.bucket = w.objects
-	fresh.mustOpen()
-	fresh.crash()
+	if unknown == 0 {
+		t.Error("everything was near, and nothing was tried")
+	}
 	w.faults.Clear()
-	as(m, read("a4", "4"), missing("zzz"))
+	if _, _, _, err := m.find("folder 009/sub 029/file-0123.txt"); err != nil {
+		t.Errorf("when the store is back: %v", err)
+	}
+	if _, _, _, err := m.find("folder 009/sub 029/file-0300.txt"); !errors.Is(err, meta.ErrNotExist) {
+		t.Errorf("what is not there, when the store is back: %v", err)
+	}
 }
 
 // After an hour without an answer the head must still be there before the next commit.
