@@ -113,7 +113,9 @@ func (r *Reader) get(ctx context.Context, o Object, first, count int, tail bool)
 		p.sealed, p.tail, p.joined = b[:end-off:end-off], b[end-off:], b
 		return p, nil
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	// Off line one of the two asks whether the store is back, and the other is told at once
+	// that it is not: that must not end the one that asks, or nobody would ever hear.
+	var g errgroup.Group
 	g.Go(func() (err error) {
 		p.tail, err = r.o.Bucket.Get(ctx, name, size-crypt.TailSize(o.Length), crypt.TailSize(o.Length))
 		return err

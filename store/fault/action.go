@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hushfs/hushfs/store"
 )
@@ -94,6 +95,32 @@ func Delay(gate <-chan struct{}) Action {
 			return Answer{Err: ctx.Err()}
 		}
 	}
+}
+
+// Slow does what was asked, and answers so much later. When ctx ends first, it was
+// done and its answer is lost.
+func Slow(d time.Duration) Action {
+	return func(ctx context.Context, r Request) Answer {
+		a := r.Do(ctx)
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return a
+		case <-ctx.Done():
+			return Answer{Err: ctx.Err()}
+		}
+	}
+}
+
+// Partial breaks the connection in the middle. Of a Put half of the bytes are stored,
+// which no store should do; of all else nothing is done.
+func Partial(ctx context.Context, r Request) Answer {
+	if r.Op == Put {
+		r.Data = r.Data[:len(r.Data)/2]
+		r.Do(ctx)
+	}
+	return lost()
 }
 
 // FlipBit changes one bit of what a Get returns or a Put stores: bit n%8 of

@@ -29,6 +29,49 @@ func Forbidden(context.Context, Request) Answer {
 	return Answer{Err: fmt.Errorf("%w: no permission (403)", store.ErrDenied)}
 }
 
+// Full answers that there is no room (507).
+func Full(context.Context, Request) Answer {
+	return Answer{Err: fmt.Errorf("%w (507)", store.ErrFull)}
+}
+
+// NoBucket answers that there is no such bucket (404).
+func NoBucket(context.Context, Request) Answer {
+	return Answer{Err: fmt.Errorf("%w: bucket does not exist (404)", store.ErrUnavailable)}
+}
+
+// Taken answers that the name is taken (412), whether or not it is.
+func Taken(context.Context, Request) Answer {
+	return Answer{Err: fmt.Errorf("%w (412)", store.ErrExist)}
+}
+
+// Duplicate has each object of a List twice. Other calls it passes on.
+func Duplicate(ctx context.Context, r Request) Answer {
+	a := r.Do(ctx)
+	infos := make([]store.Info, 0, 2*len(a.Infos))
+	for _, i := range a.Infos {
+		infos = append(infos, i, i)
+	}
+	a.Infos = infos
+	return a
+}
+
+// Without leaves the first n objects out of a List; where names count down, as those
+// of slots do, they are the newest. Other calls it passes on.
+func Without(n int) Action {
+	return func(ctx context.Context, r Request) Answer {
+		a := r.Do(ctx)
+		a.Infos = a.Infos[min(n, len(a.Infos)):]
+		return a
+	}
+}
+
+// Backwards has the objects of a List in the wrong order. Other calls it passes on.
+func Backwards(ctx context.Context, r Request) Answer {
+	a := r.Do(ctx)
+	slices.Reverse(a.Infos)
+	return a
+}
+
 // Stale answers a List as it would have been before the last n objects were
 // put through the bucket. Other calls it passes on.
 func Stale(n int) Action {

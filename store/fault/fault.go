@@ -5,8 +5,9 @@
 //
 //	b := fault.Wrap(mem.New(), fault.On(fault.Put, 3, fault.LostAnswer).Prefix("v0/s/"))
 //
-// Nothing in it is left to chance and nothing sleeps: delays end when the test
-// opens a gate, and late requests arrive when the test delivers them.
+// Nothing in it is left to chance: delays end when the test opens a gate, or by a
+// clock that testing/synctest makes virtual, and late requests arrive when the test
+// delivers them.
 package fault
 
 import (

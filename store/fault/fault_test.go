@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
@@ -62,6 +63,8 @@ func TestWhichCallFires(t *testing.T) {
 		{"every call with a prefix", fault.On(fault.Get, 0, fault.Fail(errTest)).Prefix("v0/b"), ".x.x.x"},
 		{"the second with a prefix", fault.On(fault.Get, 2, fault.Fail(errTest)).Prefix("v0/b"), "...x.."},
 		{"another operation", fault.On(fault.Put, 0, fault.Fail(errTest)), "......"},
+		{"every second", fault.On(fault.Get, 2, fault.Fail(errTest)).Each(2), ".x.x.x"},
+		{"every third from the first on", fault.On(fault.Get, 1, fault.Fail(errTest)).Each(3), "x..x.."},
 		{"the seventh", fault.On(fault.Get, 7, fault.Fail(errTest)), "......"},
 	} {
 		_, b := world(t, c.rule)
@@ -125,6 +128,12 @@ func TestPutActions(t *testing.T) {
 		{"500", fault.ServerError, store.ErrUnavailable, "-"},
 		{"503", fault.SlowDown, store.ErrUnavailable, "-"},
 		{"403", fault.Forbidden, store.ErrDenied, "-"},
+		{"404", fault.NoBucket, store.ErrUnavailable, "-"},
+		{"412", fault.Taken, store.ErrExist, "-"},
+		{"507", fault.Full, store.ErrFull, "-"},
+		{"partial", fault.Partial, store.ErrUnavailable, "da"},
+		{"duplicate", fault.Duplicate, nil, "data"},
+		{"backwards", fault.Backwards, nil, "data"},
 	} {
 		inner, b := world(t, fault.On(fault.Put, 0, c.do))
 		data := []byte("data")
@@ -164,6 +173,10 @@ func TestGetActions(t *testing.T) {
 		{"500", fault.ServerError, store.ErrUnavailable, ""},
 		{"503", fault.SlowDown, store.ErrUnavailable, ""},
 		{"403", fault.Forbidden, store.ErrDenied, ""},
+		{"404", fault.NoBucket, store.ErrUnavailable, ""},
+		{"partial", fault.Partial, store.ErrUnavailable, ""},
+		{"duplicate", fault.Duplicate, nil, "aaaa"},
+		{"backwards", fault.Backwards, nil, "aaaa"},
 	} {
 		inner, b := world(t, fault.On(fault.Get, 0, c.do))
 		got, err := b.Get(t.Context(), "v0/a", 0, -1)
@@ -179,8 +192,11 @@ func TestGetActions(t *testing.T) {
 func TestListAndDeleteActions(t *testing.T) {
 	_, b := world(t, fault.On(fault.List, 1, fault.Missing), fault.On(fault.List, 2, fault.Truncate(1)),
 		fault.On(fault.List, 3, fault.Swap("v0/b")), fault.On(fault.List, 4, fault.FlipBit(3)),
+		fault.On(fault.List, 6, fault.Duplicate), fault.On(fault.List, 7, fault.Backwards),
+		fault.On(fault.List, 8, fault.Without(1)), fault.On(fault.List, 9, fault.Without(3)),
 		fault.On(fault.Delete, 1, fault.Missing), fault.On(fault.Delete, 2, fault.LostAnswer))
-	want := [][]string{nil, {"v0/a"}, {"v0/b"}, {"v0/a", "v0/b"}, {"v0/a", "v0/b"}}
+	want := [][]string{nil, {"v0/a"}, {"v0/b"}, {"v0/a", "v0/b"}, {"v0/a", "v0/b"},
+		{"v0/a", "v0/a", "v0/b", "v0/b"}, {"v0/b", "v0/a"}, {"v0/b"}, nil}
 	for i := range want {
 		infos, err := b.List(t.Context(), "v0/", "", 0)
 		if err != nil {
@@ -374,4 +390,19 @@ func TestConcurrentUse(t *testing.T) {
 	if c := b.Counts(); c[fault.Put] != callers*calls || c[fault.Get] != callers*calls || len(b.Log()) != 2*callers*calls {
 		t.Errorf("counts %v, %d lines in the log", c, len(b.Log()))
 	}
+}
+
+func TestSlowTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, b := world(t, fault.On(fault.Put, 0, fault.Slow(time.Minute)), fault.On(fault.Get, 0, fault.Slow(time.Minute)))
+		began := time.Now()
+		if got := read(t, b, "v0/a"); got != "aaaa" || time.Since(began) != time.Minute {
+			t.Errorf("%q after %v", got, time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.PutIfAbsent(ctx, "v0/new", []byte("data")); !errors.Is(err, context.DeadlineExceeded) || read(t, inner, "v0/new") != "data" {
+			t.Error(err)
+		}
+	})
 }

@@ -34,6 +34,7 @@ type Rule struct {
 	op      Op
 	nth     int
 	onwards bool
+	each    int // above 0: every each-th call, from the first on
 	prefix  string
 	do      Action
 }
@@ -58,6 +59,13 @@ func (r Rule) Onwards() Rule {
 	return r
 }
 
+// Each returns a rule that goes on with every n-th call after its nth one: a store
+// that comes and goes.
+func (r Rule) Each(n int) Rule {
+	r.each = n
+	return r
+}
+
 // armed is a rule in a bucket, with what it has counted there.
 type armed struct {
 	Rule
@@ -70,5 +78,8 @@ func (a *armed) fires(op Op, name string) bool {
 		return false
 	}
 	a.seen++
+	if a.each > 0 && a.seen > a.nth {
+		return (a.seen-a.nth)%a.each == 0
+	}
 	return a.nth == 0 || a.seen == a.nth || a.onwards && a.seen > a.nth
 }

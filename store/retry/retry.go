@@ -14,9 +14,10 @@
 // On the way the package learns whether the store can be reached at all. When
 // it cannot, reading calls, for which a program is waiting, fail at once, but for
 // one every second or so that asks whether it is back; writing calls, for which
-// nobody waits, keep their patience. Each try has a time by which it is over,
-// which depends on its bytes, so that a store that hangs, or gives a byte now and
-// then, holds nobody for long.
+// nobody waits, keep their patience. A reading call with all its tries, and each
+// try of a writing one, has a time by which it is over, which depends on its bytes,
+// so that a store that hangs, or gives a byte now and then, holds nobody for long.
+// Whose time is over gets store.ErrTimeout.
 package retry
 
 import (
@@ -42,19 +43,23 @@ type Options struct {
 	Max    time.Duration          // longest wait, as they double; 0: 5 s
 	Budget time.Duration          // no try begins later than this after the first; 0: 30 s
 
+	// A reading call that has not ended after so long, tries and waits included, and
+	// a try of a writing one, has failed; its bytes come on top, at 16 KiB/s for
+	// reading and at 2 KiB/s for writing.
+	Reading time.Duration // 0: DefaultReading
+	Writing time.Duration // 0: 30 s
+	Asking  time.Duration // the same for a reader who asks whether the store is back; 0: a fifth of Reading
+
 	// When the store is off line: until it answers, after calls that went on
 	// failing for so long, or while calls wait for so long and none is answered.
-	Failing time.Duration // 0: 3 s
-	Silent  time.Duration // 0: 8 s, and what its bytes take on a slow line
-
-	// A try that has not ended after so long has failed; its bytes come on top,
-	// at 16 KiB/s for reading and at 2 KiB/s for writing.
-	Reading time.Duration // 0: 15 s
-	Writing time.Duration // 0: 30 s
-	Asking  time.Duration // the same for a reader who asks whether the store is back; 0: 3 s
+	Failing time.Duration // 0: a fifth of Reading
+	Silent  time.Duration // 0: 8/15 of Reading; what its bytes take on a slow line comes on top
 
 	Log *slog.Logger // nil discards
 }
+
+// DefaultReading is how long a program waits for the store, but for its bytes.
+const DefaultReading = 15 * time.Second
 
 // Bytes a second: on a line that is slower than fast nothing of so many bytes is
 // silent; at reading and writing a try is given up.
@@ -106,11 +111,11 @@ func Wrap(b store.Bucket, o Options) *Bucket {
 	def(&o.First, 100*time.Millisecond)
 	def(&o.Max, 5*time.Second)
 	def(&o.Budget, 30*time.Second)
-	def(&o.Failing, 3*time.Second)
-	def(&o.Silent, 8*time.Second)
-	def(&o.Reading, 15*time.Second)
+	def(&o.Reading, DefaultReading)
 	def(&o.Writing, 30*time.Second)
-	def(&o.Asking, 3*time.Second)
+	def(&o.Failing, o.Reading/5)
+	def(&o.Silent, o.Reading/15*8)
+	def(&o.Asking, o.Reading/5)
 	if o.Once == nil {
 		o.Once = func(string) bool { return false }
 	}
@@ -194,15 +199,24 @@ func call[T any](ctx context.Context, b *Bucket, w what, p patience, do func(con
 	}
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval, waits.Multiplier = b.opts.First, b.opts.Max, 2
-	tries := 0
+	tries, began, budget := 0, time.Now(), b.opts.Budget
+	limit := b.opts.Writing + span(w.bytes, writing)
+	if p == whileOnline {
+		limit = b.opts.Reading + span(w.bytes, reading)
+		budget = min(budget, limit)
+	}
 	result, err := backoff.Retry(ctx, func() (T, error) {
 		tries++
-		result, err := try(ctx, b, w, p, do)
+		rest := limit
+		if p == whileOnline {
+			rest -= time.Since(began)
+		}
+		result, err := try(ctx, b, w, p, rest, do)
 		if err != nil && (!errors.Is(err, store.ErrUnavailable) || p == once || p == whileOnline && b.Offline() != nil) {
 			err = backoff.Permanent(err)
 		}
 		return result, err
-	}, backoff.WithBackOff(waits), backoff.WithMaxElapsedTime(b.opts.Budget), backoff.WithNotify(func(err error, wait time.Duration) {
+	}, backoff.WithBackOff(waits), backoff.WithMaxElapsedTime(budget), backoff.WithNotify(func(err error, wait time.Duration) {
 		b.opts.Log.Debug("store call fails, another try follows", "op", w.op, "object", w.name, "try", tries, "wait", wait, "err", err)
 	}))
 	if err != nil && ctx.Err() != nil {
@@ -214,11 +228,9 @@ func call[T any](ctx context.Context, b *Bucket, w what, p patience, do func(con
 	return result, err
 }
 
-// try makes one try of do, within its time.
-func try[T any](ctx context.Context, b *Bucket, w what, p patience, do func(context.Context) (T, error)) (T, error) {
-	limit := b.opts.Writing + span(w.bytes, writing)
+// try makes one try of do, within limit.
+func try[T any](ctx context.Context, b *Bucket, w what, p patience, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
 	if p == whileOnline {
-		limit = b.opts.Reading + span(w.bytes, reading)
 		probe, out := b.state.ask(time.Now(), askEvery)
 		if out != nil {
 			var none T
@@ -258,7 +270,7 @@ func try[T any](ctx context.Context, b *Bucket, w what, p patience, do func(cont
 }
 
 // errSlow is the error of a try whose time is over.
-var errSlow = fmt.Errorf("%w: no whole answer", store.ErrUnavailable)
+var errSlow = fmt.Errorf("%w: %w", store.ErrUnavailable, store.ErrTimeout)
 
 // span is the time that so many bytes take at so many a second.
 func span(bytes, speed int64) time.Duration {

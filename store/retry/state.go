@@ -144,4 +144,11 @@ func (o *Outage) Error() string {
 	return fmt.Sprintf("no answer for %s: %s", time.Since(o.Since).Round(time.Second), o.Err)
 }
 
-func (o *Outage) Unwrap() error { return o.Err }
+// Unwrap returns the cause. Who is told of an outage has not waited: what another
+// call waited for in vain is no timeout of theirs.
+func (o *Outage) Unwrap() error {
+	if errors.Is(o.Err, store.ErrTimeout) {
+		return store.ErrUnavailable
+	}
+	return o.Err
+}

@@ -93,6 +93,22 @@ func (f *failure) Error() string {
 	return s
 }
 
+// Brief is what a line for people has room for; see store.Brief.
+func (f *failure) Brief() string {
+	switch {
+	case f.cause == nil:
+		return f.kind.Error()
+	case f.cause == ErrNetwork && f.detail != "":
+		return f.detail // who reads it knows that the server cannot be reached
+	case f.detail == "":
+		return f.cause.Error()
+	}
+	return f.cause.Error() + " (" + f.detail + ")"
+}
+
+// Advice is what to do next; see store.Advice.
+func (f *failure) Advice() string { return Advice(f.cause) }
+
 func (f *failure) Unwrap() []error {
 	if f.cause == nil {
 		return []error{f.kind}

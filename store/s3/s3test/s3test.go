@@ -87,11 +87,16 @@ func StartTLS(t testing.TB, k Kind) *Server {
 
 func start(t testing.TB, k Kind, secure bool) *Server {
 	t.Helper()
+	return startIn(t, k, t.TempDir(), secure)
+}
+
+func startIn(t testing.TB, k Kind, dir string, secure bool) *Server {
+	t.Helper()
 	program, err := find(k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Kind: k, program: program, dir: t.TempDir(), AccessKey: "test" + rand.Text()[:8], Secret: rand.Text()}
+	s := &Server{Kind: k, program: program, dir: dir, AccessKey: "test" + rand.Text()[:8], Secret: rand.Text()}
 	if err := os.Mkdir(filepath.Join(s.dir, "data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
