@@ -47,7 +47,8 @@ type Options struct {
 	// lock that is held over calls to the cache.
 	Others func() int64
 
-	Log *slog.Logger // nil discards
+	Log  *slog.Logger      // nil discards
+	Step func(name string) // called at each of Steps, for tests; must not call back. nil is none
 }
 
 // Usage says what a cache holds.

@@ -264,6 +264,7 @@ func (c *Cache) start(name string, size, off, n, need int64) (*object, *os.File,
 
 // create makes the file of an object that is there in part.
 func (c *Cache) create(name string, size int64) (*os.File, error) {
+	c.step(stepCreate)
 	if err := c.folder(name); err != nil {
 		return nil, err
 	}
@@ -309,10 +310,13 @@ func (c *Cache) finish(o *object, f *os.File, off, n, need int64, err error) {
 	bytes := blocks(i) + 4096*int64(len(o.have)/256)
 	c.sum += bytes - o.bytes
 	o.bytes = bytes
-	if !o.whole && o.have.covers(0, o.size) && c.sys.rename(c.path(o.name, false), c.path(o.name, true)) == nil {
-		o.whole, o.have = true, nil
-		delete(c.dirty, o)
-		return
+	if !o.whole && o.have.covers(0, o.size) {
+		c.step(stepWhole)
+		if c.sys.rename(c.path(o.name, false), c.path(o.name, true)) == nil {
+			o.whole, o.have = true, nil
+			delete(c.dirty, o)
+			return
+		}
 	}
 	c.markDirty(o)
 }
@@ -388,6 +392,7 @@ func (c *Cache) Adopt(name, path string) error {
 		c.evict(old)
 	}
 	if err = c.folder(name); err == nil {
+		c.step(stepAdopt)
 		err = c.sys.rename(path, c.path(name, true))
 		if errors.Is(err, fs.ErrNotExist) { // somebody removed the folder
 			delete(c.known, filepath.Dir(c.path(name, true)))

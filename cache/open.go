@@ -92,6 +92,7 @@ func (c *Cache) fill(now marker) error {
 	if err != nil {
 		return err
 	}
+	c.step(stepOpening)
 	if geo, ok := plan(c.o.Limit); ok {
 		c.values = newValues(c, geo)
 		err = c.values.open(c.mark.id)
@@ -103,6 +104,7 @@ func (c *Cache) fill(now marker) error {
 		err = c.scan()
 	}
 	if err == nil {
+		c.step(stepOpened)
 		c.mark.phase = phaseOpen
 		err = c.mark.write(c.o.Dir)
 	}

@@ -55,6 +55,7 @@ func (c *Cache) makeRoom(n, fresh int64, keep *object) error {
 func (c *Cache) evictOne(keep *object) int64 {
 	if e := c.order.Back(); e != nil && e.Value.(*object) != keep {
 		o := e.Value.(*object)
+		c.step(stepEvict)
 		if !c.release(o) {
 			return -1
 		}

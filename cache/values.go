@@ -189,6 +189,7 @@ func (v *values) write(batch map[string]entry, size int64) error {
 		v.next++
 	}
 	before := v.log.bytes
+	v.c.step(stepLog)
 	err := v.log.append(v.sys, v.id, v.seal, batch)
 	v.bytes.Add(v.log.bytes - before)
 	if err != nil {
@@ -220,6 +221,7 @@ func (v *values) turn() error {
 		entries = append(entries, sealedEntry{key: key, value: v.seal.Seal(nil, e.value, v.ad(key))})
 	}
 	before := g.bytes
+	v.c.step(stepTurn)
 	err := g.add(entries)
 	v.bytes.Add(g.bytes - before)
 	if err != nil {
@@ -240,6 +242,7 @@ func (v *values) turn() error {
 	if isNew {
 		v.c.markAll() // records in the oldest generation will be missed
 	}
+	v.c.step(stepTurned)
 	v.dropLog()
 	return nil
 }
@@ -302,6 +305,7 @@ func (v *values) dropOldest() int64 {
 // discard removes a generation that is no longer listed.
 func (v *values) discard(g *generation) int64 {
 	v.bytes.Add(-g.bytes)
+	v.c.step(stepDrop)
 	if err := g.remove(); err != nil {
 		v.c.left.Add(g.bytes) // what could not be removed is found by the next Open
 		return 0
@@ -379,6 +383,7 @@ func (v *values) close() error {
 
 // shut closes Badger and the log.
 func (v *values) shut() (err error) {
+	v.c.step(stepClose)
 	v.list.Lock()
 	defer v.list.Unlock()
 	for _, g := range v.gens {
