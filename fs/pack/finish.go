@@ -46,7 +46,7 @@ func (w *Writer) finish(p *open) error {
 		w.spare = append(w.spare, p.sealed)
 	}
 	p.data, p.sealed, p.done = nil, nil, true
-	<-w.room
+	<-p.token
 	return nil
 }
 

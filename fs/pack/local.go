@@ -13,8 +13,8 @@ import (
 func (w *Writer) Peek(at Loc, dst []byte) bool {
 	w.mu.Lock()
 	p := w.closing[at.Pack]
-	if p == nil && w.cur != nil && w.cur.no == at.Pack {
-		p = w.cur
+	if p == nil {
+		p = w.filling(at.Pack)
 	}
 	if p == nil || int(at.Off)+len(dst) > len(p.data) {
 		w.mu.Unlock()
@@ -63,7 +63,14 @@ func (w *Writer) File(name crypt.Name) (path string, ok bool) {
 func (w *Writer) Durable(no meta.PackNo) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.closing[no] == nil && (w.cur == nil || w.cur.no != no)
+	return w.closing[no] == nil && w.filling(no) == nil
+}
+
+// Full reports whether pack no takes no further bytes and is in no file yet.
+func (w *Writer) Full(no meta.PackNo) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closing[no] != nil
 }
 
 // Locals lists the closed packs that have a file in Dir.
@@ -106,15 +113,22 @@ func (w *Writer) Open() (no meta.PackNo, bytes int, since time.Time) {
 func (w *Writer) Bytes() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var n int64
-	if w.cur != nil {
-		n += int64(len(w.cur.data))
+	n := w.inMemory()
+	for _, i := range w.local {
+		n += i.Length
+	}
+	return n
+}
+
+// inMemory is the number of file bytes in packs that are in no file; w is locked.
+func (w *Writer) inMemory() (n int64) {
+	for _, p := range []*open{w.cur, w.small} {
+		if p != nil {
+			n += int64(len(p.data))
+		}
 	}
 	for _, p := range w.closing {
 		n += int64(len(p.data))
-	}
-	for _, i := range w.local {
-		n += i.Length
 	}
 	return n
 }
@@ -124,12 +138,7 @@ func (w *Writer) Bytes() int64 {
 func (w *Writer) Disk() (there, coming int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cur != nil {
-		coming += int64(len(w.cur.data))
-	}
-	for _, p := range w.closing {
-		coming += int64(len(p.data))
-	}
+	coming = w.inMemory()
 	for _, i := range w.local {
 		there += i.ObjectSize()
 	}

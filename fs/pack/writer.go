@@ -26,7 +26,7 @@ type Options struct {
 	// anything may refer to it durably. After an error it is told again.
 	Closed func(Info) error
 
-	Buffers int               // packs in memory at a time, 4 MiB each and as much again while they are sealed; 0 means 6
+	Buffers int               // packs in memory at a time, 4 MiB each and as much again while they are sealed; 0 means 6. One more is for small data
 	Step    func(name string) // called at each step of Steps, by several goroutines at a time; nil is none
 }
 
@@ -39,6 +39,7 @@ type open struct {
 	no    meta.PackNo
 	data  []byte // of capacity Size
 	since time.Time
+	token chan struct{} // Writer.room or Writer.beside, which has a token of this pack
 
 	busy   sync.Mutex // held by who seals and writes it, and guards the fields below; only Writer.mu is taken after it
 	sealed []byte     // the object, once it was sealed: a retry writes the same bytes
@@ -52,11 +53,14 @@ type Writer struct {
 	o       Options
 	write   func(path string, b []byte) error // Writer.writeFile; a test has another
 	room    chan struct{}                     // a token a buffer
+	beside  chan struct{}                     // of capacity 1: the token of the buffer for small data
 	opening chan struct{}                     // of capacity 1: the right to open a pack
 	wake    chan struct{}                     // of capacity 1: the queue has a pack
+	besides sync.Mutex                        // held while small is being opened; taken before mu
 
 	mu      sync.Mutex // guards the fields below
 	cur     *open      // nil, or the pack that is being filled
+	small   *open      // nil, or the pack that is filled with small data while there is no cur
 	closing map[meta.PackNo]*open
 	queue   []*open                    // of closing: those that nobody who waits for them writes
 	local   map[meta.PackNo]Info       // closed, with a file in Dir
@@ -78,6 +82,7 @@ func NewWriter(o Options, local []Info) *Writer {
 	w := &Writer{
 		o:       o,
 		room:    make(chan struct{}, o.Buffers),
+		beside:  make(chan struct{}, 1),
 		opening: make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
 		closing: map[meta.PackNo]*open{},
@@ -174,18 +179,27 @@ func (w *Writer) signal() {
 	}
 }
 
+// smallMax is how many bytes of one Append count as small: what a program may be
+// about to fsync, while those who write much wait for the disk.
+const smallMax = 128 << 10
+
 // Append copies data into the open pack and says where it lies: one run, or
 // more where a pack became full. It waits while all buffers are in use, and
-// fails at once when they cannot be emptied because the disk refuses. What it
-// took before an error stays in packs, and nothing ever refers to it.
+// fails at once when they cannot be emptied because the disk refuses. Small data
+// does not wait behind large: there is one more buffer for it. What was
+// taken before an error stays in packs, and nothing ever refers to it.
 func (w *Writer) Append(ctx context.Context, data []byte) ([]Loc, error) {
 	var locs []Loc
+	small := len(data) <= smallMax
 	for len(data) > 0 {
 		w.mu.Lock()
 		p := w.cur
+		if p == nil && small {
+			p = w.small
+		}
 		if p == nil {
 			w.mu.Unlock()
-			if err := w.begin(ctx); err != nil {
+			if err := w.begin(ctx, small); err != nil {
 				return nil, err
 			}
 			continue
@@ -216,11 +230,21 @@ func (w *Writer) Append(ctx context.Context, data []byte) ([]Loc, error) {
 // retire ends the filling of p; w is locked.
 func (w *Writer) retire(p *open) {
 	w.closing[p.no] = p
-	w.cur = nil
+	if w.small == p {
+		w.small = nil
+	} else {
+		w.cur = nil
+	}
 }
 
-// begin opens a new pack, unless somebody else just did.
-func (w *Writer) begin(ctx context.Context) error {
+// begin opens a new pack, unless somebody else just did. For small data it is the
+// one beside, if that is free and there is no other at once.
+func (w *Writer) begin(ctx context.Context, small bool) error {
+	if small {
+		if opened, err := w.beginBeside(); opened || err != nil {
+			return err
+		}
+	}
 	select {
 	case w.opening <- struct{}{}:
 	case <-ctx.Done():
@@ -243,14 +267,50 @@ func (w *Writer) begin(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.cur = w.fresh(no, w.room)
+	return nil
+}
+
+// beginBeside opens the pack for small data, where all buffers are in use or somebody
+// waits for one, and says whether there is one now. Where the disk refuses there is
+// none: small data would fill the memory too.
+func (w *Writer) beginBeside() (bool, error) {
+	w.besides.Lock()
+	defer w.besides.Unlock()
+	w.mu.Lock()
+	opened, refused := w.cur != nil || w.small != nil, w.err != nil
+	w.mu.Unlock()
+	if opened {
+		return true, nil
+	}
+	if refused || len(w.room) < cap(w.room) && len(w.opening) == 0 {
+		return false, nil
+	}
+	select {
+	case w.beside <- struct{}{}:
+	default:
+		return false, nil
+	}
+	no, err := w.o.Next()
+	if err != nil {
+		<-w.beside
+		return false, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.small = w.fresh(no, w.beside)
+	return true, nil
+}
+
+// fresh is an empty pack, whose token was taken; w is locked.
+func (w *Writer) fresh(no meta.PackNo, token chan struct{}) *open {
 	var data []byte
 	if n := len(w.free); n > 0 {
 		data, w.free = w.free[n-1][:0], w.free[:n-1]
 	} else {
 		data = make([]byte, 0, Size)
 	}
-	w.cur = &open{no: no, data: data, since: time.Now()}
-	return nil
+	return &open{no: no, data: data, since: time.Now(), token: token}
 }
 
 // reserve takes the token of a buffer.
@@ -285,15 +345,29 @@ func (w *Writer) reserve(ctx context.Context) error {
 	}
 }
 
+// filling is the open pack no, nil when it is none; w is locked.
+func (w *Writer) filling(no meta.PackNo) *open {
+	for _, p := range []*open{w.cur, w.small} {
+		if p != nil && p.no == no {
+			return p
+		}
+	}
+	return nil
+}
+
 // Close sees that the pack no is in a synced local file, sealing it now when it
 // is still open. Packs that are closed already, or unknown, are no error.
 func (w *Writer) Close(no meta.PackNo) error {
 	w.mu.Lock()
 	p := w.closing[no]
 	mine := false
-	if p == nil && w.cur != nil && w.cur.no == no && len(w.cur.data) > 0 {
-		p, mine = w.cur, true
-		w.retire(p)
+	if p == nil {
+		if p = w.filling(no); p != nil && len(p.data) > 0 {
+			mine = true
+			w.retire(p)
+		} else {
+			p = nil
+		}
 	}
 	w.mu.Unlock()
 	switch {

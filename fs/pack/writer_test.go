@@ -134,7 +134,7 @@ func TestClose(t *testing.T) {
 // An open pack without a byte cannot be sealed, and need not be.
 func TestCloseOfAnEmptyPack(t *testing.T) {
 	w := newWorld(t, 1)
-	must(t, w.w.begin(background))
+	must(t, w.w.begin(background, false))
 	no, n, since := w.w.Open()
 	if no == 0 || n != 0 || since.IsZero() {
 		t.Fatalf("%d, %d bytes, %v", no, n, since)
@@ -343,7 +343,7 @@ func TestAppendWaits(t *testing.T) {
 		waited := make(chan error)
 		for range 3 {
 			go func() {
-				_, err := w.w.Append(ctx, []byte("x"))
+				_, err := w.w.Append(ctx, random(smallMax+1, 2))
 				waited <- err
 			}()
 		}
@@ -365,6 +365,90 @@ func TestAppendWaits(t *testing.T) {
 		stop()
 		must(t, <-ended)
 	})
+}
+
+// Small data does not wait for the packs of large: one more is for it, and only one.
+func TestSmallDoesNotWaitForLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 2)
+		gate := make(chan struct{})
+		write := w.w.write
+		w.w.write = func(path string, b []byte) error {
+			<-gate
+			return write(path, b)
+		}
+		run, stop := context.WithCancel(background)
+		ended := make(chan error)
+		go func() { ended <- w.w.Run(run) }()
+		synctest.Wait()
+		large := random(2*Size, 1)
+		at := w.append(large)
+		waited := make(chan error)
+		go func() {
+			_, err := w.w.Append(background, large[:smallMax+1])
+			waited <- err
+		}()
+		synctest.Wait()
+
+		began := time.Now()
+		var small []byte
+		var locs []Loc
+		for i := range uint64(Size / smallMax) {
+			data := random(smallMax, i)
+			small, locs = append(small, data...), append(locs, w.append(data)...)
+		}
+		if time.Since(began) != 0 {
+			t.Errorf("small data waited for %v", time.Since(began))
+		}
+		w.back(small, locs)
+		if n := w.w.Bytes(); n != 3*Size || w.w.Durable(locs[0].Pack) {
+			t.Errorf("%d bytes in memory, want %d", n, 3*Size)
+		}
+		go func() {
+			_, err := w.w.Append(background, []byte("more than there is room for"))
+			waited <- err
+		}()
+		time.Sleep(5 * retryEvery)
+		select {
+		case err := <-waited:
+			t.Errorf("memory has no limit: %v", err)
+		default:
+		}
+		close(gate)
+		must(t, <-waited)
+		must(t, <-waited)
+		synctest.Wait()
+		if l := w.w.Locals(); len(l) != 3 {
+			t.Errorf("%d packs are closed, want 3", len(l))
+		}
+		w.back(small, locs)
+		w.back(large, at)
+		stop()
+		must(t, <-ended)
+	})
+}
+
+// A pack of small data that is not full is closed as any other.
+func TestCloseOfThePackBeside(t *testing.T) {
+	w := newWorld(t, 1)
+	w.w.setRunning(true) // nobody takes from the queue
+	large := random(Size, 1)
+	at := w.append(large)
+	small := w.append([]byte("small"))
+	if small[0].Pack == at[0].Pack || small[0].Off != 0 {
+		t.Fatalf("small data lies at %v", small)
+	}
+	must(t, w.w.Close(small[0].Pack))
+	if !w.w.Durable(small[0].Pack) || w.w.Durable(at[0].Pack) {
+		t.Error("another pack was closed than the one that was to be")
+	}
+	again := w.append([]byte("again"))
+	if again[0].Pack == small[0].Pack {
+		t.Error("a closed pack goes on")
+	}
+	w.back([]byte("again"), again)
+	must(t, w.w.Close(at[0].Pack))
+	w.back(large, at)
 }
 
 // Packs that Run leaves in its queue do not stop those who append after it.
