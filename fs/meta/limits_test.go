@@ -37,6 +37,14 @@ func TestLargestBatches(t *testing.T) {
 			state.Puts = append(state.Puts, meta.KV{Key: meta.ExtentKey(file.Ino, x.End()), Value: meta.AppendExtent(nil, x)})
 		}
 	}
+	// Every extent of a clone lies in a pack of its own, which was retired.
+	clones := append([]meta.Extent(nil), windows...)
+	for i := range clones {
+		clones[i].Pack = pack - meta.PackNo(i)
+	}
+	for i := len(clones) - 1; i >= 0; i-- {
+		state.Puts = append(state.Puts, meta.KV{Key: meta.RetiredKey(clones[i].Pack), Value: meta.AppendRetired(nil, 7)})
+	}
 	n := r.inode(file)
 	n.Indexed, n.Size = true, meta.MaxFileSize
 	state.Puts = append(state.Puts, meta.KV{Key: meta.InodeKey(file), Value: meta.AppendInode(nil, n)})
@@ -49,6 +57,7 @@ func TestLargestBatches(t *testing.T) {
 		"first":      &meta.Write{Ref: target, Extents: windows},
 		"truncate":   &meta.Truncate{Ref: file, Size: step + meta.MaxExtent, Mtime: &clock},
 		"to nothing": &meta.Truncate{Ref: file},
+		"clone":      &meta.Clone{Ref: file, Off: 1, Len: meta.MaxFileSize - 1, Extents: clones, Mtime: &clock},
 		"punch":      &meta.PunchHole{Ref: file, Off: 1, Len: meta.MaxFileSize - 1},
 		"unlink":     &meta.Unlink{Parent: dir, Name: long("file"), Ref: file},
 		"rename":     &meta.Rename{Parent: dir, Name: []byte("target"), Ref: target, NewParent: dir, NewName: long("file"), Replaced: &file},

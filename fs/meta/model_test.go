@@ -98,6 +98,8 @@ func (m *model) do(op meta.Op, at meta.Stamp) wrong {
 		return m.truncate(o, at)
 	case *meta.PunchHole:
 		return m.punch(o, at)
+	case *meta.Clone:
+		return m.clone(o, at)
 	case *meta.Setattr:
 		return m.setattr(o, at)
 	case *meta.Unlink:
@@ -218,8 +220,27 @@ func (m *model) punch(o *meta.PunchHole, at meta.Stamp) (w wrong) {
 	return nil
 }
 
+func (m *model) clone(o *meta.Clone, at meta.Stamp) (w wrong) {
+	n := m.node(o.Ref)
+	if w.file(n, o.Observed); w != nil {
+		return w
+	}
+	n.resize(max(uint64(len(n.data)), o.Off+o.Len))
+	clear(n.data[o.Off : o.Off+o.Len])
+	for _, x := range o.Extents {
+		for i := range x.Len {
+			n.data[x.Off+i] = cell{x.Pack, x.PackOff + uint32(i)}
+		}
+	}
+	n.written(o.Mtime, at)
+	return nil
+}
+
 func (m *model) setattr(o *meta.Setattr, at meta.Stamp) (w wrong) {
 	n := m.node(o.Ref)
+	if n == nil && o.Valid == meta.SetAtime|meta.KeepCtime {
+		return nil
+	}
 	if w.when(n == nil, meta.ErrNotExist); w != nil {
 		return w
 	}

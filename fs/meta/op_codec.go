@@ -19,6 +19,8 @@ const (
 	codeSetxattr    opCode = 9
 	codeRemovexattr opCode = 10
 	codePunchHole   opCode = 11
+	codeClone       opCode = 12
+	codeMend        opCode = 13
 )
 
 // EncodeOp returns the encoding of a good operation.
@@ -68,6 +70,10 @@ func newOp(code opCode) Op {
 		return new(Removexattr)
 	case codePunchHole:
 		return new(PunchHole)
+	case codeClone:
+		return new(Clone)
+	case codeMend:
+		return new(Mend)
 	}
 	return nil
 }
@@ -107,6 +113,10 @@ func Reobserve(op Op, version func(uint64) uint64) Op {
 		c.Observed = renew(o.Observed)
 		return &c
 	case *PunchHole:
+		c := *o
+		c.Observed = renew(o.Observed)
+		return &c
+	case *Clone:
 		c := *o
 		c.Observed = renew(o.Observed)
 		return &c

@@ -34,13 +34,17 @@ type Setattr struct {
 
 var _ Op = (*Setattr)(nil)
 
-// Apply answers ErrNotExist when there is no such inode.
+// Apply answers ErrNotExist when there is no such inode. That what was read is gone
+// by now is no error.
 func (o *Setattr) Apply(r Reader, at Stamp) (*Batch, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	e := newEdit(r, at)
 	n, err := e.inode(o.Ref)
+	if isAbsent(err) && o.Valid == SetAtime|KeepCtime {
+		return new(Batch), nil
+	}
 	if err != nil {
 		return nil, err
 	}

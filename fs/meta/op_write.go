@@ -1,7 +1,5 @@
 package meta
 
-import "slices"
-
 // Write puts extents into a file; the bytes themselves are in packs. Without
 // extents it only makes a file longer.
 type Write struct {
@@ -67,40 +65,17 @@ func (o *Write) check() error {
 func (o *Write) append(dst []byte) []byte {
 	dst = appendUvarint(appendRef(dst, o.Ref), o.Observed)
 	dst = appendOptionalTime(appendUvarint(dst, o.Size), o.Mtime)
-	dst = appendUvarint(dst, uint64(len(o.Extents)))
-	last := uint64(0)
-	for _, x := range o.Extents {
-		dst = AppendExtent(appendUvarint(dst, x.Off-last), x)
-		last = x.End()
-	}
-	return dst
+	return appendExtents(dst, 0, o.Extents)
 }
 
 func (o *Write) decode(d *decoder) {
 	o.Ref, o.Observed, o.Size, o.Mtime = d.ref(), d.uvarint(), d.uvarint(), d.optionalTime()
-	count := min(d.count(4), MaxExtents+1) // one more than check accepts
-	if count == 0 {
-		return
-	}
-	o.Extents = make([]Extent, count)
-	last := uint64(0)
-	for i := range o.Extents {
-		off := last + d.upTo(MaxFileSize-last)
-		o.Extents[i] = d.extent()
-		o.Extents[i].Off = off
-		if last = off + o.Extents[i].Len; last > MaxFileSize {
-			d.fail()
-			return
-		}
-	}
+	o.Extents = d.extents(0)
 }
 
 func (o *Write) renumber(ino func(Ino) Ino, pack func(PackNo) PackNo) Op {
 	c := *o
 	c.Ref = o.Ref.renumber(ino)
-	c.Extents = slices.Clone(o.Extents)
-	for i := range c.Extents {
-		c.Extents[i].Pack = pack(c.Extents[i].Pack)
-	}
+	c.Extents = renumberExtents(o.Extents, pack)
 	return &c
 }

@@ -13,8 +13,10 @@ func (w *world) op() meta.Op {
 	switch k := w.rng.IntN(100); {
 	case k < 22:
 		return w.makeOp(dir)
-	case k < 45:
+	case k < 41:
 		return w.writeOp()
+	case k < 45:
+		return w.cloneOp()
 	case k < 51:
 		n := w.pick(meta.File)
 		return &meta.Truncate{Ref: n.ref, Observed: w.observed(n), Size: w.near(n), Mtime: w.mtime()}
@@ -93,6 +95,28 @@ func (w *world) writeOp() meta.Op {
 	return o
 }
 
+// cloneOp takes a part of a file, as its cells say, to a place in a file.
+func (w *world) cloneOp() meta.Op {
+	from, to := w.pick(meta.File), w.pick(meta.File)
+	at := w.near(from)
+	o := &meta.Clone{Ref: to.ref, Observed: w.observed(to), Off: w.near(to), Len: 1 + w.rng.Uint64N(900), Mtime: w.mtime()}
+	for i := range o.Len {
+		if at+i >= uint64(len(from.data)) {
+			break
+		}
+		c := from.data[at+i]
+		n := len(o.Extents)
+		switch {
+		case c.pack == 0:
+		case n > 0 && o.Extents[n-1].End() == o.Off+i && o.Extents[n-1].Pack == c.pack && uint64(o.Extents[n-1].PackOff)+o.Extents[n-1].Len == uint64(c.off):
+			o.Extents[n-1].Len++
+		default:
+			o.Extents = append(o.Extents, meta.Extent{Off: o.Off + i, Len: 1, Pack: c.pack, PackOff: c.off})
+		}
+	}
+	return o
+}
+
 func (w *world) setattrOp() meta.Op {
 	o := &meta.Setattr{
 		Ref: w.pick(0).ref, Valid: meta.AttrMask(w.rng.UintN(1 << 7)),
@@ -101,6 +125,9 @@ func (w *world) setattrOp() meta.Op {
 	}
 	if o.Valid&meta.SetCtime != 0 {
 		o.Valid &^= meta.KeepCtime
+	}
+	if w.rng.IntN(6) == 0 {
+		o.Valid = meta.SetAtime | meta.KeepCtime
 	}
 	return o
 }

@@ -108,6 +108,14 @@ func goodOps() map[string]meta.Op {
 		"setxattr-longest":  &meta.Setxattr{Ref: meta.Ref{Home: highest - 1, Ino: highest}, Name: []byte(longName), Value: make([]byte, meta.MaxXattr), Flags: meta.XattrReplace},
 		"removexattr":       &meta.Removexattr{Ref: letter, Name: []byte("user.colour")},
 		"punch-hole":        &meta.PunchHole{Ref: letter, Observed: version, Off: 1, Len: 2},
+		"clone":             &meta.Clone{Ref: letter, Observed: version, Off: 3, Len: 10, Extents: []meta.Extent{{Off: 3, Len: 2, Pack: packOne, PackOff: 70}, {Off: 9, Len: 4, Pack: packOne}}, Mtime: &clock},
+		"clone-hole":        &meta.Clone{Ref: letter, Off: 1, Len: meta.MaxFileSize - 1},
+		"clone-most":        &meta.Clone{Ref: letter, Observed: math.MaxUint64, Len: meta.MaxFileSize, Extents: extents, Mtime: &mtime},
+		"mend-drop":         &meta.Mend{Act: meta.MendDrop, Ref: letter, Kind: meta.File, Dir: docs.Ino, Name: []byte("letter.txt")},
+		"mend-adopt":        &meta.Mend{Act: meta.MendAdopt, Ref: letter, Parent: docs, Name: []byte(longName)},
+		"mend-links":        &meta.Mend{Act: meta.MendLinks, Ref: letter, Was: 3, Links: meta.MaxLinks},
+		"mend-parent":       &meta.Mend{Act: meta.MendParent, Ref: letter, Parent: docs},
+		"mend-sweep":        &meta.Mend{Act: meta.MendSweep, Ref: letter},
 		"punch-hole-to-end": &meta.PunchHole{Ref: letter, Off: 1, Len: meta.MaxFileSize - 1},
 	}
 }
@@ -126,6 +134,7 @@ func opVectors() []vector {
 		bad("op", "bad-empty", "no byte", nil),
 		bad("op", "bad-code-0", "operation 0", []byte{0}),
 		bad("op", "bad-code-12", "operation 12", []byte{12, 1, 2}),
+		bad("op", "bad-mend-act", "act 6", cat(13, 6, 1, varint(letter.Ino))),
 		bad("op", "bad-long", "one byte too many", cat(meta.EncodeOp(goodOps()["rmdir"]), 0)),
 		bad("op", "bad-short", "one byte is missing", meta.EncodeOp(goodOps()["rename-over"])[:40]),
 		bad("op", "bad-flag", "neither with nor without mtime", cat(3, 1, varint(letter.Ino), 0, 3, 2)),
@@ -149,6 +158,10 @@ func opVectors() []vector {
 	wrong("bad-setxattr-name", "256 bytes", &meta.Setxattr{Ref: letter, Name: []byte(longName + "n")})
 	wrong("bad-punch-hole-empty", "of no bytes", &meta.PunchHole{Ref: letter})
 	wrong("bad-punch-hole-end", "beyond the longest file", &meta.PunchHole{Ref: letter, Off: 1, Len: meta.MaxFileSize})
+	wrong("bad-clone-empty", "of no bytes", &meta.Clone{Ref: letter})
+	wrong("bad-clone-end", "beyond the longest file", &meta.Clone{Ref: letter, Off: 1, Len: meta.MaxFileSize})
+	wrong("bad-clone-outside", "an extent that goes on behind the part", &meta.Clone{Ref: letter, Off: 3, Len: 2, Extents: []meta.Extent{{Off: 3, Len: 3, Pack: packOne}}})
+	wrong("bad-clone-extents", "1025 extents", &meta.Clone{Ref: letter, Len: 2000, Extents: slices.Repeat([]meta.Extent{{Len: 1, Pack: 1}}, meta.MaxExtents+1)})
 	return out
 }
 
