@@ -11,10 +11,50 @@ import "fmt"
 // not come after those before. ErrTooLarge, ErrMalformed: nothing was written.
 func (j *Journal) Append(recs ...Record) (pos uint64, err error) {
 	pos, err = j.append(j.geo.reserve, recs...)
+	if err == nil {
+		pos, err = j.indexed(pos, recs)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("append to journal: %w", err)
 	}
 	return pos, nil
+}
+
+// The index says of which inodes operations are, twice of each: so when a page is
+// lost it can be said what was in it.
+const (
+	indexEvery = 32 // operations
+	indexMax   = 2 * indexEvery
+)
+
+// indexed appends an index record when one is due. It returns the end of the journal.
+func (j *Journal) indexed(pos uint64, recs []Record) (uint64, error) {
+	j.mu.Lock()
+	for i := range recs {
+		if r := &recs[i]; r.Kind == KindOp {
+			j.recent = append(j.recent, IndexEntry{r.Op.No, r.Op.Inode})
+			j.unindexed++
+		}
+	}
+	if n := len(j.recent) - max(indexMax, min(j.unindexed, 16*indexMax)); n > 0 {
+		j.recent = append(j.recent[:0:0], j.recent[n:]...)
+	}
+	due := j.unindexed >= indexEvery
+	index := Record{Kind: kindIndex, index: j.recent}
+	j.mu.Unlock()
+	if !due {
+		return pos, nil
+	}
+	end, err := j.append(j.geo.reserve, index)
+	if err != nil {
+		// What was appended counts, and a caller that is told otherwise appends it again.
+		j.log.Debug("index not appended", "err", err)
+		return pos, nil
+	}
+	j.mu.Lock()
+	j.unindexed = 0
+	j.mu.Unlock()
+	return end, nil
 }
 
 // append leaves so many bytes of what is allocated alone.

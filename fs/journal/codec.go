@@ -52,6 +52,11 @@ func appendPayload(b []byte, r *Record) ([]byte, error) {
 		b = append(b, r.Lost.ID[:]...)
 	case KindDropped:
 		b = appendPacks(b, r.Dropped.Packs)
+	case kindIndex:
+		b = be.AppendUint32(b, uint32(len(r.index)))
+		for _, e := range r.index {
+			b = be.AppendUint64(be.AppendUint64(b, uint64(e.No)), e.Inode)
+		}
 	default:
 		return nil, ErrMalformed
 	}
@@ -61,7 +66,7 @@ func appendPayload(b []byte, r *Record) ([]byte, error) {
 // size is an upper bound of what appendPayload appends, so that a record that
 // is far too large costs nothing.
 func (r *Record) size() int {
-	n := 128 + len(r.Op.Op) + len(r.Attempt.Object) + 8*(len(r.Settled.Packs)+len(r.Dropped.Packs))
+	n := 128 + len(r.Op.Op) + len(r.Attempt.Object) + 8*(len(r.Settled.Packs)+len(r.Dropped.Packs)) + 16*len(r.index)
 	for _, in := range r.Op.Inline {
 		n += 12 + len(in.Data)
 	}
@@ -109,6 +114,10 @@ func decodePayload(k Kind, b []byte) (Record, error) {
 		r.Lost = LostRecord{Slot: d.u64(), ID: d.hash()}
 	case KindDropped:
 		r.Dropped.Packs = d.packs()
+	case kindIndex:
+		for range d.count(16) {
+			r.index = append(r.index, IndexEntry{No: meta.OpNo(d.u64()), Inode: d.u64()})
+		}
 	default:
 		return Record{}, fmt.Errorf("record of kind %d: %w", k, ErrNewer)
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// TestDamage changes and cuts every part of a journal of three files: what is
-// returned is a prefix, and what had been followed by a synced record is missed.
+// TestDamage changes and cuts every part of a journal of three files: what is whole is
+// returned, in order, before the damage and behind it; and what had been followed by
+// a synced record is missed.
 func TestDamage(t *testing.T) {
 	d := newDisk(t)
 	const each = 5 // records in a file
@@ -37,17 +38,29 @@ func TestDamage(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if len(recs) > len(want) || len(recs) > 0 && !reflect.DeepEqual(recs, want[:len(recs)]) {
-			t.Fatalf("%s: records that nobody wrote so", what)
+		at := 0
+		for _, r := range recs {
+			for at < len(want) && !reflect.DeepEqual(r, want[at]) {
+				at++
+			}
+			if at++; at > len(want) {
+				t.Fatalf("%s: records that nobody wrote so", what)
+			}
 		}
-		// Whatever was found, the journal goes on, and next time all is well.
+		// Whatever was found, the journal goes on, and next time finds the same.
 		mustAppend(t, j, op(1000, "later"))
 		must(t, j.Close())
 		_, again, second := openOn(t, e.kill(), nil)
-		if len(again) != len(recs)+1 || len(second.Damaged) > 0 || second.Torn {
+		if len(again) != len(recs)+1 || second.Torn || len(again) > 0 && len(recs) > 0 && !reflect.DeepEqual(again[:len(recs)], recs) {
 			t.Fatalf("%s: %d records, then %d, %+v", what, len(recs), len(again), second)
 		}
 		return recs, report
+	}
+	lost := func(r *Report) (n int) {
+		for _, l := range r.Damaged {
+			n += l.Lost
+		}
+		return n
 	}
 	for f, name := range names {
 		all := d.names[name].seen
@@ -64,19 +77,10 @@ func TestDamage(t *testing.T) {
 			switch header := at < headerEnd; {
 			case header && (len(recs) != 3*each || report.Torn || report.Damaged != nil):
 				t.Fatalf("file %d byte %d: a header has a copy: %d records, %+v", f, at, len(recs), report)
-			case !header && !last && (len(report.Damaged) == 0 || len(report.Aside) != 3-f):
+			case !header && !last && (len(recs) != 3*each-1 || lost(report) != 1 || len(report.Damaged) != 1 || len(report.Aside) != 1):
 				t.Fatalf("file %d byte %d: %d records, %+v", f, at, len(recs), report)
 			case last && !report.Torn:
 				t.Fatalf("file %d byte %d: %d records, %+v", f, at, len(recs), report)
-			}
-			if lost := report.Damaged; lost != nil {
-				n := 0
-				for _, l := range lost {
-					n += l.Lost
-				}
-				if n+len(recs) > 3*each || n+len(recs) < 3*each-1 {
-					t.Fatalf("file %d byte %d: %d kept, %v", f, at, len(recs), lost)
-				}
 			}
 		}
 		for at := headerEnd; at < end; at++ {
@@ -85,8 +89,20 @@ func TestDamage(t *testing.T) {
 			p.seen = p.seen[:at]
 			p.safe, p.pending = slices.Clone(p.seen), nil
 			recs, report := open(e, fmt.Sprintf("file %d cut at %d", f, at))
-			if whole := (at - headerEnd) / ((end - headerEnd) / each); f == 2 && len(recs) < 2*each+whole-1 || f < 2 && report.Damaged == nil {
+			whole := (at - headerEnd) / ((end - headerEnd) / each)
+			if f == 2 && len(recs) < 2*each+whole-1 || f < 2 && (len(recs) < 2*each+whole-1 || len(recs)+lost(report) != 3*each) {
 				t.Fatalf("file %d cut at %d: %d records, %+v", f, at, len(recs), report)
+			}
+		}
+		// A page that was never written, or that another file has now.
+		for at := headerEnd; at+64 < end; at += 100 {
+			e := d.kill()
+			p := e.names[name]
+			n := copy(p.seen[at:end], bytes.Repeat([]byte{byte(at)}, 200))
+			p.safe, p.pending = slices.Clone(p.seen), nil
+			recs, report := open(e, fmt.Sprintf("file %d torn at %d", f, at))
+			if f < 2 && (len(recs)+lost(report) != 3*each || len(recs) < 3*each-1-n/64) {
+				t.Fatalf("file %d torn at %d: %d records, %+v", f, at, len(recs), report)
 			}
 		}
 	}
@@ -94,7 +110,7 @@ func TestDamage(t *testing.T) {
 		e := d.kill()
 		must(t, e.Remove(names[1]))
 		recs, report := open(e, "middle missing")
-		if len(recs) != each || len(report.Damaged) != 1 || report.Damaged[0].Lost != each {
+		if len(recs) != 2*each || len(report.Damaged) != 1 || report.Damaged[0].Lost != each {
 			t.Errorf("%d records, %v", len(recs), report.Damaged)
 		}
 	})
@@ -104,7 +120,7 @@ func TestDamage(t *testing.T) {
 		clear(p.seen[:headerEnd])
 		p.safe, p.pending = slices.Clone(p.seen), nil
 		recs, report := open(e, "header gone")
-		if len(recs) != each || len(report.Damaged) != 2 || len(report.Aside) != 2 {
+		if len(recs) != 2*each || len(report.Damaged) != 1 || report.Damaged[0].Lost != each || len(report.Aside) != 1 {
 			t.Errorf("%d records, %+v", len(recs), report)
 		}
 	})
@@ -112,8 +128,68 @@ func TestDamage(t *testing.T) {
 		e := d.kill()
 		e.names[names[0]], e.names[names[1]] = e.names[names[1]], e.names[names[0]]
 		recs, report := open(e, "swapped")
-		if len(recs) != 0 || len(report.Damaged) != 3 {
+		if len(recs) != each || len(report.Damaged) != 2 || report.Damaged[1].Lost != each || len(report.Aside) != 2 {
 			t.Errorf("%d records, %+v", len(recs), report)
 		}
 	})
+	t.Run("an older state of a file is put back", func(t *testing.T) {
+		e := d.kill()
+		p := e.names[names[1]]
+		clear(p.seen[used(p.seen)/each*3:])
+		p.safe, p.pending = slices.Clone(p.seen), nil
+		recs, report := open(e, "older file")
+		if n := lost(report); n == 0 || len(recs) != 3*each-n || len(report.Damaged) != 1 {
+			t.Errorf("%d records, %+v", len(recs), report)
+		}
+	})
+	t.Run("a file of another journal is put in place of one", func(t *testing.T) {
+		other := newDisk(t)
+		k, _, _, err := Open("", Options{Key: testKey(t, 8), ID: [16]byte{9}, folder: other, geo: small})
+		must(t, err)
+		mustAppend(t, k, op(1, "theirs"))
+		must(t, k.Close())
+		e := d.kill()
+		theirs, _ := other.List()
+		e.names[names[1]] = other.kill().names[theirs[0]]
+		recs, report := open(e, "foreign file")
+		if len(recs) != 2*each || len(report.Damaged) != 1 || report.Damaged[0].Lost != each {
+			t.Errorf("%d records, %+v", len(recs), report)
+		}
+	})
+}
+
+// The index says of which inodes the operations were that a torn page took.
+func TestLostOperationsAreNamed(t *testing.T) {
+	d := newDisk(t)
+	j, _, _ := openOn(t, d, nil)
+	const n = 100
+	for no := meta.OpNo(1); no <= n; no++ {
+		r := op(no, "operation")
+		r.Op.Inode = 1000 + uint64(no)
+		mustAppend(t, j, r)
+	}
+	must(t, j.Close())
+	d = d.kill()
+	names, _ := d.List()
+	p := d.names[names[0]]
+	clear(p.seen[headerEnd+4096 : headerEnd+2*4096])
+	p.safe, p.pending = slices.Clone(p.seen), nil
+	_, recs, report := openOn(t, d, nil)
+	there := map[meta.OpNo]bool{}
+	for _, no := range opNumbers(recs) {
+		there[no] = true
+	}
+	lost := 0
+	for no := meta.OpNo(1); no <= n; no++ {
+		if there[no] {
+			continue
+		}
+		lost++
+		if report.Inodes[no] != 1000+uint64(no) {
+			t.Errorf("operation %d is of inode %d", no, report.Inodes[no])
+		}
+	}
+	if lost < 10 || len(report.Damaged) != 1 || report.Damaged[0].Lost < lost {
+		t.Errorf("%d are lost, %+v", lost, report.Damaged)
+	}
 }

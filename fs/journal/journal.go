@@ -15,8 +15,8 @@
 // is never tried again on the same file, since the kernel may have forgotten the
 // pages: all that might be touched is written to a new one.
 //
-// The journal never drops a record to make room, believes no record whose
-// predecessor is missing, and holds no idea of what an operation means.
+// The journal never drops a record to make room, believes no record that was not
+// synced when one before it is missing, and holds no idea of what an operation means.
 package journal
 
 import (
@@ -62,6 +62,9 @@ type Journal struct {
 	held    []entry // records whose last block may still be written to, and so may still be lost
 	turn    *turn   // the sync in flight
 	buf     []byte
+
+	recent    []IndexEntry // newest operations, for the index
+	unindexed int          // of these, in no index record yet
 }
 
 // Open reads the journal in dir, which is made if it is not there, and returns
@@ -69,7 +72,11 @@ type Journal struct {
 // then, in the order in which they came, operations that are not settled and
 // attempts whose slot is not decided. The records own their bytes, and are on the disk.
 //
-// Damaged files are kept aside under "damaged-" and a number, dead ones are
+// Where records were damaged, those behind them that are whole are returned too, and
+// the report says what is lost: a gap in the numbers of operations, at least. The
+// caller judges what can still be done without what is missing.
+//
+// Damaged files are kept under "damaged-" and a number, dead ones are
 // removed. ErrForeign, ErrNewer and ErrInUse leave the folder as it was. Without
 // an error the report is not nil. A gap between the last operation of this
 // device in the chain and the first one here means that whole files are gone

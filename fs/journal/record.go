@@ -16,6 +16,7 @@ const (
 	KindLost    Kind = 5 // an attempt whose slot belongs to somebody else
 	KindDropped Kind = 6 // packs that no operation needs any more
 	kindCarried Kind = 7 // a pack record moved to the end so that an old file can go; read as KindPack
+	kindIndex   Kind = 9 // of which inodes earlier operations are, to name those that are lost
 )
 
 // MaxRecord is the greatest encoding of one record, MaxAppend that of all records of one Append, in bytes.
@@ -33,6 +34,7 @@ type Record struct {
 	Settled SettledRecord
 	Lost    LostRecord
 	Dropped DroppedRecord
+	index   []IndexEntry
 }
 
 // OpRecord is an operation and the bytes that it brings along. Numbers rise within a journal.
@@ -41,6 +43,13 @@ type OpRecord struct {
 	Time   meta.Time // of receipt
 	Op     []byte    // meta.EncodeOp; opaque here
 	Inline []Inline
+	Inode  uint64 // that the operation changes, for the index; Open does not return it
+}
+
+// IndexEntry says of which inode an operation is.
+type IndexEntry struct {
+	No    meta.OpNo
+	Inode uint64
 }
 
 // Inline is a run of file bytes that is not in a pack yet.

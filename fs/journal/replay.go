@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 )
 
@@ -48,11 +49,16 @@ func (j *Journal) replay() ([]Record, *Report, error) {
 	if err := j.readHeads(heads); err != nil {
 		return nil, nil, err
 	}
-	recs, good, linkAside, err := j.readFiles(heads, report)
+	chain, strays := chainOf(heads)
+	recs, damaged, err := j.readFiles(chain, report)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := j.keepAside(heads[good:], linkAside, report); err != nil {
+	for _, h := range strays {
+		report.Damaged = append(report.Damaged, Damage{File: h.number, Lost: lostOf(h, chain)})
+	}
+	slices.SortFunc(report.Damaged, func(a, b Damage) int { return compareNumbers(a.File, b.File) })
+	if err := j.keepAside(strays, damaged, report); err != nil {
 		return nil, nil, err
 	}
 	for _, name := range leftovers {
@@ -110,59 +116,91 @@ func (j *Journal) readHeads(heads []*head) error {
 	return nil
 }
 
-// readFiles reads records up to the first damage. It returns those alive, how
-// many files are joined without a gap, and the damaged one among them.
-func (j *Journal) readFiles(heads []*head, report *Report) (recs []Record, good int, damaged *head, err error) {
-	for i, h := range heads {
-		if h.err != nil || i > 0 && h.prev.file != heads[i-1].number {
-			break
+// chainOf finds the files that are one journal, ascending: the newest one and those
+// that each names as the one before it. Where one is not there, or its header is lost,
+// the chain goes on with the next older one that can be read. The others are strays.
+func chainOf(heads []*head) (chain, strays []*head) {
+	before := uint64(math.MaxUint64) // the file that comes next must not be newer
+	for _, h := range slices.Backward(heads) {
+		if h.err != nil || h.number > before {
+			strays = append(strays, h)
+			continue
 		}
+		chain = append(chain, h)
+		before = h.prev.file
+	}
+	slices.Reverse(chain)
+	slices.Reverse(strays)
+	return chain, strays
+}
+
+// lostOf is how many records a stray is known to have had: as many as the file says
+// that follows it.
+func lostOf(h *head, chain []*head) int {
+	for _, c := range chain {
+		if c.prev.file == h.number {
+			return int(c.prev.count)
+		}
+	}
+	return 1
+}
+
+// readFiles reads a chain of files. It returns the records that are alive and the
+// files that lost some.
+func (j *Journal) readFiles(chain []*head, report *Report) (recs []Record, damaged []*head, err error) {
+	for i, h := range chain {
 		var cut *link
-		if i+1 < len(heads) && heads[i+1].err == nil && heads[i+1].prev.file == h.number {
-			cut = &heads[i+1].prev
+		if i+1 < len(chain) && chain[i+1].prev.file == h.number {
+			cut = &chain[i+1].prev
+		}
+		if i > 0 && h.prev.file != chain[i-1].number && j.missing(h.prev.file) {
+			report.Damaged = append(report.Damaged, Damage{File: h.prev.file, Lost: int(h.prev.count)})
 		}
 		c, err := j.readFile(h, cut)
 		if err != nil {
-			return nil, 0, nil, err
+			return nil, nil, err
 		}
-		good = i + 1
 		info := &fileInfo{number: h.number, size: c.size}
 		j.live.files = append(j.live.files, info)
 		for k := range c.recs {
-			j.live.note(&c.recs[k], info)
+			r := &c.recs[k]
+			j.live.note(r, info)
+			if r.Kind == kindIndex {
+				report.index(r.index)
+			}
 		}
 		recs = slices.DeleteFunc(append(recs, c.recs...), func(r Record) bool { return !j.live.alive(&r) })
 		j.before = c.end
 		if c.lost > 0 {
-			report.Damaged = append(report.Damaged, Damage{File: h.number, Kept: int(c.end.count), Lost: c.lost})
-			damaged = h
-			break
+			report.Damaged = append(report.Damaged, Damage{File: h.number, Kept: c.kept, Behind: len(c.recs) - c.kept, Lost: c.lost})
+			damaged = append(damaged, h)
 		}
 		report.Torn = c.torn
 	}
-	for i := good; i < len(heads); i++ {
-		d := Damage{File: heads[i].number, Lost: 1}
-		if i+1 < len(heads) && heads[i+1].err == nil && heads[i+1].prev.file == heads[i].number {
-			d.Lost = int(heads[i+1].prev.count)
-		} else if heads[i].err == nil {
-			c, err := j.readFile(heads[i], nil)
-			if err != nil {
-				return nil, 0, nil, err
-			}
-			d.Lost = int(c.end.count) + c.lost
-		}
-		report.Damaged = append(report.Damaged, d)
+	if len(report.Damaged) == 0 {
+		report.Inodes = nil
 	}
-	return recs, good, damaged, nil
+	return recs, damaged, nil
 }
 
-// content is what one file holds up to its end or the first damage.
+// missing tells whether there is no file of that number at all.
+func (j *Journal) missing(number uint64) bool {
+	f, err := j.folder.Open(opsName(number))
+	if err != nil {
+		return true
+	}
+	f.Close()
+	return false
+}
+
+// content is what one file holds.
 type content struct {
 	recs []Record
-	end  link
+	kept int  // of these, before the first damage
+	end  link // where the next file is to say that this one ends
 	size int64
 	torn bool
-	lost int // at least
+	lost int // records that were synced, and are not whole
 }
 
 // maxRead is more than any file has: one that is full, repeated in the next, and one Append.
@@ -197,25 +235,82 @@ func (j *Journal) readFile(h *head, cut *link) (content, error) {
 		if err != nil || s.prev != c.end.chain {
 			break
 		}
-		r, err := decodePayload(s.kind, s.payload)
-		if err != nil {
-			// It carries our tag, so it is no accident of the disk.
-			return c, fmt.Errorf("file %d, record %d: %w", h.number, c.end.count, err)
+		if err := c.add(&s); err != nil {
+			return c, err
 		}
-		c.recs = append(c.recs, r)
-		c.end.count++
-		c.end.chain = s.tag
 		b = b[s.size:]
 	}
+	c.kept = len(c.recs)
 	switch {
 	case cut != nil && c.end == *cut:
 	case cut != nil:
-		c.lost = max(1, int(cut.count)-int(c.end.count))
+		found := h.key.behind(b, c.end.count)
+		err = c.salvage(found, cut.count)
+		c.lost = max(1, int(cut.count)-len(c.recs))
+		c.end = *cut
 	case !zero(b):
-		c.lost = h.key.lost(b, c.end.count)
-		c.torn = c.lost == 0
+		found := h.key.behind(b, c.end.count)
+		synced := c.end.count
+		for i := range found {
+			synced = max(synced, found[i].durable)
+		}
+		if c.torn = synced == c.end.count; c.torn {
+			break
+		}
+		err = c.salvage(found, synced)
+		c.lost = max(1, int(synced)-len(c.recs))
+		if err == nil {
+			err = c.goOn(found, synced)
+		}
 	}
-	return c, nil
+	return c, err
+}
+
+// add takes the record that comes next.
+func (c *content) add(s *sealed) error {
+	r, err := decodePayload(s.kind, s.payload)
+	if err != nil {
+		// It carries our tag, so it is no accident of the disk.
+		return fmt.Errorf("file %d, record %d: %w", c.end.file, s.index, err)
+	}
+	c.recs = append(c.recs, r)
+	c.end.count, c.end.chain = s.index+1, s.tag
+	return nil
+}
+
+// salvage takes the records behind a damage that are below limit, and so were
+// acknowledged.
+func (c *content) salvage(found []sealed, limit uint32) error {
+	for i := range found {
+		if found[i].index >= limit {
+			break
+		}
+		if err := c.add(&found[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goOn takes the records from number next on, as long as they go on without a gap, as
+// at the end of any file: they were not known to be synced.
+func (c *content) goOn(found []sealed, next uint32) error {
+	joined := c.end.count == next
+	c.end.count = next
+	for i := range found {
+		s := &found[i]
+		if s.index < next {
+			continue
+		}
+		if s.index != c.end.count || joined && s.prev != c.end.chain {
+			break
+		}
+		if err := c.add(s); err != nil {
+			return err
+		}
+		joined = true
+	}
+	return nil
 }
 
 func zero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
@@ -223,43 +318,47 @@ func zero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 // scanTries bounds the openings that bytes made to look like records can cost.
 const scanTries = 4096
 
-// lost looks for whole records behind the end of the good ones, and returns how
-// many records, from number next on, one of them says were synced before it was
-// written. None: a torn end, since what was not synced reaches the disk in any order.
-func (k fileKey) lost(b []byte, next uint32) int {
-	lost := 0
+// behind finds the whole records behind the end of the good ones, from number next on.
+// What is between them is lost, if one of them says that it was synced; otherwise it is
+// a torn end, since what was not synced reaches the disk in any order.
+func (k fileKey) behind(b []byte, next uint32) (found []sealed) {
 	for tries := 0; len(b) >= recordFixed; b = b[1:] {
 		index, n := be.Uint32(b[4:]), be.Uint32(b)
 		if index < next || index-next > uint32(maxRead/recordFixed) || n < localOverhead+recordPlain || n > maxSealed {
 			continue
 		}
-		if tries++; tries > scanTries {
-			return max(lost, 1)
+		s, err := k.open(b, index)
+		if err != nil {
+			if tries++; tries > scanTries {
+				return found
+			}
+			continue
 		}
-		if s, err := k.open(b, index); err == nil {
-			lost = max(lost, int(s.durable)-int(next))
-			b = b[s.size-1:]
+		if last := len(found) - 1; last >= 0 && found[last].index+1 == index && found[last].tag != s.prev {
+			continue // of another history than the one before it
 		}
+		found = append(found, s)
+		next = index + 1
+		b = b[s.size-1:]
 	}
-	return lost
+	return found
 }
 
-// keepAside moves the files that could not be joined out of the way, the newest
-// first, so that a crash in between leaves a state like the one found. The file
-// that is damaged behind its good records stays, with a second name: the next
-// file's header will say where it ends.
-func (j *Journal) keepAside(cutOff []*head, damaged *head, report *Report) error {
+// keepAside moves the files of which nothing can be read out of the way, the newest
+// first. A file that lost records stays as long as others in it are needed, with a
+// second name.
+func (j *Journal) keepAside(strays, damaged []*head, report *Report) error {
 	changed := false
-	if damaged != nil {
+	for _, h := range damaged {
 		j.opts.Step(stepAside)
-		name := asideName(damaged.number)
-		if err := j.folder.Link(opsName(damaged.number), name); err == nil {
+		name := asideName(h.number)
+		if err := j.folder.Link(opsName(h.number), name); err == nil {
 			report.Aside, changed = append(report.Aside, name), true
 		} else if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	for _, h := range slices.Backward(cutOff) {
+	for _, h := range slices.Backward(strays) {
 		j.opts.Step(stepAside)
 		name := asideName(h.number)
 		if err := j.folder.Rename(opsName(h.number), name); err != nil {

@@ -123,6 +123,7 @@ func (k fileKey) seal(dst, plain []byte, index, durable uint32, prev tag) ([]byt
 // sealed is a record that has been opened.
 type sealed struct {
 	kind    Kind
+	index   uint32 // in the file
 	durable uint32 // so many records of this file were synced when this one was written
 	prev    tag
 	payload []byte
@@ -146,7 +147,7 @@ func (k fileKey) open(b []byte, index uint32) (sealed, error) {
 		return sealed{}, ErrMalformed
 	}
 	return sealed{
-		kind: Kind(plain[0]), durable: be.Uint32(plain[1:]), prev: tag(plain[5:recordPlain]), payload: plain[recordPlain:],
+		kind: Kind(plain[0]), index: index, durable: be.Uint32(plain[1:]), prev: tag(plain[5:recordPlain]), payload: plain[recordPlain:],
 		tag: tag(b[end-tagSize : end]), size: end,
 	}, nil
 }
