@@ -61,6 +61,7 @@ type Journal struct {
 	durable uint64  // of these, synced
 	held    []entry // records whose last block may still be written to, and so may still be lost
 	turn    *turn   // the sync in flight
+	marked  file    // of the mark; nil while there is none of this process
 	buf     []byte
 
 	recent    []IndexEntry // newest operations, for the index
@@ -137,9 +138,13 @@ func (j *Journal) Close() error {
 		j.cur = nil
 	}
 	if err == nil && j.broken == nil && j.live.allDead() {
+		err = j.dropMark()
 		for len(j.live.files) > 0 && err == nil {
 			err = j.removeOldest()
 		}
+	}
+	if j.marked != nil {
+		err = errors.Join(err, j.marked.Close())
 	}
 	err = errors.Join(err, j.folder.Close())
 	if err != nil {

@@ -157,8 +157,8 @@ func TestForeign(t *testing.T) {
 		"newer format":    {7, 1, func(b []byte) { b[7], b[headerBlock+7] = '1', '1' }, ErrNewer},
 	} {
 		e := d.kill()
-		for _, p := range e.names {
-			if c.edit != nil {
+		for name, p := range e.names {
+			if c.edit != nil && name != markName {
 				c.edit(p.seen)
 			}
 		}

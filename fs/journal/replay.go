@@ -50,9 +50,17 @@ func (j *Journal) replay() ([]Record, *Report, error) {
 		return nil, nil, err
 	}
 	chain, strays := chainOf(heads)
-	recs, damaged, err := j.readFiles(chain, report)
+	synced, err := j.readMark()
 	if err != nil {
 		return nil, nil, err
+	}
+	recs, damaged, err := j.readFiles(chain, synced, report)
+	if err != nil {
+		return nil, nil, err
+	}
+	if last := len(heads) - 1; synced.file > 0 && (last < 0 || heads[last].number < synced.file) {
+		report.Damaged = append(report.Damaged, Damage{File: synced.file, Lost: int(max(synced.count, 1))})
+		j.next = max(j.next, synced.file+1)
 	}
 	for _, h := range strays {
 		report.Damaged = append(report.Damaged, Damage{File: h.number, Lost: lostOf(h, chain)})
@@ -147,7 +155,7 @@ func lostOf(h *head, chain []*head) int {
 
 // readFiles reads a chain of files. It returns the records that are alive and the
 // files that lost some.
-func (j *Journal) readFiles(chain []*head, report *Report) (recs []Record, damaged []*head, err error) {
+func (j *Journal) readFiles(chain []*head, synced mark, report *Report) (recs []Record, damaged []*head, err error) {
 	for i, h := range chain {
 		var cut *link
 		if i+1 < len(chain) && chain[i+1].prev.file == h.number {
@@ -171,6 +179,9 @@ func (j *Journal) readFiles(chain []*head, report *Report) (recs []Record, damag
 		}
 		recs = slices.DeleteFunc(append(recs, c.recs...), func(r Record) bool { return !j.live.alive(&r) })
 		j.before = c.end
+		if i == len(chain)-1 && h.number == synced.file && c.lost == 0 && c.end.count < synced.count {
+			c.lost, c.torn = int(synced.count-c.end.count), false // it was cut off, or its end damaged
+		}
 		if c.lost > 0 {
 			report.Damaged = append(report.Damaged, Damage{File: h.number, Kept: c.kept, Behind: len(c.recs) - c.kept, Lost: c.lost})
 			damaged = append(damaged, h)

@@ -64,6 +64,9 @@ func (j *Journal) lead() *turn {
 	if err == nil {
 		j.durable, w.durable = t.upto, index
 		j.release()
+		if j.cur == w {
+			j.setMark()
+		}
 	} else {
 		// The pages may count as clean now, so a second sync would succeed and mean nothing.
 		j.failing = true

@@ -120,6 +120,7 @@ func (j *Journal) start(prev link) error {
 	j.cur, j.held, j.durable = w, held, j.seq
 	j.torn, j.failing = false, false
 	j.release()
+	j.setMark()
 	return nil
 }
 

@@ -117,6 +117,13 @@ func (w *Writer) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// Running tells whether Run is at work.
+func (w *Writer) Running() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.running
+}
+
 func (w *Writer) setRunning(on bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
