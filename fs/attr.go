@@ -65,8 +65,8 @@ func (s *Server) entry(parent uint64, name string, a volume.Attr, out *fuse.Entr
 	s.fill(a, &out.Attr)
 }
 
-// setattr turns a SETATTR into an operation. The size is not part of it.
-func setattr(in *fuse.SetAttrIn) meta.Setattr {
+// setattr turns a SETATTR that comes now into an operation. The size is not part of it.
+func setattr(in *fuse.SetAttrIn, now meta.Time) meta.Setattr {
 	var op meta.Setattr
 	if in.Valid&fuse.FATTR_MODE != 0 {
 		op.Valid |= meta.SetPerm
@@ -82,31 +82,28 @@ func setattr(in *fuse.SetAttrIn) meta.Setattr {
 	}
 	if in.Valid&fuse.FATTR_ATIME != 0 {
 		op.Valid |= meta.SetAtime
-		op.Atime = stamp(in.Atime, in.Atimensec, in.Valid&fuse.FATTR_ATIME_NOW != 0)
+		op.Atime = meta.Time{Sec: int64(in.Atime), Nsec: in.Atimensec}
+		if in.Valid&fuse.FATTR_ATIME_NOW != 0 {
+			op.Atime = now
+		}
 	}
 	if in.Valid&fuse.FATTR_MTIME != 0 {
 		op.Valid |= meta.SetMtime
-		op.Mtime = stamp(in.Mtime, in.Mtimensec, in.Valid&fuse.FATTR_MTIME_NOW != 0)
+		op.Mtime = meta.Time{Sec: int64(in.Mtime), Nsec: in.Mtimensec}
+		if in.Valid&fuse.FATTR_MTIME_NOW != 0 {
+			op.Mtime = now
+		}
 	}
 	if in.Valid&fuse.FATTR_CTIME != 0 {
 		op.Valid |= meta.SetCtime
-		op.Ctime = stamp(in.Ctime, in.Ctimensec, false)
+		op.Ctime = meta.Time{Sec: int64(in.Ctime), Nsec: in.Ctimensec}
 	}
 	return op
 }
 
-// stamp is a time that the kernel sent, or the present.
-func stamp(sec uint64, nsec uint32, present bool) meta.Time {
-	if present {
-		t := time.Now()
-		return meta.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
-	}
-	return meta.Time{Sec: int64(sec), Nsec: nsec}
-}
-
-// amend does what op does to an inode that is in no directory any more, and so
+// amend does now what op does to an inode that is in no directory any more, and so
 // in no operation.
-func amend(n *meta.Inode, op meta.Setattr) {
+func amend(n *meta.Inode, op meta.Setattr, now meta.Time) {
 	if op.Valid&meta.SetPerm != 0 {
 		n.Perm = op.Perm
 	}
@@ -122,5 +119,5 @@ func amend(n *meta.Inode, op meta.Setattr) {
 	if op.Valid&meta.SetMtime != 0 {
 		n.Mtime = op.Mtime
 	}
-	n.Ctime = stamp(0, 0, true)
+	n.Ctime = now
 }

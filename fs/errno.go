@@ -132,7 +132,8 @@ var errnos = []struct {
 }
 
 // errno returns what a program gets for err. EIO leaves a line in the log, and
-// an error without a row is EIO.
+// an error without a row is EIO. That the store is away is told once for all, by whoever
+// asks it.
 func errno(log *slog.Logger, op string, err error) fuse.Status {
 	if err == nil {
 		return fuse.OK
@@ -142,6 +143,10 @@ func errno(log *slog.Logger, op string, err error) fuse.Status {
 			return fuse.Status(row.errno)
 		}
 	}
-	log.Error("operation failed", "op", op, "err", err)
+	level := slog.LevelError
+	if errors.Is(err, store.ErrUnavailable) {
+		level = slog.LevelDebug
+	}
+	log.Log(context.Background(), level, "operation failed", "op", op, "err", err)
 	return fuse.EIO
 }

@@ -4,13 +4,14 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/volume"
 )
 
 func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	a, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777)}, in.Umask, true, &out.EntryOut)
+	a, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777)}, in.Umask, true, in.Flags&syscall.O_EXCL != 0, &out.EntryOut)
 	if st == fuse.Status(syscall.EEXIST) && in.Flags&syscall.O_EXCL == 0 {
 		// Another machine was faster, and the kernel does not know yet. ESTALE makes
 		// it look the name up again, and check what the program may do with it.
@@ -38,6 +39,12 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 	}
 	out.Fh = s.handles.add(ref)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	switch {
+	case in.Flags&unix.O_NOATIME != 0:
+		s.handles.get(out.Fh).quiet = true
+	case in.Flags&syscall.O_ACCMODE != syscall.O_WRONLY:
+		s.v.Accessed(ref) // what the kernel has in its cache is read without our hearing of it
+	}
 	return fuse.OK
 }
 
@@ -49,6 +56,9 @@ func (s *Server) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 	n, err := s.v.Read(s.ctx(cancel), ref, in.Offset, buf)
 	if err != nil {
 		return nil, errno(s.log, "read", err)
+	}
+	if h := s.handles.get(in.Fh); h == nil || !h.quiet {
+		s.v.Accessed(ref)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
@@ -100,7 +110,11 @@ func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if !st.Ok() {
 		return st
 	}
-	return errno(s.log, "fsync", s.v.Fsync(s.ctx(cancel), ref))
+	err := s.v.Fsync(s.ctx(cancel), ref)
+	if err == nil {
+		err = s.confirmFile(s.ctx(cancel), in.NodeId, ref)
+	}
+	return errno(s.log, "fsync", err)
 }
 
 func (s *Server) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
@@ -125,7 +139,7 @@ func (s *Server) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 		return st
 	}
 	ctx, keep := s.ctx(cancel), in.Mode&fallocKeepSize != 0
-	if err := s.v.Demote(ctx, ref, in.Uid != 0); err != nil {
+	if err := s.v.Demote(ctx, ref, !isRoot(&in.InHeader)); err != nil {
 		return errno(s.log, "fallocate", err)
 	}
 	switch in.Mode &^ fallocKeepSize {

@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"github.com/hushfs/hushfs/fs/meta"
-	"github.com/hushfs/hushfs/fs/volume"
 )
 
 // handles are the open files and directories of the kernel, by number.
@@ -14,15 +13,13 @@ type handles struct {
 	m    map[uint64]*handle
 }
 
-// handle is one open file or directory. An open directory shows the names that
-// were there when its reading began, so cookies, ordinals in that list, stay
-// what they are while names come and go.
+// handle is one open file or directory.
 type handle struct {
-	ref meta.Ref
+	ref   meta.Ref
+	quiet bool // O_NOATIME; not changed once the kernel has the handle
 
-	mu     sync.Mutex // guards the fields below
-	listed bool
-	list   []volume.Entry
+	mu   sync.Mutex // guards the field below
+	list *listing   // of a directory; nil until it is read
 }
 
 func (h *handles) add(ref meta.Ref) uint64 {

@@ -72,6 +72,29 @@ func (t *nodes) lookup(ref meta.Ref, parent uint64, name string) uint64 {
 	return n.id
 }
 
+// directory is where a node was found last; ok is false when the kernel has forgotten
+// that, or the node never had a name.
+func (t *nodes) directory(id uint64) (dir meta.Ref, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.byID[id]; n != nil {
+		if parent := t.byID[n.parent]; parent != nil {
+			return parent.ref, true
+		}
+	}
+	return meta.Ref{}, false
+}
+
+// moved notes that an inode has another name now, which the kernel knows without a
+// look-up.
+func (t *nodes) moved(ino meta.Ino, parent uint64, name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.byIno[ino]; n != nil {
+		n.parent, n.name = parent, name
+	}
+}
+
 // forget gives count look-ups back.
 func (t *nodes) forget(id, count uint64) {
 	t.mu.Lock()

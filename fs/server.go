@@ -10,8 +10,11 @@ package fs
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
+	"strconv"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -35,7 +38,8 @@ type Server struct {
 	o       Options
 	log     *slog.Logger
 	v       *volume.Volume
-	owner   *fuse.Owner // who all files are shown to belong to; nil: as stored
+	seed    maphash.Seed // of cookies
+	owner   *fuse.Owner  // who all files are shown to belong to; nil: as stored
 	nodes   *nodes
 	handles handles
 	locks   locks
@@ -62,7 +66,7 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{RawFileSystem: fuse.NewDefaultRawFileSystem(), o: o, log: o.Log, v: v, nodes: newNodes()}
+	s := &Server{RawFileSystem: fuse.NewDefaultRawFileSystem(), o: o, log: o.Log, v: v, nodes: newNodes(), seed: maphash.MakeSeed()}
 	if o.OwnFiles {
 		s.owner = &fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}
 	}
@@ -86,6 +90,8 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 		// access control list. SETXATTR_EXT says who may not keep the setgid bit.
 		ExtraCapabilities: fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT,
 		PanicHandler:      s.panicked,
+		// Only root can make mounts of it with other numbers of users. See isRoot.
+		IDMappedMount: os.Getuid() == 0,
 	}
 	if o.ReadOnly {
 		opts.Options = append(opts.Options, "ro")
@@ -94,6 +100,7 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
+	keepDevice()
 	s.srv = srv
 	s.notify = newNotifier(srv, s.nodes, s.log)
 	v.Follow(s.notify.changed)
@@ -103,6 +110,23 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	go srv.Serve()
 	go s.notify.run()
 	return s, nil
+}
+
+// keepDevice keeps FUSE's device from the programs that this process starts: where root
+// mounts, go-fuse opens it without O_CLOEXEC. A mount whose device anybody has open does
+// not end with its daemon, but hangs.
+func keepDevice() {
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, fd := range fds {
+		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && to == "/dev/fuse" {
+			if n, err := strconv.Atoi(fd.Name()); err == nil {
+				syscall.CloseOnExec(n)
+			}
+		}
+	}
 }
 
 // Wait returns when the mount is gone.

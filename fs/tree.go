@@ -71,7 +71,7 @@ func (s *Server) parting(ctx context.Context, parent meta.Ref, name string) (lef
 	}
 	return func() {
 		n := *a.Inode
-		n.Nlink, n.Ctime = 0, stamp(0, 0, true)
+		n.Nlink, n.Ctime = 0, s.v.Now()
 		a.Inode = &n
 		s.nodes.left(a)
 	}
@@ -82,7 +82,8 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 	if !st.Ok() {
 		return st
 	}
-	ctx, op := s.ctx(cancel), setattr(in)
+	ctx, now := s.ctx(cancel), s.v.Now()
+	op := setattr(in, now)
 	if size, ok := in.GetSize(); ok {
 		var mtime *meta.Time
 		if op.Valid&meta.SetMtime != 0 {
@@ -110,7 +111,7 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 			return fuse.OK
 		}
 		if errors.Is(err, volume.ErrStale) {
-			if _, ok := s.nodes.gone(in.NodeId, func(n *meta.Inode) { amend(n, op) }); ok {
+			if _, ok := s.nodes.gone(in.NodeId, func(n *meta.Inode) { amend(n, op, now) }); ok {
 				return s.attr(s.ctx(cancel), in.NodeId, ref, out)
 			}
 		}
@@ -129,8 +130,9 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 }
 
 // create makes an inode under a name and answers with its entry. umask are the bits
-// that the program does not want, unless the directory says who may do what.
-func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, n volume.Node, umask uint32, held bool, out *fuse.EntryOut) (volume.Attr, fuse.Status) {
+// that the program does not want, unless the directory says who may do what. With sure
+// the program relies on having been the first.
+func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, n volume.Node, umask uint32, held, sure bool, out *fuse.EntryOut) (volume.Attr, fuse.Status) {
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return volume.Attr{}, st
@@ -145,6 +147,11 @@ func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	if err == nil && list != nil {
 		if a, err = s.handDown(ctx, parent, a, list); err != nil {
 			s.unmake(parent, name, a, held)
+		}
+	}
+	if err == nil && sure {
+		if err = s.confirmNames(ctx, nameIn{parent, name}); err != nil && held {
+			s.v.Release(a.Ref)
 		}
 	}
 	if err != nil {
@@ -181,12 +188,12 @@ func (s *Server) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, ou
 	case meta.Char, meta.Block:
 		n.Rdev = in.Rdev
 	}
-	_, st := s.create(cancel, &in.InHeader, name, n, in.Umask, false, out)
+	_, st := s.create(cancel, &in.InHeader, name, n, in.Umask, false, true, out)
 	return st
 }
 
 func (s *Server) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	_, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.Dir, Perm: uint16(in.Mode & 07777)}, in.Umask, false, out)
+	_, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.Dir, Perm: uint16(in.Mode & 07777)}, in.Umask, false, true, out)
 	return st
 }
 
@@ -194,7 +201,7 @@ func (s *Server) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name
 	if len(target) > meta.MaxTarget {
 		return fuse.Status(syscall.ENAMETOOLONG)
 	}
-	_, st := s.create(cancel, in, name, volume.Node{Kind: meta.Symlink, Perm: 0777, Target: []byte(target)}, 0, false, out)
+	_, st := s.create(cancel, in, name, volume.Node{Kind: meta.Symlink, Perm: 0777, Target: []byte(target)}, 0, false, true, out)
 	return st
 }
 
@@ -210,6 +217,7 @@ func (s *Server) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fu
 	if a.Inode.Kind != meta.Symlink {
 		return nil, fuse.EINVAL
 	}
+	s.v.Accessed(ref)
 	return a.Inode.Target, fuse.OK
 }
 
@@ -272,6 +280,14 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 		return errno(s.log, "rename", err)
 	}
 	left()
+	s.v.Redecide()
+	if err := s.confirmNames(s.ctx(cancel), nameIn{parent, oldName}, nameIn{newParent, newName}); err != nil {
+		return errno(s.log, "rename", err)
+	}
+	s.renamed(s.ctx(cancel), nameIn{newParent, newName}, in.Newdir)
+	if flags == meta.Exchange {
+		s.renamed(s.ctx(cancel), nameIn{parent, oldName}, in.NodeId)
+	}
 	return fuse.OK
 }
 
@@ -285,6 +301,9 @@ func (s *Server) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out 
 		return st
 	}
 	a, err := s.v.Link(s.ctx(cancel), ref, parent, []byte(name))
+	if err == nil {
+		err = s.confirmNames(s.ctx(cancel), nameIn{parent, name})
+	}
 	if err != nil {
 		return errno(s.log, "link", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
 )
 
 // The flags of setxattr(2).
@@ -36,6 +37,9 @@ func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string
 	if !st.Ok() {
 		return 0, st
 	}
+	if attr == durableAttr {
+		return s.durable(ref, dest)
+	}
 	if !kept(attr) {
 		return 0, fuse.Status(syscall.EOPNOTSUPP)
 	}
@@ -55,7 +59,7 @@ func (s *Server) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byt
 	if err != nil {
 		return 0, errno(s.log, "listxattr", err)
 	}
-	if in.Uid != 0 {
+	if bytes.Contains(names, []byte("trusted.")) && !isRoot(in) {
 		names = hideTrusted(names)
 	}
 	return give(dest, names)
@@ -86,11 +90,20 @@ func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr stri
 	if !st.Ok() {
 		return st
 	}
+	if attr == durableAttr {
+		return fuse.EPERM
+	}
 	if !kept(attr) {
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
 	if len(data) > meta.MaxXattr {
 		return fuse.Status(syscall.E2BIG)
+	}
+	if attr == volume.DurabilityAttr {
+		if st := s.checkDurability(s.ctx(cancel), ref, data); !st.Ok() {
+			return st
+		}
+		defer s.v.Redecide()
 	}
 	if attr == aclAccess || attr == aclDefault {
 		kill := in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0
@@ -116,8 +129,12 @@ func (s *Server) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr str
 	if !st.Ok() {
 		return st
 	}
+	if attr == durableAttr {
+		return fuse.EPERM
+	}
 	if !kept(attr) {
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
+	defer s.v.Redecide()
 	return errno(s.log, "removexattr", s.v.RemoveXattr(s.ctx(cancel), ref, []byte(attr)))
 }

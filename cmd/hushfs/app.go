@@ -24,6 +24,8 @@ type app struct {
 	env            func(string) string
 	json           bool // --json: results and errors as JSON on stdout
 	verbose        bool // --verbose: debug lines in the log
+
+	unwritten error // why a result could not be written; nil when all were
 }
 
 // run is the whole program: arguments in, exit code out.
@@ -36,7 +38,7 @@ func run(args []string, stdin, stdout, stderr *os.File, env func(string) string)
 	root.SetErr(stderr)
 	err := root.Execute()
 	if err == nil {
-		return codeOK
+		return a.concludedWriting()
 	}
 	var elsewhere *told
 	if errors.As(err, &elsewhere) {
@@ -52,6 +54,16 @@ func run(args []string, stdin, stdout, stderr *os.File, env func(string) string)
 	a.json = a.json || jsonAsked(args)
 	a.report(p)
 	return p.code
+}
+
+// concludedWriting is the code of a command that did what it should. Whose result
+// reached nobody did not: a script would take an empty file for an answer.
+func (a *app) concludedWriting() code {
+	if a.unwritten == nil {
+		return codeOK
+	}
+	fmt.Fprintf(a.stderr, "hushfs: what was asked for is done, but the result could not be written: %v\n", a.unwritten)
+	return codeFailure
 }
 
 // jsonAsked finds --json also on a command line that could not be parsed.
@@ -99,14 +111,17 @@ func (a *app) print(v any) {
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		fmt.Fprintf(a.stderr, "hushfs: output not written: %v\n", err)
+		a.unwritten = err
 	}
 }
 
 // say writes a line for people to stdout; with --json there are none.
 func (a *app) say(format string, args ...any) {
-	if !a.json {
-		fmt.Fprintf(a.stdout, format+"\n", args...)
+	if a.json {
+		return
+	}
+	if _, err := fmt.Fprintf(a.stdout, format+"\n", args...); err != nil {
+		a.unwritten = err
 	}
 }
 

@@ -94,7 +94,7 @@ func openBucket(ctx context.Context, l location, env func(string) string, readOn
 		inner = unwritable{b}
 	}
 	return &bucket{
-		Bucket: retry.Wrap(inner, retry.Options{Once: isSlot, Log: log}),
+		Bucket: retry.Wrap(inner, retry.Options{Once: isSlot, Reading: l.Patience, Log: log}),
 		plain:  b, endpoint: endpointText(o), name: o.Bucket,
 	}, nil
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
@@ -21,20 +23,24 @@ import (
 // absolute.
 type daemonConfig struct {
 	location
-	Mountpoint   string        `json:"mountpoint"`
-	State        string        `json:"state"`
-	Cache        string        `json:"cache"`
-	Sockets      []string      `json:"sockets"` // to listen at the first that is free
-	ReadOnly     bool          `json:"read_only"`
-	AllowOther   bool          `json:"allow_other"`
-	OwnFiles     bool          `json:"own_files"`
-	CacheSize    int64         `json:"cache_size"`
-	DrainTimeout time.Duration `json:"drain_timeout"`
-	FullTimeout  time.Duration `json:"full_timeout"`
-	StoreDelay   time.Duration `json:"store_delay"`
-	DeviceName   string        `json:"device_name"`
-	Verbose      bool          `json:"verbose"`
-	JSON         bool          `json:"json"`
+	Mountpoint    string        `json:"mountpoint"`
+	State         string        `json:"state"`
+	Cache         string        `json:"cache"`
+	Sockets       []string      `json:"sockets"` // to listen at the first that is free
+	ReadOnly      bool          `json:"read_only"`
+	NoAtime       bool          `json:"no_atime"`
+	AutoUnmount   bool          `json:"auto_unmount"`
+	AllowOther    bool          `json:"allow_other"`
+	OwnFiles      bool          `json:"own_files"`
+	CacheSize     int64         `json:"cache_size"`
+	DrainTimeout  time.Duration `json:"drain_timeout"`
+	FullTimeout   time.Duration `json:"full_timeout"`
+	Remote        bool          `json:"remote"` // fsync waits for the store
+	RemoteTimeout time.Duration `json:"remote_timeout"`
+	StoreDelay    time.Duration `json:"store_delay"`
+	DeviceName    string        `json:"device_name"`
+	Verbose       bool          `json:"verbose"`
+	JSON          bool          `json:"json"`
 }
 
 // server is a daemon at work: one volume, its mount, its socket.
@@ -56,6 +62,8 @@ type server struct {
 	phase control.Phase
 	until time.Time     // of the drain
 	last  volume.Status // as asked for last
+
+	passes int // how many want that writes pass that would wait for room
 }
 
 var _ control.Daemon = (*server)(nil)
@@ -68,6 +76,9 @@ const grace = 5 * time.Second
 // and goes on until the mount is gone and what waits is in the store. Secret is
 // wiped. ctx ends with the first signal; held stays the caller's.
 func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lock, log *slog.Logger, ready func(control.Status) error) error {
+	// Who read its log may be gone: a line that cannot be written is lost, and not
+	// the daemon, as Go has it for standard error.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	step, err := newSteps(a.env)
 	if err != nil {
 		return err
@@ -112,9 +123,9 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	noCache := makePrivate(c.Cache) // a drive can do without
 	v, err := volume.Open(ctx, volume.Options{
 		Bucket: slow(b, c.StoreDelay), Drive: u, State: c.State, Cache: c.Cache,
-		ReadOnly: c.ReadOnly, DeviceName: c.DeviceName,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize, FullTimeout: max(c.FullTimeout, 1),
-		Log: log, Step: step, Writer: writer(u), NoCache: noCache,
+		ReadOnly: c.ReadOnly, NoAtime: c.NoAtime, DeviceName: c.DeviceName,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize, FullTimeout: max(c.FullTimeout, 1), Remote: c.Remote, RemoteTimeout: c.RemoteTimeout, Patience: c.Patience,
+		Log: log, Step: step, Writer: writer(u), NoCache: noCache, Clock: kernelTime,
 	})
 	if err != nil {
 		return explain("the drive was not mounted", err)
@@ -139,6 +150,11 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 			next: "Ordinary users need fusermount3 set-uid root (package fuse3); in a container also the right to mount."}
 	}
 	go func() { m.Wait(); close(s.gone) }()
+	if c.AutoUnmount {
+		if err := guard(c.Mountpoint); err != nil {
+			log.Warn("the mount will stay when this process dies", "err", err)
+		}
+	}
 	// Not before the mount is there: a process that dies while it is being
 	// mounted can leave a mount that hangs.
 	running := s.run(v)
@@ -148,9 +164,11 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 		log.Warn("nobody was told that the mount is ready", "err", err)
 	}
 
+	relieved := s.watchMachine()
 	signals := s.watchSignals(ctx)
 	s.untilUnmounted(signals.first)
 	err = s.drain(draining, v)
+	relieved()
 	running.end()
 	// For those who ask too late for an answer through the socket.
 	if werr := held.write(holder{PID: os.Getpid(), Mountpoint: c.Mountpoint, Result: &s.result}); werr != nil {
@@ -225,6 +243,7 @@ func (r running) end() {
 // drain shuts the volume down. It ends when everything is in the store, the
 // time for it is over, or hurry was called.
 func (s *server) drain(ctx context.Context, v *volume.Volume) error {
+	s.letPass(true) // for good: nobody writes any more
 	until := time.Now().Add(s.c.DrainTimeout)
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()

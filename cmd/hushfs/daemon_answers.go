@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store/retry"
 )
@@ -33,11 +35,11 @@ func (s *server) Status() control.Status {
 		}
 		// The bucket knows of tries that the volume has not heard of yet.
 		if err := s.offline(); err != nil {
-			s.last.Offline = err.Error()
 			var out *retry.Outage
 			if errors.As(err, &out) {
-				s.last.Offline, s.last.OfflineSince = out.Err.Error(), out.Since
+				s.last.OfflineSince, err = out.Since, out.Err
 			}
+			s.last.SetOffline(err)
 		}
 	}
 	phase := s.phase
@@ -51,6 +53,7 @@ func (s *server) Status() control.Status {
 	return control.Status{
 		PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Store: s.c.Store, Endpoint: endpoint, Probe: s.probe,
 		Phase: phase, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Why: s.why, Volume: s.last,
+		Goroutines: runtime.NumGoroutine(),
 	}
 }
 
@@ -64,6 +67,16 @@ func (s *server) offline() error {
 
 // WaitStored implements control.Daemon.
 func (s *server) WaitStored(ctx context.Context) error {
+	return s.wait(ctx, "not everything is in the store yet", func(v *volume.Volume) error { return v.WaitStored(ctx) })
+}
+
+// WaitFile implements control.Daemon.
+func (s *server) WaitFile(ctx context.Context, inode uint64) error {
+	return s.wait(ctx, "not everything of it is in the store yet", func(v *volume.Volume) error { return v.WaitFile(ctx, meta.Ino(inode)) })
+}
+
+// wait has the volume wait until something is in the store.
+func (s *server) wait(ctx context.Context, what string, wait func(*volume.Volume) error) error {
 	s.mu.Lock()
 	v, phase := s.vol, s.phase
 	s.mu.Unlock()
@@ -74,12 +87,12 @@ func (s *server) WaitStored(ctx context.Context) error {
 		<-s.done
 		return s.undrained()
 	}
-	err := v.WaitStored(ctx)
+	err := wait(v)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-		return &problem{code: codeTimeout, what: "not everything is in the store yet", why: errors.New(waiting(s.Status().Volume)), next: "It is on its way; wait again, or look: hushfs status"}
+		return &problem{code: codeTimeout, what: what, why: errors.New(waiting(s.Status().Volume)), next: "It is on its way; wait again, or look: hushfs status"}
 	}
 	return explain("wait for the store", err)
 }
@@ -92,13 +105,18 @@ func (s *server) undrained() error {
 	return &problem{code: codeUndrained, what: s.result.Message, next: s.result.Next}
 }
 
-// letPass lets writes pass that would wait for room, or ends that.
+// letPass lets writes pass that would wait for room, or ends that once for each time:
+// a umount and a machine that stops may want it both.
 func (s *server) letPass(on bool) {
 	s.mu.Lock()
-	v := s.vol
-	s.mu.Unlock()
-	if v != nil {
-		v.LetPass(on)
+	defer s.mu.Unlock()
+	if on {
+		s.passes++
+	} else {
+		s.passes--
+	}
+	if s.vol != nil {
+		s.vol.LetPass(s.passes > 0)
 	}
 }
 

@@ -82,15 +82,18 @@ func (s *server) untilUnmounted(signal <-chan struct{}) {
 
 // flush makes the kernel write back what it has of the mount at dir. That must
 // be asked for by another process: one that serves a mount and waits for it
-// waits for itself.
+// waits for itself. A helper that hangs in the kernel cannot even be killed, so
+// that after ctx it is left to itself.
 func flush(ctx context.Context, dir string) error {
 	path, err := ourselves()
 	if err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, path, "flush-helper", "--", dir).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
+	return answers(ctx, forever, func() error {
+		out, err := exec.CommandContext(ctx, path, "flush-helper", "--", dir).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
 }

@@ -40,6 +40,9 @@ const (
 	codeTimeout    code = 13
 	codeUndrained  code = 14
 	codeState      code = 15
+	codeDoctor     code = 16
+	codeDamaged    code = 17
+	codeMended     code = 18
 )
 
 // codes says what each code means, in the words of help and docs.
@@ -63,6 +66,9 @@ var codes = []struct {
 	{codeTimeout, "the time given was over"},
 	{codeUndrained, "not everything is in the store; the rest is safe in the local journal"},
 	{codeState, "the local state cannot be used: network folder, foreign, damaged or full"},
+	{codeDoctor, "of doctor: something stands in the way of a mount"},
+	{codeDamaged, "of fsck: the drive is damaged, or was and is not wholly repaired"},
+	{codeMended, "of fsck --repair: the drive was damaged, and all of it is repaired; what is lost stays lost"},
 }
 
 // problem is an error as the user sees it: what happened, why, what to do next.
@@ -117,6 +123,7 @@ var rules = []struct {
 	{publish.ErrConflict, codeUndrained, "Nothing is lost: the changes stay sealed in the journal of this machine, and its next mount may be refused because of them. Keep the state folder; to go on meanwhile, move it away: this machine then joins the drive as a new one."},
 	{volume.ErrUndrained, codeUndrained, "The rest is safe in the journal of this machine; the next mount sends it."},
 	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it."},
+	{publish.ErrRollback, codeHistory, "Nothing is lost: what waits stays sealed in the journal of this machine. Was the store restored from a backup, or is another disk in the place of the right one? Ask whoever runs it; when the store is what it was, all goes on."},
 	{volume.ErrFork, codeHistory, "Nothing was mounted. Somebody may be showing two histories; ask whoever runs the store before you trust it."},
 	{volume.ErrJournal, codeState, "Nothing is lost: the journal stays as it is. Keep the state folder and report this."},
 	{volume.ErrState, codeState, "If the folder came from another machine or drive, move it away: this machine then joins the drive as a new one."},

@@ -65,14 +65,20 @@ func silentAt(where places, socket string) silent {
 		if h.Socket != socket || free(state) {
 			continue
 		}
-		s.PID, s.Mountpoint = h.PID, h.Mountpoint
-		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.PID)); err == nil {
-			// The state stands behind the name in parentheses.
-			i := bytes.LastIndexByte(b, ')')
-			s.Stopped = i >= 0 && i+2 < len(b) && (b[i+2] == 'T' || b[i+2] == 't')
-		}
+		s.PID, s.Mountpoint, s.Stopped = h.PID, h.Mountpoint, stoppedBySignal(h.PID)
 	}
 	return s
+}
+
+// stoppedBySignal reports whether a process is there and does not go on (SIGSTOP).
+func stoppedBySignal(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// The state stands behind the name in parentheses.
+	i := bytes.LastIndexByte(b, ')')
+	return i >= 0 && i+2 < len(b) && (b[i+2] == 'T' || b[i+2] == 't')
 }
 
 // findDrives asks all daemons of this user, all at a time. Sockets that nobody
@@ -119,6 +125,30 @@ func (a *app) findDrives(ctx context.Context) ([]*foundDrive, []silent, error) {
 	slices.SortFunc(all, func(x, y *foundDrive) int { return x.status.Since.Compare(y.status.Since) })
 	slices.SortFunc(mute, func(x, y silent) int { return strings.Compare(x.socket, y.socket) })
 	return all, mute, nil
+}
+
+// servedFrom is the drive of this user that is mounted from the same place, nil when
+// none is or when that cannot be known.
+func (a *app) servedFrom(ctx context.Context, at location) *control.Status {
+	all, _, err := a.findDrives(ctx)
+	if err != nil {
+		return nil
+	}
+	defer closeAll(all)
+	endpoint := ""
+	if at.remote() {
+		o, err := at.options(a.env)
+		if err != nil {
+			return nil
+		}
+		endpoint = endpointText(o)
+	}
+	for _, d := range all {
+		if s := d.status; s.Store == at.Store && s.Endpoint == endpoint && s.Phase == control.Mounted {
+			return &s
+		}
+	}
+	return nil
 }
 
 func closeAll(all []*foundDrive) {

@@ -17,7 +17,9 @@ Three commands and in:
 
   hushfs init ~/Cloud/home            make a drive
   hushfs mount ~/Cloud/home ~/Drive   unlock it
-  hushfs umount ~/Drive               lock it; 0 means: all is in the store`,
+  hushfs umount ~/Drive               lock it; 0 means: all is in the store
+
+When a drive cannot be mounted: hushfs doctor STORE DIR`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -29,6 +31,7 @@ Three commands and in:
 		a.initCommand(), a.mountCommand(), a.umountCommand(), a.statusCommand(), a.waitCommand(), a.versionCommand(),
 		a.command(&cobra.Command{Use: "daemon", Hidden: true, Args: cobra.NoArgs, Short: "The background half of mount"}, a.daemon),
 		a.command(&cobra.Command{Use: "unlock-helper", Hidden: true, Args: cobra.NoArgs, Short: "The unlocking half of mount -f"}, a.unlockHelper),
+		a.command(&cobra.Command{Use: "unmount-helper DIR", Hidden: true, Args: cobra.ExactArgs(1), Short: "Takes a mount away when its daemon dies"}, a.unmountHelper),
 		a.command(&cobra.Command{Use: "flush-helper DIR", Hidden: true, Args: cobra.ExactArgs(1), Short: "Has a mount written back"}, a.flushHelper),
 	)
 	for _, t := range topics() {

@@ -110,6 +110,10 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 		fmt.Fprintf(a.stderr, "An init that was interrupted has left %s there. They are of no use, and stay.\n", count(past.objects, "object"))
 	}
 
+	if err := where.trial(); err != nil {
+		return err
+	}
+
 	// Where the words go is settled before there are any.
 	words, err := a.openWords(o.recovery, at.Store)
 	if err != nil {

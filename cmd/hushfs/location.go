@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/hushfs/hushfs/store/s3"
 )
@@ -14,6 +15,8 @@ import (
 type location struct {
 	Store string  `json:"store"` // absolute path of a directory, or s3://bucket/prefix
 	S3    s3Flags `json:"s3"`
+
+	Patience time.Duration `json:"patience,omitempty"` // of a program that waits for the store; 0: volume.DefaultPatience
 }
 
 const s3Scheme = "s3://"
@@ -28,7 +31,7 @@ func locate(arg string, f s3Flags) (location, error) {
 	if err != nil {
 		return location{}, err
 	}
-	l := location{store, f}
+	l := location{Store: store, S3: f}
 	if !l.remote() {
 		if f != (s3Flags{}) {
 			return location{}, usage("--insecure and the flags that begin with --s3- are for a STORE that begins with s3://")

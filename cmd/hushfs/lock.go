@@ -63,11 +63,11 @@ func (l *lock) write(me holder) error {
 	if err != nil {
 		return err
 	}
-	if err := l.file.Truncate(0); err != nil {
+	// In place first: on a full disk there is no room for what was given away.
+	if _, err := l.file.WriteAt(b, 0); err != nil {
 		return err
 	}
-	_, err = l.file.WriteAt(b, 0)
-	return err
+	return l.file.Truncate(int64(len(b)))
 }
 
 // release lets go of the lock, unless another process inherited it.
@@ -173,6 +173,9 @@ func (a *app) lockHolder(ctx context.Context, state string) (*control.Status, ho
 			if err == nil {
 				return &s, h, nil
 			}
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return nil, h, nil // it is there, and will not answer the next time either
+			}
 		}
 		if free(state) {
 			return &control.Status{PID: h.PID, Phase: control.Done}, h, nil
@@ -191,6 +194,11 @@ func mountedAlready(s *control.Status, h holder) error {
 	case s != nil && s.Phase == control.Mounted:
 		p.what = fmt.Sprintf("the drive is mounted already: at %s, by pid %d", s.Mountpoint, s.PID)
 		p.next = "Use it there, or lock it first: hushfs umount " + shellQuote(s.Mountpoint)
+	case s == nil && h.PID != 0 && h.Socket != "":
+		// It listens, or did: it is no mount that has just begun.
+		mute := silent{PID: h.PID, Mountpoint: h.Mountpoint, Stopped: stoppedBySignal(h.PID), socket: h.Socket}
+		p.what = "the drive is mounted already, and " + mute.text()
+		p.next = mute.next()
 	case h.PID != 0:
 		p.what = fmt.Sprintf("the drive is being mounted already: at %s, by pid %d", h.Mountpoint, h.PID)
 		p.next = "Wait for it, or end that process."

@@ -47,8 +47,9 @@ func (d *phaseDaemon) Status() control.Status {
 	defer d.mu.Unlock()
 	return d.status
 }
-func (d *phaseDaemon) WaitStored(context.Context) error    { return nil }
-func (d *phaseDaemon) Unmount(context.Context, bool) error { return nil }
+func (d *phaseDaemon) WaitStored(context.Context) error       { return nil }
+func (d *phaseDaemon) WaitFile(context.Context, uint64) error { return nil }
+func (d *phaseDaemon) Unmount(context.Context, bool) error    { return nil }
 func (d *phaseDaemon) Shutdown(context.Context, control.How) (control.Result, error) {
 	return control.Result{}, nil
 }
@@ -128,6 +129,24 @@ func TestMountOfAMountedDriveNamesIt(t *testing.T) {
 	_, err := a.lockDrive(t.Context(), state, "/my/drive", 0)
 	p := explain("", err)
 	if p == nil || p.code != codeMounted || !strings.Contains(p.text(), "4711") || !strings.Contains(p.text(), "/their/drive") {
+		t.Errorf("%v", err)
+	}
+}
+
+// One that is about to be mounted is told from one that is, and from one whose daemon
+// is gone from its socket though not from its lock.
+func TestMountOfADriveThatIsBeingMounted(t *testing.T) {
+	a, _ := quiet(t)
+	state, l, _ := holding(t, control.Starting)
+	_, err := a.lockDrive(t.Context(), state, "/my/drive", 0)
+	if p := explain("", err); p == nil || p.code != codeMounted || !strings.Contains(p.text(), "is being mounted already: at /their/drive, by pid 4711") {
+		t.Errorf("%v", err)
+	}
+	if err := l.write(holder{PID: 4711, Mountpoint: "/their/drive", Socket: filepath.Join(state, "gone.sock")}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.lockDrive(t.Context(), state, "/my/drive", 0)
+	if p := explain("", err); p == nil || p.code != codeMounted || !strings.Contains(p.text(), "the daemon (pid 4711) of the drive at /their/drive does not answer") {
 		t.Errorf("%v", err)
 	}
 }

@@ -19,12 +19,17 @@ type mountFlags struct {
 	s3           s3Flags
 	foreground   bool
 	readOnly     bool
+	noAtime      bool
+	autoUnmount  bool
 	allowOther   bool
 	owner        string // ownerMe, ownerStored; empty: whichever fits who mounts
 	cacheSize    sizeFlag
 	timeout      time.Duration // for the drain of an earlier mount; 0: no limit
 	drainTimeout time.Duration
 	fullTimeout  time.Duration
+	durability   string        // volume.DurabilityLocal or volume.DurabilityRemote
+	remote       time.Duration // how long programs wait for the store then; 0: no limit
+	ioTimeout    time.Duration
 	storeDelay   time.Duration
 }
 
@@ -33,6 +38,9 @@ const (
 	ownerMe     = "me"
 	ownerStored = "stored"
 )
+
+// leastPatience is the least --io-timeout.
+const leastPatience = time.Second
 
 // mountResult is what mount prints with --json.
 type mountResult struct {
@@ -68,12 +76,17 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	f.BoolVar(&o.readOnly, "read-only", false, "change nothing")
+	f.BoolVar(&o.noAtime, "noatime", false, "reading changes no access times; without, they change by the rule of relatime")
+	f.BoolVar(&o.autoUnmount, "auto-unmount", false, "take the mount away when its daemon dies. Programs then find the empty folder that lies underneath, and may write there unnoticed; without, they get errors (ENOTCONN) until the drive is mounted again")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users of this machine in, as far as the files' modes do")
 	f.StringVar(&o.owner, "owner", "", "whom files are shown to belong to, as `WHO`: me, or as stored (default: me; stored when root mounts or with --allow-other)")
 	f.Var(&o.cacheSize, "cache-size", "disk for the cache and for what is not in the store yet, as `SIZE`, at least 64MiB (default: 10GiB, or 20 % of the free disk when that is less)")
 	f.DurationVar(&o.timeout, "timeout", 0, "wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", time.Hour, "after unmounting send for at most this `DURATION`, then leave the rest for the next mount; 0 leaves it at once")
 	f.DurationVar(&o.fullTimeout, "full-timeout", volume.DefaultFull, "when that disk is full and the store has taken nothing for this `DURATION`, refuse new files (ENOSPC); before, writers are slowed")
+	f.StringVar(&o.durability, "durability", volume.DurabilityLocal, "what fsync and its like promise where no directory says otherwise, as `WHAT`: local, the journal of this machine has it; or remote, the store has it")
+	f.DurationVar(&o.remote, "remote-timeout", 0, "after waiting for the store for this `DURATION` an fsync of --durability remote fails (ETIMEDOUT); what was written stays in the journal (default: it waits as long as it takes)")
+	f.DurationVar(&o.ioTimeout, "io-timeout", volume.DefaultPatience, "a program waits for the store for at most this `DURATION`, and for its bytes at 16 KiB/s, then gets an error (ETIMEDOUT); for a bucket")
 	a.testFlags(c, &o.storeDelay)
 	return a.command(c, func(ctx context.Context, args []string) error { return a.mount(ctx, o, args[0], args[1]) })
 }
@@ -86,10 +99,16 @@ func (a *app) testFlags(c *cobra.Command, storeDelay *time.Duration) {
 }
 
 func (o *mountFlags) check() error {
-	for name, d := range map[string]time.Duration{"--timeout": o.timeout, "--drain-timeout": o.drainTimeout, "--full-timeout": o.fullTimeout, "--test-store-delay": o.storeDelay} {
+	for name, d := range map[string]time.Duration{"--timeout": o.timeout, "--drain-timeout": o.drainTimeout, "--full-timeout": o.fullTimeout, "--remote-timeout": o.remote, "--test-store-delay": o.storeDelay} {
 		if d < 0 {
 			return usage("%s is negative", name)
 		}
+	}
+	if o.ioTimeout != 0 && o.ioTimeout < leastPatience {
+		return usage("--io-timeout is at least %s: the store's answer takes its time", leastPatience)
+	}
+	if o.durability != volume.DurabilityLocal && o.durability != volume.DurabilityRemote {
+		return usage("--durability is local or remote")
 	}
 	switch o.owner {
 	case "", ownerMe, ownerStored:
@@ -120,6 +139,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	if err := o.check(); err != nil {
 		return err
 	}
+	at.Patience = o.ioTimeout
 	if dirArg == "" {
 		return usage("DIR is empty")
 	}
@@ -136,7 +156,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}
 
 	// All that can be wrong without the passphrase is found before it is asked for.
-	id, err := a.peek(ctx, at, where.state)
+	id, err := a.identify(ctx, at, where.state)
 	if err != nil {
 		return explain("no drive was mounted", err)
 	}
@@ -198,14 +218,16 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}
 	c := daemonConfig{
 		location: at, Mountpoint: m.dir, State: state, Cache: where.cacheDir(u), Sockets: where.sockets(u),
-		ReadOnly: o.readOnly, AllowOther: o.allowOther, OwnFiles: o.ownFiles(os.Getuid()), CacheSize: int64(o.cacheSize),
-		DrainTimeout: o.drainTimeout, FullTimeout: o.fullTimeout, StoreDelay: o.storeDelay, DeviceName: deviceName(),
+		ReadOnly: o.readOnly, NoAtime: o.noAtime, AutoUnmount: o.autoUnmount, AllowOther: o.allowOther, OwnFiles: o.ownFiles(os.Getuid()), CacheSize: int64(o.cacheSize),
+		DrainTimeout: o.drainTimeout, FullTimeout: o.fullTimeout, Remote: o.durability == volume.DurabilityRemote, RemoteTimeout: o.remote,
+		StoreDelay: o.storeDelay, DeviceName: deviceName(),
 		Verbose: a.verbose, JSON: a.json,
 	}
 	if o.foreground {
 		return a.serve(ctx, c, handover, held, a.logger(a.stderr), func(s control.Status) error {
 			m.made = nil
 			a.mounted(s)
+			a.unwritten = nil // the code is about how it ends, hours from now
 			return nil
 		})
 	}
@@ -215,6 +237,40 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}
 	a.mounted(s)
 	return nil
+}
+
+// identify finds the drive's id without a secret. A drive that is mounted from
+// there already is an error that says so, also when its store cannot be reached.
+func (a *app) identify(ctx context.Context, at location, states string) (drive.ID, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan *control.Status, 1)
+	go func() { served <- a.servedFrom(ctx, at) }()
+	var id drive.ID
+	peeked := make(chan error, 1)
+	go func() {
+		found, err := a.peek(ctx, at, states)
+		if err == nil {
+			id = found
+		}
+		peeked <- err
+	}()
+	select {
+	case s := <-served:
+		if s != nil {
+			return drive.ID{}, mountedAlready(s, holder{})
+		}
+		err := <-peeked
+		return id, err
+	case err := <-peeked:
+		if err == nil {
+			return id, nil // the lock says the rest
+		}
+		if s := <-served; s != nil {
+			return drive.ID{}, mountedAlready(s, holder{})
+		}
+		return drive.ID{}, err
+	}
 }
 
 // peek finds the drive's id without a secret.

@@ -80,19 +80,8 @@ func (m *mountpoint) check(refuse func(next, format string, args ...any) error, 
 	if me := os.Geteuid(); me != 0 && int(st.Uid) != me {
 		return refuse("Choose a folder of your own.", "the mountpoint %s belongs to uid %d, not to you (uid %d)", m.dir, st.Uid, me)
 	}
-	for name, path := range avoid {
-		real, err := filepath.EvalSymlinks(path)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			real = path // nothing can lie there
-		} else if err != nil {
-			return err
-		}
-		if within(real, m.dir) {
-			return refuse("Choose a folder outside of it.", "the mountpoint %s lies in %s", m.dir, name)
-		}
-		if within(m.dir, real) {
-			return refuse("Choose a folder that does not hold it.", "the mountpoint %s would hide %s", m.dir, name)
-		}
+	if err := m.apart(refuse, avoid); err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {
@@ -135,6 +124,25 @@ func makeFolders(path string) (made []string, err error) {
 // within reports whether path is dir or lies in it; both are clean.
 func within(dir, path string) bool {
 	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
+}
+
+// apart refuses a mountpoint that lies in one of the folders avoid, or that one lies in.
+func (m *mountpoint) apart(refuse func(next, format string, args ...any) error, avoid map[string]string) error {
+	for name, path := range avoid {
+		real, err := filepath.EvalSymlinks(path)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			real = path // nothing can lie there
+		} else if err != nil {
+			return err
+		}
+		if within(real, m.dir) {
+			return refuse("Choose a folder outside of it.", "the mountpoint %s lies in %s", m.dir, name)
+		}
+		if within(m.dir, real) {
+			return refuse("Choose a folder that does not hold it.", "the mountpoint %s would hide %s", m.dir, name)
+		}
+	}
+	return nil
 }
 
 // clearDead takes away mounts at dir whose daemon is gone; they answer ENOTCONN

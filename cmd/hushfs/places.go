@@ -56,7 +56,12 @@ func findPlaces(env func(string) string) (places, error) {
 // that cannot keep what fsync promised is refused.
 func (p places) stateDir(id drive.ID) (string, error) {
 	path := filepath.Join(p.state, id.Short())
-	if err := makePrivate(path); err != nil {
+	err := makePrivate(path)
+	if err == nil {
+		// Whoever made them may have been killed before it could.
+		err = errors.Join(syncFolder(p.state), syncFolder(filepath.Dir(p.state)))
+	}
+	if err != nil {
 		return "", &problem{code: codeState, what: "the state folder cannot be used", why: err,
 			next: "Check its owner and mode, or set XDG_STATE_HOME to another place."}
 	}
@@ -68,6 +73,30 @@ func (p places) stateDir(id drive.ID) (string, error) {
 			next: "Set XDG_STATE_HOME to a folder on a local disk."}
 	}
 	return path, nil
+}
+
+// trial makes sure, before anything is written anywhere else, that a drive's state
+// can be: it writes some bytes next to where that will lie, and removes them.
+func (p places) trial() error {
+	refuse := func(err error) error {
+		next := "Check the owner and mode of " + p.state + ", or set XDG_STATE_HOME to another place."
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			next = "Make room on the local disk and try again."
+		}
+		return &problem{code: codeState, what: "the state folder cannot be used", why: err, next: next}
+	}
+	if err := makeFolder(p.state); err != nil {
+		return refuse(err)
+	}
+	f, err := os.CreateTemp(p.state, "trial-")
+	if err != nil {
+		return refuse(err)
+	}
+	_, err = f.Write(make([]byte, 64<<10)) // a header, and the little that lies beside it
+	if err = errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())); err != nil {
+		return refuse(err)
+	}
+	return nil
 }
 
 // cacheDir is the cache folder of a drive; it is made by whoever fills it.
@@ -112,15 +141,39 @@ func escapeGlob(path string) string {
 }
 
 // makePrivate makes a folder of mode 0700 and those above it, or checks that
-// the one that is there is the user's own and closed to others.
+// the one that is there is the user's own and closed to others. What it makes
+// survives a loss of power: a journal whose folder vanishes was synced for nothing.
 func makePrivate(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeFolder(path); err != nil {
 		return err
 	}
 	if err := private(path); err == nil || !errors.Is(err, errOpen) {
 		return err
 	}
 	return os.Chmod(path, 0o700)
+}
+
+// makeFolder makes the folders of path that are missing, each with a synced name.
+func makeFolder(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return os.MkdirAll(path, 0o700) // fails where something else lies
+	}
+	parent := filepath.Dir(path)
+	if err := makeFolder(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncFolder(parent)
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // errOpen: others may look into a folder that should be private.

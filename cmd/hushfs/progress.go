@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"time"
+	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 
 	"github.com/hushfs/hushfs/fs/volume"
 )
@@ -33,7 +36,7 @@ func (a *app) newProgress() *progress {
 	case isTerminal(a.stderr):
 		p.bar = progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(a.stderr),
-			progressbar.OptionSetWidth(30),
+			progressbar.OptionSetWidth(barWidth),
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetPredictTime(true),
 			progressbar.OptionClearOnFinish())
@@ -48,8 +51,8 @@ func (p *progress) show(s volume.Status) {
 	}
 	left := s.PendingBytes + int64(s.PendingOps)*opWeight
 	p.most = max(p.most, left)
-	text := waiting(s)
-	if stuck := hindrance(s); stuck != "" {
+	text, stuck := waiting(s), hindrance(s)
+	if stuck != "" {
 		text += " (" + stuck + ")"
 	}
 	if p.bar == nil {
@@ -62,11 +65,47 @@ func (p *progress) show(s volume.Status) {
 	if left == 0 {
 		text = "finishing"
 	}
+	if room := p.room(); stuck != "" && left > 0 && utf8.RuneCountInString(text) > room {
+		text = fit(stuck, room) // how much waits can be asked for
+	} else {
+		text = fit(text, room)
+	}
 	p.bar.Describe(text)
 	p.bar.ChangeMax64(max(p.most, 1))
 	// Short of the end: a bar that is full removes itself, and the drain may
 	// still have its last word to say.
 	p.set(min(p.most-left, max(p.most-1, 0)))
+}
+
+// barWidth is how many characters the bar has, barRoom how many it takes with per
+// cent and times, beside the text.
+const (
+	barWidth = 8
+	barRoom  = barWidth + 24
+)
+
+// room is how many characters the text beside the bar may have. A line that wraps is
+// not taken away again.
+func (p *progress) room() int {
+	const least = 24
+	f, ok := p.out.(*os.File)
+	if !ok {
+		return least
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width <= 0 {
+		width = 80 // a terminal that does not know how wide it is
+	}
+	return max(width-barRoom, least)
+}
+
+// fit cuts a text to so many characters.
+func fit(text string, most int) string {
+	r := []rune(text)
+	if len(r) <= most {
+		return text
+	}
+	return string(r[:most-1]) + "…"
 }
 
 // hindrance is why what waits is not sent; empty when nothing is known.

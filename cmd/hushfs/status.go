@@ -116,6 +116,12 @@ func statusText(s control.Status, now time.Time) string {
 	}
 	if v.Offline != "" {
 		line("%s.", offlineText(v, now))
+		if v.OfflineNext != "" {
+			line("What to do: %s.", v.OfflineNext)
+		}
+	}
+	if v.Confirming > 0 {
+		line("What they synced is to be in the store before they go on (durability remote): %s, the first for %s.", count(v.Confirming, "program"), age(now.Sub(v.ConfirmSince)))
 	}
 	switch {
 	case v.Refused:
@@ -127,7 +133,7 @@ func statusText(s control.Status, now time.Time) string {
 		line("Nothing more is sent: %s.", v.Stopped)
 	}
 	line("%s, %s.", count(v.Files, "file"), size(int64(v.Bytes)))
-	line("%s", diskText(v.Disk))
+	line("%s", diskText(v))
 	line("%s", trafficText(v.Traffic))
 	at := s.Store
 	if s.Endpoint != "" {
@@ -164,10 +170,16 @@ func offlineText(v volume.Status, now time.Time) string {
 	return text
 }
 
-// diskText is what the drive takes on the local disk.
-func diskText(d volume.Disk) string {
-	return fmt.Sprintf("Local disk: %s of at most %s (journal %s; cache: names %s, file data %s).",
-		size(d.Used), size(d.Limit), size(d.Journal), size(d.Meta), size(d.Blocks))
+// diskText is what the drive takes on the local disk. The journal has its room before
+// it needs it, and the file spare: neither is something that waits.
+func diskText(v volume.Status) string {
+	d := v.Disk
+	waits := min(v.PendingBytes, d.Journal)
+	if v.Stored {
+		waits = 0
+	}
+	return fmt.Sprintf("Local disk: %s of at most %s (journal: %s wait, %s kept ready for sending; cache: names %s, file data %s).",
+		size(d.Used), size(d.Limit), size(waits), size(d.Journal-waits), size(d.Meta), size(d.Blocks))
 }
 
 // trafficText is what went to the store and came from it, a kind of request after

@@ -199,9 +199,7 @@ func (a *app) locked(r control.Result, text string) {
 func (a *app) refused(err error, s control.Status) error {
 	p := explain("unmount", err)
 	if p.busy {
-		if found := users(s.Mountpoint); len(found) > 0 {
-			p.why = errors.New(usersText(found))
-		}
+		p.why = errors.New(busyText(s.Mountpoint))
 	}
 	return p
 }

@@ -22,10 +22,14 @@ func (a *app) waitCommand() *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "wait [flags] PATH",
-		Short: "Wait until everything written is in the store",
-		Long: `Wait until everything written so far to the drive that PATH lies in is in the
-store: PATH itself and all the rest. Programs may go on to write meanwhile;
-what they write later is not waited for.`,
+		Short: "Wait until a file, or everything, is in the store",
+		Long: `Wait until what was written so far to the file PATH is in the store: its bytes,
+its attributes, its name, and whatever was done on this machine before the
+newest of these. What comes after, and what is still being written to other
+files, is not waited for.
+
+Where PATH is a folder, everything written so far to the drive that it lies in
+is waited for, in that folder and elsewhere.`,
 		Example: `  cp report.odt ~/Drive/ && hushfs wait ~/Drive/report.odt
   hushfs wait --timeout 10m ~/Drive || echo "still sending"`,
 		Args: cobra.ExactArgs(1),
@@ -68,7 +72,11 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 	case d == nil:
 		return &problem{code: codeNotMounted, what: path + " lies in no mounted drive", next: "See what is mounted: hushfs status"}
 	}
-	err = answers(ctx, forever, func() error { return writeBack(dir, path) })
+	var file uint64 // inode number; 0: everything is waited for
+	err = answers(ctx, forever, func() (err error) {
+		file, err = writeBack(dir, path)
+		return err
+	})
 	if err != nil {
 		return explain("hand what was written to the drive", err)
 	}
@@ -76,12 +84,16 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 	if until, ok := ctx.Deadline(); ok {
 		left = max(time.Until(until), time.Millisecond)
 	}
-	s, err := a.waitShowing(ctx, d, left)
+	s, err := a.waitShowing(ctx, d, file, left)
 	if err != nil {
 		return a.notStored(ctx, d, err)
 	}
 	if a.json {
 		a.print(waitResult{s})
+		return nil
+	}
+	if file != 0 {
+		a.say("What was written so far to %s is in the store.", path)
 		return nil
 	}
 	a.say("Everything written so far is in the store.")
@@ -91,8 +103,8 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 // forever is a limit for what another limit ends.
 const forever = 100 * 365 * 24 * time.Hour
 
-// waitShowing waits for the store with a bar.
-func (a *app) waitShowing(ctx context.Context, d *foundDrive, timeout time.Duration) (control.Status, error) {
+// waitShowing waits for the store with a bar, for an inode or (0) for everything.
+func (a *app) waitShowing(ctx context.Context, d *foundDrive, inode uint64, timeout time.Duration) (control.Status, error) {
 	type answer struct {
 		status control.Status
 		err    error
@@ -115,7 +127,12 @@ func (a *app) waitShowing(ctx context.Context, d *foundDrive, timeout time.Durat
 	defer stop()
 	done := make(chan answer, 1)
 	go func() {
-		s, err := d.Wait(patient, timeout)
+		if inode == 0 {
+			s, err := d.Wait(patient, timeout)
+			done <- answer{s, err}
+			return
+		}
+		s, err := d.WaitFile(patient, inode, timeout)
 		done <- answer{s, err}
 	}()
 	bar := a.newProgress()
@@ -145,46 +162,47 @@ func (a *app) notStored(ctx context.Context, d *foundDrive, err error) error {
 	return explain("wait for the store", err)
 }
 
-// writeBack makes the kernel hand everything that it keeps of the mount at dir
-// to the daemon, and what it keeps of path in any case: some kernels do not
-// wait for write-back in syncfs on FUSE.
-func writeBack(dir, path string) error {
-	if err := syncMount(dir); err != nil {
-		return err
-	}
+// writeBack makes the kernel hand what it keeps of the file path to the daemon, and
+// returns its inode number; where path is a directory, 0 and everything that it keeps
+// of the mount at dir.
+func writeBack(dir, path string) (inode uint64, err error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return errors.New(filepath.Base(path) + ": " + err.Error())
-	}
-	if k := st.Mode & unix.S_IFMT; k != unix.S_IFREG && k != unix.S_IFDIR {
-		return nil
+		return 0, errors.New(filepath.Base(path) + ": " + err.Error())
 	}
 	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
-	fd, err := unix.Open(path, unix.O_RDONLY|flags, 0)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return 0, errors.Join(syncMount(dir), syncOpen(dir))
+	case unix.S_IFREG:
+	default:
+		return st.Ino, nil // it has no bytes
+	}
+	fd, err := openAgain(path, unix.O_RDONLY|flags)
 	if errors.Is(err, unix.EACCES) {
-		fd, err = unix.Open(path, unix.O_WRONLY|flags, 0)
+		fd, err = openAgain(path, unix.O_WRONLY|flags)
 	}
 	if errors.Is(err, unix.EACCES) {
-		return nil // a file without rights; syncfs has asked for it
+		return st.Ino, syncMount(dir) // a file without rights
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer unix.Close(fd)
-	return unix.Fsync(fd)
+	return st.Ino, again(func() error { return unix.Fsync(fd) })
 }
 
 // syncMount is syncfs(2) of the mount at dir.
 func syncMount(dir string) error {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := openAgain(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Syncfs(fd)
+	return again(func() error { return unix.Syncfs(fd) })
 }
 
 // flushHelper is the process by which a daemon has its own mount written back.
 func (a *app) flushHelper(ctx context.Context, args []string) error {
-	return answers(ctx, forever, func() error { return syncMount(args[0]) })
+	return answers(ctx, forever, func() error { return errors.Join(syncMount(args[0]), syncOpen(args[0])) })
 }

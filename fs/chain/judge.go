@@ -145,6 +145,10 @@ func (s *State) open(slot Slot, object []byte) (*Commit, error) {
 	return c, nil
 }
 
+// Open opens and decodes an object, with any key up to that of the state's epoch. It
+// judges nothing: the commit is the one of its id, and whose that is others know.
+func (s *State) Open(slot Slot, object []byte) (*Commit, error) { return s.open(slot, object) }
+
 // Is tells whether an object is the commit of that id in that slot.
 func (s *State) Is(slot Slot, id ID, object []byte) bool {
 	c, err := s.open(slot, object)

@@ -88,6 +88,9 @@ func (u *Unlocked) Main() keyslot.VolumeEntry {
 	panic("drive: keyring without a main volume passed its check")
 }
 
+// HeaderName is the object that was opened.
+func (u *Unlocked) HeaderName() string { return keyslot.ObjectName(u.header.Counter) }
+
 // Wipe overwrites the keys.
 func (u *Unlocked) Wipe() {
 	u.keyring.Wipe()

@@ -96,6 +96,10 @@ func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 		if err := s.awake(ctx); err != nil {
 			return nil, err
 		}
+		if err := s.headThere(ctx); err != nil {
+			return nil, err
+		}
+		s.end.seen = false
 		s.o.Step("sync.put")
 		err := s.o.Bucket.PutIfAbsent(ctx, chain.SlotName(s.o.Chain.Volume, a.Slot), a.Object)
 		s.reached(err)
@@ -161,6 +165,7 @@ func (s *Syncer) won(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	}
 	s.bytes += int64(len(a.Object))
 	s.moved, s.heard, s.own = time.Now(), s.o.Uptime(), j.Commit.ID
+	s.knows(j.Commit.ID, a.Object)
 	s.setNext(a.Slot + 1)
 	return j.Commit, nil
 }

@@ -235,6 +235,11 @@ func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
 		case at > k.Slot:
 			return nil // somebody else was faster, or folded more
 		}
+		// Once made it is sent as it is: its tables must not lie in another store.
+		s.end.seen = false
+		if err := s.headThere(ctx); err != nil {
+			return err
+		}
 		device, number, _ := s.o.State.Device()
 		first := s.o.Chain.LastOp[number] + 1
 		c, err := s.o.Chain.Build(s.slot(), device, number, time.Now(), chain.Content{First: first, Last: first - 1, Checkpoint: k})

@@ -75,3 +75,13 @@ func present(err error) error {
 	}
 	return err
 }
+
+// ForgetLedger has the next hint name a ledger object of its own: the one that hints
+// name is damaged.
+func (s *Syncer) ForgetLedger() {
+	s.working.Lock()
+	defer s.working.Unlock()
+	h := *s.hint
+	h.Ledger = chain.LedgerRef{}
+	s.hint = &h
+}

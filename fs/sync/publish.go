@@ -19,11 +19,15 @@ func (s *Syncer) Publish(ctx context.Context) error {
 	s.working.Lock()
 	defer s.working.Unlock()
 	err := s.publishAll(ctx)
+	s.setFailure(err)
+	s.release()
+	return err
+}
+
+func (s *Syncer) setFailure(err error) {
 	s.mu.Lock()
 	s.failure = err
 	s.mu.Unlock()
-	s.release()
-	return err
 }
 
 func (s *Syncer) publishAll(ctx context.Context) error {
@@ -39,13 +43,14 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 		}
 		last := pending[len(pending)-1].Stamp.No
 		for {
-			t := s.take(last)
+			t := s.take(s.hurry(last))
 			if len(t.Ops) == 0 {
 				break
 			}
 			if err := s.publish(ctx, t); err != nil {
 				return err
 			}
+			s.setFailure(nil) // before who waits looks
 			s.release()
 		}
 	}
@@ -53,11 +58,11 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 }
 
 // take merges the oldest operations up to the number last, as many as fit into
-// a commit with the records of the packs that they name.
-func (s *Syncer) take(last meta.OpNo) view.Taken {
+// a commit that names at most so many packs, if it has more than one operation.
+func (s *Syncer) take(last meta.OpNo, packs int) view.Taken {
 	for limit := batchLimit; ; limit /= 2 {
 		t := s.o.View.Take(last, limit)
-		if len(t.Ops) <= 1 || len(packsOf(t.Batch)) <= packsMax {
+		if len(t.Ops) <= 1 || len(packsOf(t.Batch)) <= packs {
 			return t
 		}
 	}
@@ -67,9 +72,23 @@ func (s *Syncer) take(last meta.OpNo) view.Taken {
 // to somebody else is followed, and nil is returned: they are pending still.
 func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
 	batch := t.Batch
+	looked := s.lookAhead(ctx)
 	packs, err := s.upload(ctx, batch)
+	if lerr := <-looked; lerr != nil {
+		s.forgetUploads()
+		return lerr
+	}
+	s.end.seen = false // it is looked for again when the packs are there
 	if err != nil {
 		return err
+	}
+	if len(packs) > 0 {
+		// Before the commit is made: one that is on its way is sent as it is, and so would
+		// name packs that went to another store, which stood in the place of this one.
+		if err := s.headThere(ctx); err != nil {
+			s.forgetUploads()
+			return err
+		}
 	}
 	for _, p := range packs {
 		ours := meta.AppendPackRecord(nil, meta.PackRecord{Name: p.Name, Length: uint32(p.Length), Epoch: uint32(p.Epoch)})

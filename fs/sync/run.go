@@ -134,7 +134,17 @@ func (s *Syncer) sweepable() bool {
 // Flush returns when all operations up to last are in the chain. It fails when
 // that will not happen: nothing is published any more, or Run has ended.
 func (s *Syncer) Flush(ctx context.Context, last meta.OpNo) error {
-	w := &waiter{last: last, done: make(chan struct{})}
+	return s.wait(ctx, &waiter{last: last, done: make(chan struct{})})
+}
+
+// Confirm is Flush for a program that waits for these operations alone: what was done
+// after them, by others, comes in a later commit.
+func (s *Syncer) Confirm(ctx context.Context, last meta.OpNo) error {
+	return s.wait(ctx, &waiter{last: last, soon: true, done: make(chan struct{})})
+}
+
+func (s *Syncer) wait(ctx context.Context, w *waiter) error {
+	last := w.last
 	s.mu.Lock()
 	switch {
 	case s.stored(last):
@@ -143,11 +153,17 @@ func (s *Syncer) Flush(ctx context.Context, last meta.OpNo) error {
 	case s.stopped != nil:
 		defer s.mu.Unlock()
 		return s.stopped
+	case s.missing != nil:
+		defer s.mu.Unlock()
+		return s.missing
 	case s.ended:
 		defer s.mu.Unlock()
 		return errEnded
 	}
 	s.waiting[w] = true
+	if w.soon {
+		s.hurried = time.Now()
+	}
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -175,14 +191,38 @@ func (s *Syncer) stored(last meta.OpNo) bool {
 	return s.failed == 0 && (len(pending) == 0 || pending[0].Stamp.No > last)
 }
 
+// hurry says up to which operation the next commit is to go, at most last: no further
+// than programs wait for, where some do. They share it. Some time after one did commits
+// are kept small, so that the next has not to wait for much that is on its way.
+func (s *Syncer) hurry(last meta.OpNo) (upto meta.OpNo, packs int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.waiting {
+		if w.soon {
+			upto = max(upto, w.last)
+		}
+	}
+	packs = packsMax
+	if !s.hurried.IsZero() && time.Since(s.hurried) < hurriedFor {
+		packs = packsSoon
+	}
+	if upto == 0 || upto > last {
+		upto = last
+	}
+	return upto, packs
+}
+
 // release lets waiters go whose operations are in the chain, or all when
-// nothing is published any more.
+// nothing is published any more, or not until the store is mended.
 func (s *Syncer) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.waiting {
 		if !s.stored(w.last) {
 			if w.err = s.stopped; w.err == nil {
+				w.err = s.missing
+			}
+			if w.err == nil {
 				continue
 			}
 		}

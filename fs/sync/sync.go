@@ -99,6 +99,10 @@ const (
 	// 256 MiB a commit is the smallest part.
 	packsMax = 64
 
+	// packsSoon is the same for hurriedFor after a program waited for a commit.
+	packsSoon  = 8
+	hurriedFor = time.Minute
+
 	// uploads is how many packs are on their way at a time.
 	uploads = 4
 
@@ -124,6 +128,7 @@ type Syncer struct {
 	heard   time.Duration // uptime when the head was known to be in the store
 	hint    *chain.Hint   // the newest that is known
 	own     chain.ID      // of the newest commit that this machine made
+	end     end           // of the object of the head
 
 	mu       sync.Mutex // guards the fields below; taken before the view's lock
 	next     chain.Slot // the slot to be tried: above the head, dead slots jumped
@@ -134,13 +139,16 @@ type Syncer struct {
 	offline  error               // why the last request failed
 	failure  error               // why the last attempt to publish did
 	stopped  error               // nothing is published any more
+	missing  error               // nothing is published while the store is without what it had
 	ended    bool                // Run has returned
+	hurried  time.Time           // when a program waited last
 	nextTry  time.Time           // when a failure is tried again; zero: nothing waits
 }
 
 // waiter waits until operations up to last are in the chain.
 type waiter struct {
 	last meta.OpNo
+	soon bool          // a program waits, for these operations and none after
 	done chan struct{} // closed when err is final
 	err  error
 }
@@ -179,18 +187,18 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 	}
 }
 
-// Trouble says why the store cannot be reached, and why nothing is published
-// any more; empty where it can and is.
-func (s *Syncer) Trouble() (offline, stopped string) {
+// Trouble says why nothing is published, for good or until the store is what it was,
+// and why the store cannot be reached; empty and nil where it is and can.
+func (s *Syncer) Trouble() (stopped string, offline error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.offline != nil {
-		offline = s.offline.Error()
-	}
-	if s.stopped != nil {
+	switch {
+	case s.stopped != nil:
 		stopped = s.stopped.Error()
+	case s.missing != nil:
+		stopped = s.missing.Error()
 	}
-	return offline, stopped
+	return stopped, s.offline
 }
 
 // Failure is why the last attempt to publish failed, nil when it did not. It is

@@ -65,7 +65,8 @@ func Bring(ctx context.Context, err error) error {
 	if len(all) == 0 {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	// Who is told at once that the store is off line must not end who asks whether it is back.
+	var g errgroup.Group
 	g.SetLimit(fetchAhead)
 	for _, far := range all {
 		g.Go(func() error { return far.Fetch(ctx) })

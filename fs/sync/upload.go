@@ -169,10 +169,8 @@ func (s *Syncer) sweep() error {
 	var gone []pack.Info
 	err := s.o.Still(func(needed map[meta.PackNo]bool) error {
 		for _, p := range s.o.View.Pending() {
-			if w, ok := p.Op.(*meta.Write); ok {
-				for _, e := range w.Extents {
-					needed[e.Pack] = true
-				}
+			for _, e := range meta.Contents(p.Op) {
+				needed[e.Pack] = true
 			}
 		}
 		for _, p := range locals {

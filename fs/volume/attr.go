@@ -47,6 +47,7 @@ func (v *Volume) inode(ref meta.Ref) (*meta.Inode, error) {
 	if d := v.dirty[ref.Ino]; d != nil {
 		n.Size = max(n.Size, d.size)
 	}
+	v.accessed(ref.Ino, n)
 	return n, nil
 }
 

@@ -34,17 +34,18 @@ func (v *Volume) writable(ctx context.Context) error {
 	if enrolled, err := v.enrolled(); enrolled || err != nil {
 		return err
 	}
-	v.enroll.Lock()
-	defer v.enroll.Unlock()
+	ctx, cancel := v.patient(ctx)
+	defer cancel()
+	if err := v.enroll.lock(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrEnroll, err)
+	}
+	defer v.enroll.unlock()
 	if enrolled, err := v.enrolled(); enrolled || err != nil {
 		return err
 	}
 	if v.o.Writer != 0 {
 		return ErrWriter
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(v.life, cancel)()
 	number, err := v.sync.Enroll(ctx)
 	if err != nil {
 		v.log.Error("not enrolled", "err", err)

@@ -26,6 +26,7 @@ func (v *Volume) changed(b *meta.Batch) {
 	v.mu.Lock()
 	fn := v.onChange
 	v.outdate(b)
+	v.redecide()
 	v.mu.Unlock()
 	if fn == nil {
 		return

@@ -19,6 +19,7 @@ type dirty struct {
 	first   time.Time     // of the oldest write in it
 	last    meta.Time     // of the newest
 	timed   bool          // the kernel set the file's mtime after first
+	closed  bool          // the file was closed: it does not float for long
 }
 
 // add puts e over what is there.

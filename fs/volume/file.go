@@ -12,6 +12,11 @@ import (
 // disk is full.
 func (v *Volume) Open(ctx context.Context, ref meta.Ref, write bool) error {
 	if write {
+		// What is written goes to the kernel's cache, and who waits for that to be taken
+		// over cannot be interrupted: becoming a device of the drive comes before.
+		if err := v.writable(ctx); err != nil {
+			return err
+		}
 		if err := v.room.open(); err != nil {
 			return err
 		}
@@ -45,6 +50,7 @@ func (v *Volume) Release(ref meta.Ref) {
 		return
 	}
 	if o.count--; o.count == 0 {
+		v.parted(o)
 		delete(v.open, ref.Ino)
 		delete(v.orphans, ref.Ino)
 	}
@@ -59,11 +65,14 @@ func (v *Volume) Write(ctx context.Context, ref meta.Ref, off uint64, data []byt
 	if off > meta.MaxFileSize || uint64(len(data)) > meta.MaxFileSize-off {
 		return meta.ErrTooLarge
 	}
-	locs, err := v.takeIn(ctx, data)
+	if err := v.known(ctx, ref); err != nil {
+		return err
+	}
+	locs, landed, err := v.takeIn(ctx, data)
 	if err != nil {
 		return err
 	}
-	defer v.landing.RUnlock()
+	defer landed()
 	extents := make([]meta.Extent, len(locs))
 	for i, l := range locs {
 		extents[i] = meta.Extent{Off: off, Len: uint64(l.Len), Pack: l.Pack, PackOff: l.Off}
@@ -94,7 +103,7 @@ func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 		v.dirty[ref.Ino] = d
 	}
 	// Times that the kernel told before are those of earlier data.
-	d.last, d.timed = now(), false
+	d.last, d.timed, d.closed = now(), false, false
 	for _, e := range extents {
 		d.add(e)
 	}
@@ -104,8 +113,8 @@ func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 	return nil
 }
 
-// Truncate sets the size of a file. mtime is what the kernel told with it, nil
-// for the present.
+// Truncate sets the size of a file. mtime is what the kernel told with it; nil, it
+// will tell if there was a change.
 func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime *meta.Time) error {
 	seen, err := v.Attr(ctx, ref)
 	if err != nil {
@@ -125,10 +134,6 @@ func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime 
 				return err
 			}
 		}
-		if mtime == nil {
-			t := now()
-			mtime = &t
-		}
 		if size > 0 { // else all of it goes
 			if err := v.pin(ref.Ino); err != nil {
 				return err
@@ -138,12 +143,17 @@ func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime 
 			}
 		}
 		op := &meta.Truncate{Ref: ref, Observed: n.Version, Size: size, Mtime: mtime}
+		if mtime == nil && size != n.Size {
+			at := now()
+			op.Mtime = &at
+			v.guess(ref.Ino, n)
+		}
 		if err := v.apply(ref, op); err != nil {
 			return err
 		}
 		delete(v.dirty, ref.Ino)
-		if o := v.open[ref.Ino]; o != nil {
-			o.known, o.guessed = false, false // what was told before is past
+		if o := v.open[ref.Ino]; o != nil && mtime != nil {
+			o.mtime, o.ctime = *mtime, *mtime // of what was guessed
 		}
 		return nil
 	})
@@ -159,6 +169,7 @@ func (v *Volume) PunchHole(ctx context.Context, ref meta.Ref, off, length uint64
 		if err != nil {
 			return err
 		}
+		v.guess(ref.Ino, n)
 		return v.apply(ref, &meta.PunchHole{Ref: ref, Observed: n.Version, Off: off, Len: length})
 	})
 }

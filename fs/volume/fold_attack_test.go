@@ -136,7 +136,7 @@ func TestFoldAttackPackTwice(t *testing.T) {
 		w.laptop.mustOpen()
 		t.Log("local packs:", len(w.laptop.v.packs.Locals()), "pending:", len(w.laptop.v.view.Pending()))
 		err := drained(w.laptop)
-		_, stopped := w.laptop.v.sync.Trouble()
+		stopped, _ := w.laptop.v.sync.Trouble()
 		t.Logf("publish: %v; stopped: %s", err, stopped)
 		if err != nil {
 			t.Error(err)

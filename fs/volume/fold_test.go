@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/store"
@@ -345,7 +346,11 @@ func TestSleeper(t *testing.T) {
 	as(w.laptop, write("c", "2"))
 	w.laptop.slept.Store(int64(4 * time.Hour))
 	names := w.names("l")
-	_ = w.objects.Delete(t.Context(), names[0]) // the newest comes first
+	_ = w.objects.Delete(t.Context(), names[0])         // the newest comes first
+	as(w.laptop, refuses(drained, publish.ErrRollback)) // nobody went on: the store was set back
+	if err := w.objects.PutIfAbsent(t.Context(), chain.HintName(w.vol, 1000), []byte("of somebody who did")); err != nil {
+		t.Fatal(err)
+	}
 	as(w.laptop, refuses(drained, publish.ErrAsleep))
 	if len(w.names("l")) != len(names)-1 {
 		t.Error("a commit was put all the same")

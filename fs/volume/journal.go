@@ -82,6 +82,8 @@ type old struct {
 	packs   []pack.Info
 	attempt *journal.AttemptRecord
 	last    meta.OpNo // newest operation that it knows of
+	report  *journal.Report
+	stored  []meta.PackNo // packs whose files are gone because the store has them
 }
 
 // settled returns the newest operation of device number, known to have come to
@@ -118,9 +120,9 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	for _, d := range report.Damaged {
-		v.notes.warn("damage", fmt.Errorf("journal file %d was damaged on the local disk: %d records kept, %d or more lost", d.File, d.Kept, d.Lost))
+		v.log.Error("journal file damaged", "file", d.File, "kept", d.Kept, "kept behind", d.Behind, "lost", d.Lost)
 	}
-	o := &old{dir: dir, journal: j, last: v.state.Known()}
+	o := &old{dir: dir, journal: j, report: report, last: v.state.Known()}
 	for _, r := range recs {
 		switch r.Kind {
 		case journal.KindOp:
@@ -134,6 +136,7 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 			o.last = max(o.last, r.Attempt.Last)
 		}
 	}
+	unrecorded(o)
 	// What a damaged journal does not name may yet be needed by who mends it.
 	if err := v.keepPacks(o, len(report.Damaged)+len(report.Aside) == 0); err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -166,6 +169,13 @@ func (v *Volume) keepPacks(o *old, tidy bool) error {
 		if ok && size == p.ObjectSize() {
 			whole = append(whole, p)
 			continue
+		}
+		if !ok {
+			// The record that says that it was stored may be what is lost.
+			if i, err := v.knownPack(v.life, p.No); err == nil && i == p {
+				o.stored = append(o.stored, p.No)
+				continue
+			}
 		}
 		v.log.Error("pack file of the journal is missing or damaged", "object", p.Name.String())
 		v.notes.warn("damage", errors.New("a pack file of the journal is missing or damaged on the local disk"))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,9 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	if o.Step == nil {
 		o.Step = func(string) {}
 	}
@@ -40,6 +44,7 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 		dirty:   map[meta.Ino]*dirty{},
 		open:    map[meta.Ino]*opened{},
 		orphans: map[meta.Ino]*orphan{},
+		decided: map[meta.Ino]bool{},
 	}
 	v.life, v.kill = context.WithCancel(context.Background())
 	if err := v.load(ctx); err != nil {
@@ -114,6 +119,9 @@ func (v *Volume) loadChain(ctx context.Context, whole bool) (*publish.Loaded, er
 		Bucket: v.bucket, Volume: vol, Identity: v.o.Drive.Identity(),
 		Tables: v.tables, Keys: v.keys, Memory: v.memory, Log: v.log, Whole: whole,
 	})
+	if errors.Is(err, publish.ErrElsewhere) {
+		return nil, fmt.Errorf("%s opens, and %w", v.o.Drive.HeaderName(), err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +151,7 @@ func (v *Volume) openCache() error {
 			Floor:  cacheFloor,
 			Others: v.others,
 			Log:    v.log,
+			Step:   v.o.Step,
 		})
 	}
 	if err != nil {

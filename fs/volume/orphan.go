@@ -81,7 +81,7 @@ func (v *Volume) orphan(ref meta.Ref) (*orphan, error) {
 
 // applyOrphan changes a file without a name; v is locked.
 func (v *Volume) applyOrphan(o *orphan, op meta.Op) error {
-	b, err := op.Apply(o.m, meta.Stamp{Device: v.device, No: v.nextOp, Time: now()})
+	b, err := op.Apply(o.m, meta.Stamp{Device: v.device, No: v.nextOp, Time: v.Now()})
 	if err != nil {
 		return err
 	}

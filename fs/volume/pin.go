@@ -34,8 +34,11 @@ func (v *Volume) pin(ino meta.Ino) error {
 		// machine it would make a content that nobody wrote.
 		w.Observed = d.base
 		at := v.stamp()
-		_, err := v.stored(d.ref)
+		was, err := v.stored(d.ref)
 		if err == nil {
+			if w.Mtime != nil {
+				v.guess(ino, was)
+			}
 			err = v.execute(w)
 		}
 		if errors.Is(err, ErrStale) || errors.Is(err, meta.ErrConflict) {
@@ -46,9 +49,6 @@ func (v *Volume) pin(ino meta.Ino) error {
 		}
 		d.base = at.Version()
 		d.extents = d.extents[n:]
-	}
-	if o := v.open[ino]; o != nil && !d.timed {
-		o.guessed = true
 	}
 	delete(v.dirty, ino)
 	return nil
@@ -70,6 +70,7 @@ func (v *Volume) pinOld(ctx context.Context, age time.Duration) error {
 	for _, ino := range old {
 		errs = errors.Join(errs, v.locked(ctx, func() error { return v.pin(ino) }))
 	}
+	v.keepAccesses()
 	return errs
 }
 

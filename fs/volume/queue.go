@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -17,14 +18,20 @@ const inlineMax = 256 << 10
 // appendMax is how many bytes go to the journal in one call.
 const appendMax = 2 << 20
 
-func now() meta.Time {
-	t := time.Now()
+// now is the time of receipt, which stands in until the kernel tells another.
+func now() meta.Time { return metaTime(time.Now()) }
+
+func metaTime(t time.Time) meta.Time {
 	return meta.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
 }
 
+// Now is the present by the clock of Options: for times that programs compare with
+// those that the kernel gives.
+func (v *Volume) Now() meta.Time { return metaTime(v.o.Clock()) }
+
 // stamp is that of the next operation; v is locked.
 func (v *Volume) stamp() meta.Stamp {
-	return meta.Stamp{Device: v.device, No: v.nextOp, Time: now()}
+	return meta.Stamp{Device: v.device, No: v.nextOp, Time: v.Now()}
 }
 
 // execute runs op on the view and queues it for the journal; v is locked.
@@ -39,12 +46,28 @@ func (v *Volume) execute(op meta.Op) error {
 	return nil
 }
 
+// Fsync returns when the file, and every operation before, survives a crash. Data of
+// other files that is no operation yet is not waited for.
+func (v *Volume) Fsync(ctx context.Context, ref meta.Ref) error {
+	_ = v.seal(ref.Ino, false)
+	err := v.locked(ctx, func() error {
+		return v.settleFile(ref, func(d *dirty) error { return v.pin(d.ref.Ino) })
+	})
+	if err != nil {
+		return err
+	}
+	return v.persist()
+}
+
+// SyncTree returns when every operation executed so far survives a crash.
+func (v *Volume) SyncTree() error { return v.persist() }
+
 // persist returns when all operations executed so far are in the journal and
 // synced.
 func (v *Volume) persist() error {
-	pos, err := v.enqueue()
+	pos, last, err := v.enqueue()
 	if v.yield(err) {
-		pos, err = v.enqueue()
+		pos, last, err = v.enqueue()
 	}
 	if err != nil {
 		return err
@@ -52,6 +75,9 @@ func (v *Volume) persist() error {
 	if err := v.journal.Sync(pos); err != nil {
 		return v.unwritten(err)
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.synced = max(v.synced, last)
 	return nil
 }
 
@@ -71,20 +97,20 @@ func (v *Volume) unwritten(err error) error {
 }
 
 // enqueue writes the queue to the journal, not synced, and returns the position
-// behind it. Concurrent callers then share a sync.
-func (v *Volume) enqueue() (uint64, error) {
+// behind it and the newest operation before that. Concurrent callers then share a sync.
+func (v *Volume) enqueue() (pos uint64, last meta.OpNo, err error) {
 	v.persisting.Lock()
 	defer v.persisting.Unlock()
 	v.mu.Lock()
-	queue, pos := v.queue, v.pos
+	queue, pos, last := v.queue, v.pos, v.nextOp-1
 	v.mu.Unlock()
 	for len(queue) > 0 {
 		recs, err := v.records(queue)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if pos, err = v.journal.Append(recs...); err != nil {
-			return 0, v.unwritten(err)
+			return 0, 0, v.unwritten(err)
 		}
 		queue = queue[len(recs):]
 		v.mu.Lock()
@@ -92,7 +118,7 @@ func (v *Volume) enqueue() (uint64, error) {
 		v.queue = v.queue[len(recs):]
 		v.mu.Unlock()
 	}
-	return pos, nil
+	return pos, last, nil
 }
 
 // records makes journal records of the first operations of queue, as many as go
@@ -101,15 +127,13 @@ func (v *Volume) records(queue []queued) ([]journal.Record, error) {
 	var recs []journal.Record
 	for size := 0; len(queue) > 0 && size < appendMax; queue = queue[1:] {
 		q := queue[0]
-		r := journal.OpRecord{No: q.no, Time: q.time, Op: meta.EncodeOp(q.op)}
-		if w, ok := q.op.(*meta.Write); ok {
-			var err error
-			if r.Inline, err = v.secure(w); err != nil {
-				return nil, err
-			}
-			for _, i := range r.Inline {
-				size += len(i.Data)
-			}
+		r := journal.OpRecord{No: q.no, Time: q.time, Op: meta.EncodeOp(q.op), Inode: uint64(subject(q.op).Ino)}
+		var err error
+		if r.Inline, err = v.secure(meta.Contents(q.op)); err != nil {
+			return nil, err
+		}
+		for _, i := range r.Inline {
+			size += len(i.Data)
 		}
 		size += len(r.Op) + 64
 		recs = append(recs, journal.Operation(r))
@@ -117,11 +141,11 @@ func (v *Volume) records(queue []queued) ([]journal.Record, error) {
 	return recs, nil
 }
 
-// secure returns the bytes of w that are not in a durable pack, when they are
+// secure returns the bytes of extents that are not in a durable pack, when they are
 // few; otherwise it closes their packs.
-func (v *Volume) secure(w *meta.Write) ([]journal.Inline, error) {
+func (v *Volume) secure(extents []meta.Extent) ([]journal.Inline, error) {
 	var loose uint64
-	for _, e := range w.Extents {
+	for _, e := range extents {
 		if !v.packs.Durable(e.Pack) {
 			loose += e.Len
 		}
@@ -130,7 +154,7 @@ func (v *Volume) secure(w *meta.Write) ([]journal.Inline, error) {
 		return nil, nil
 	}
 	var inline []journal.Inline
-	for _, e := range w.Extents {
+	for _, e := range extents {
 		if v.packs.Durable(e.Pack) {
 			continue
 		}

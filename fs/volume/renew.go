@@ -111,7 +111,11 @@ func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 	}
 	fresh.last = 0
 	v.wire(l, fresh)
-	number, err := v.sync.Enroll(ctx)
+	var number meta.Device
+	err = v.sending(ctx, func(ctx context.Context) (err error) {
+		number, err = v.sync.Enroll(ctx)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrEnroll, err)
 	}
@@ -161,6 +165,7 @@ type adoption struct {
 	settled  meta.OpNo // operations up to here are in the chain
 	doubtful meta.OpNo
 	left     int // operations that were not executed
+	torn     salvage
 
 	inos     map[meta.Ino]meta.Ino       // inodes that no slot knows, old to new
 	packs    map[meta.PackNo]meta.PackNo // closed packs, old to new
@@ -174,19 +179,25 @@ func (a *adoption) run() error {
 	if err := a.adoptPacks(); err != nil {
 		return err
 	}
+	last := a.settled
 	for _, r := range a.from.ops {
 		if r.No <= a.settled {
 			continue
 		}
+		if r.No != last+1 {
+			a.torn.gap(last+1, r.No)
+		}
+		last = r.No
 		err := a.adopt(r)
 		switch {
 		case err == nil:
-		case refused(err) && (r.No <= a.doubtful || a.left > 0):
+		case refused(err) && (r.No <= a.doubtful || a.left > 0 || a.torn.gaps):
 			a.left++
 		default:
 			return fmt.Errorf("%w: operation %d: %w", ErrJournal, r.No, err)
 		}
 	}
+	a.torn.tell(a.v, a.from)
 	return a.v.persist()
 }
 
@@ -196,7 +207,7 @@ var errUnborn = errors.New("its inode was not made")
 // refused says that the tree did not allow an operation, and that nothing else went
 // wrong.
 func refused(err error) bool {
-	return errors.Is(err, errUnborn) || meta.Refused(err)
+	return errors.Is(err, errUnborn) || errors.Is(err, errTorn) || meta.Refused(err)
 }
 
 // adoptPacks gives the closed packs numbers of the new device.
@@ -262,6 +273,11 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	var b *meta.Batch
 	err = v.locked(a.ctx, func() error {
 		at = meta.Stamp{Device: v.device, No: v.nextOp, Time: r.Time}
+		if a.torn.gaps {
+			if err := v.view.Read(func(r meta.Reader) error { return a.torn.allows(r, op) }); err != nil {
+				return err
+			}
+		}
 		b, err = v.view.Execute(op, at)
 		return err
 	})
@@ -273,6 +289,7 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	a.versions[meta.Stamp{Device: a.was, No: r.No}.Version()] = at.Version()
 	v.nextOp++
 	v.queue = append(v.queue, queued{at.No, at.Time, op})
+	a.torn.done(op)
 	return nil
 }
 

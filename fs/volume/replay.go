@@ -23,7 +23,7 @@ func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error 
 	if err != nil {
 		return err
 	}
-	err = v.sync.Resolve(ctx, c, a.Last, ours, func() []pack.Info {
+	stored := func() []pack.Info {
 		var stored []pack.Info
 		for _, p := range o.packs {
 			if i, err := v.knownPack(ctx, p.No); err == nil && i == p {
@@ -31,7 +31,8 @@ func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error 
 			}
 		}
 		return stored
-	})
+	}
+	err = v.sending(ctx, func(ctx context.Context) error { return v.sync.Resolve(ctx, c, a.Last, ours, stored) })
 	if err != nil {
 		return fmt.Errorf("settle the commit of slot %d: %w", a.Slot, err)
 	}
@@ -42,22 +43,24 @@ func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error 
 // order, over the confirmed state. settled is the newest that does.
 func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 	settled = max(settled, v.sync.Settled())
-	n := 0
+	n, last, s := 0, settled, &salvage{}
 	for _, r := range o.ops {
 		if r.No <= settled {
 			continue
 		}
-		// Numbers in the chain have no gaps, so what comes after one could never
-		// be published.
-		if want := settled + meta.OpNo(n) + 1; r.No != want {
-			return fmt.Errorf("%w: operation %d is missing on the local disk", ErrJournal, want)
+		if want := last + 1; r.No != want {
+			s.gap(want, r.No)
 		}
+		last = r.No
 		op, err := v.restore(r, v.complete)
 		if err == nil {
 			err = v.near(ctx, func() error {
-				_, err := v.view.Execute(op, meta.Stamp{Device: v.device, No: r.No, Time: r.Time})
-				return err
+				return v.again(s, op, meta.Stamp{Device: v.device, No: r.No, Time: r.Time})
 			})
+		}
+		if s.gaps && refused(err) {
+			s.refused(op, r.No)
+			continue
 		}
 		if errors.Is(err, meta.ErrUnknown) {
 			return fmt.Errorf("replay the journal: operation %d: %w", r.No, err) // it is whole, and will do
@@ -70,7 +73,33 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 	if n > 0 {
 		v.log.Info("journal replayed", "operations", n)
 	}
-	return nil
+	s.tell(v, o)
+	if v.o.ReadOnly {
+		return nil
+	}
+	if len(o.stored) > 0 {
+		if err := v.journal.DropPacks(o.stored...); err != nil {
+			return err
+		}
+	}
+	if err := v.dropIncomplete(ctx); err != nil {
+		return err
+	}
+	return v.rescueTorn(ctx, s)
+}
+
+// again executes an operation of the journal, behind a gap only if that may be.
+func (v *Volume) again(s *salvage, op meta.Op, at meta.Stamp) error {
+	if s.gaps {
+		if err := v.view.Read(func(r meta.Reader) error { return s.allows(r, op) }); err != nil {
+			return err
+		}
+	}
+	_, err := v.view.Execute(op, at)
+	if err == nil {
+		s.done(op)
+	}
+	return err
 }
 
 // restore decodes an operation and puts the bytes that came inline into a pack,
@@ -80,8 +109,7 @@ func (v *Volume) restore(r journal.OpRecord, complete func(meta.PackNo) bool) (m
 	if err != nil {
 		return nil, err
 	}
-	w, ok := op.(*meta.Write)
-	if !ok || len(r.Inline) == 0 {
+	if len(r.Inline) == 0 {
 		return op, nil
 	}
 	inline := map[uint64][]byte{}
@@ -89,7 +117,7 @@ func (v *Volume) restore(r journal.OpRecord, complete func(meta.PackNo) bool) (m
 		inline[i.Off] = i.Data
 	}
 	d := dirty{}
-	for _, e := range w.Extents {
+	for _, e := range meta.Contents(op) {
 		data, ok := inline[e.Off]
 		if !ok || complete(e.Pack) {
 			d.push(e)
@@ -112,9 +140,7 @@ func (v *Volume) restore(r journal.OpRecord, complete func(meta.PackNo) bool) (m
 	if len(d.extents) > meta.MaxExtents {
 		return nil, fmt.Errorf("%w: %d extents", meta.ErrMalformed, len(d.extents))
 	}
-	again := *w
-	again.Extents = d.extents
-	return &again, nil
+	return meta.Relocate(op, d.extents), nil
 }
 
 // complete says whether the pack no is in a local file or in the store.

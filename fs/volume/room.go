@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
 )
 
@@ -73,6 +74,7 @@ const (
 	tight               // writes wait for the uploads, but not for long
 	scarce              // writes wait for the uploads
 	none                // writes wait
+	never               // above all of them
 )
 
 const (
@@ -93,6 +95,9 @@ const (
 	// and the log.
 	headroom = 2*freshenFrom + small
 	small    = 2 << 20
+
+	// tidyFor is how long files that were sent may take to go.
+	tidyFor = 3 * time.Second
 
 	holdMax     = time.Second
 	holdStep    = 50 * time.Millisecond
@@ -150,10 +155,10 @@ func (r *room) letAll(on bool) {
 
 // admit returns when n bytes may be written. It fails when ctx ends, and with
 // nothing else. No lock of the volume may be held.
-func (r *room) admit(ctx context.Context, n int64) error { return r.wait(ctx, n, false) }
+func (r *room) admit(ctx context.Context, n int64) error { return r.wait(ctx, n, never) }
 
-// wait is admit. Where it may refuse, it does so as soon as open would.
-func (r *room) wait(ctx context.Context, n int64, mayRefuse bool) error {
+// wait is admit. Where waiting is in vain it refuses when room is as scarce as from.
+func (r *room) wait(ctx context.Context, n int64, from level) error {
 	l := r.look(n)
 	r.shrink()
 	if l == ample {
@@ -163,7 +168,7 @@ func (r *room) wait(ctx context.Context, n int64, mayRefuse bool) error {
 	defer step.Stop()
 	for queued := true; queued; {
 		// Whoever has the turn may wait for as long as the store is away.
-		if mayRefuse && r.look(n) != ample && r.refuses() {
+		if r.look(n) >= from && r.refuses() {
 			return ErrNoSpace
 		}
 		select {
@@ -181,7 +186,7 @@ func (r *room) wait(ctx context.Context, n int64, mayRefuse bool) error {
 	for {
 		held := time.Since(began) >= holdMax
 		switch l := r.look(n); {
-		case mayRefuse && l != ample && r.refuses():
+		case l >= from && r.refuses():
 			return ErrNoSpace
 		case l == ample, l == tight && held, l == scarce && held && r.refuses():
 			r.mu.Lock()
@@ -221,7 +226,11 @@ func (r *room) open() error {
 }
 
 // enter is open for what writes a little into the journal, and waits as admit.
-func (r *room) enter(ctx context.Context) error { return r.wait(ctx, 0, true) }
+func (r *room) enter(ctx context.Context) error { return r.wait(ctx, 0, tight) }
+
+// change is enter for what makes nothing new, as a rename: as long as anything is left
+// of what is set aside it is slowed, and not refused.
+func (r *room) change(ctx context.Context) error { return r.wait(ctx, 0, none) }
 
 // look says how scarce room is once n more bytes are written. Bytes for which
 // there is room count as written.
@@ -289,8 +298,8 @@ func (a amount) level(n int64) level {
 	return max(of(a.cap, a.capAside), of(a.disk, a.diskAside))
 }
 
-// refuses says whether waiting is in vain: nothing waits whose sending would
-// make room, or the store has taken nothing for long.
+// refuses says whether waiting is in vain: the store has taken nothing for long, or
+// nothing waits whose sending would make room, and what was sent is gone from here.
 func (r *room) refuses() bool {
 	oldest := r.o.Oldest()
 	moving := !oldest.IsZero() && r.o.Moving()
@@ -300,7 +309,11 @@ func (r *room) refuses() bool {
 	if oldest.After(since) {
 		since = oldest
 	}
-	full := oldest.IsZero() || !moving && time.Since(since) >= r.o.Full
+	limit := r.o.Full
+	if oldest.IsZero() {
+		limit = min(limit, tidyFor)
+	}
+	full := !moving && time.Since(since) >= limit
 	if full && !r.full {
 		r.log.Warn("no space left: new files are refused", "since", since, "waiting", !oldest.IsZero())
 	}
@@ -333,6 +346,20 @@ func isFull(err error) bool {
 // Room says ErrNoSpace when what can still be refused should be: a write that
 // the kernel does not cache, space that is asked for in advance.
 func (v *Volume) Room() error { return v.room.open() }
+
+// enterTo waits for room for a change of attributes, or refuses it. Times of a file
+// that is open pass: they come with data that the kernel has accepted.
+func (v *Volume) enterTo(ctx context.Context, ref meta.Ref, op meta.Setattr) error {
+	if op.Valid == meta.SetMtime|meta.SetCtime {
+		v.mu.Lock()
+		open := v.open[ref.Ino] != nil
+		v.mu.Unlock()
+		if open {
+			return nil
+		}
+	}
+	return v.room.change(ctx)
+}
 
 // LetPass lets every write that was accepted by the kernel pass, or ends that. An
 // unmount waits for them, and must not wait for the store.
@@ -371,26 +398,26 @@ func (v *Volume) openRoom() {
 	}
 }
 
-// takeIn puts data into packs. Without an error v.landing is read-held, and the
-// caller's to let go of. A disk that refuses is waited for, as room is: the kernel
+// takeIn puts data into packs. Without an error the caller calls landed when an
+// extent names the bytes. A disk that refuses is waited for, as room is: the kernel
 // has told the program already that this is written.
-func (v *Volume) takeIn(ctx context.Context, data []byte) ([]pack.Loc, error) {
+func (v *Volume) takeIn(ctx context.Context, data []byte) (locs []pack.Loc, landed func(), err error) {
 	for {
 		if err := v.room.admit(ctx, int64(len(data))); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		v.landing.RLock()
+		leave := v.landing.enter()
 		locs, err := v.packs.Append(ctx, data)
 		if err == nil {
-			return locs, nil
+			return locs, leave, nil
 		}
-		v.landing.RUnlock()
+		leave()
 		if !isFull(err) || v.life.Err() != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		v.yield(err)
 		if err := v.room.pause(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }

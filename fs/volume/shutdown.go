@@ -39,8 +39,9 @@ func (v *Volume) Shutdown(ctx context.Context) error {
 	// the keys are.
 	v.kill()
 	v.room.letAll(true)
-	v.enroll.Lock()
-	defer v.enroll.Unlock()
+	if err := v.enroll.lock(context.Background()); err == nil {
+		defer v.enroll.unlock()
+	}
 
 	err := v.save(ctx)
 	if err == nil && !v.o.ReadOnly {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
 )
 
 // A file that another machine rewrites while it is open here: what is written through
@@ -41,7 +42,8 @@ func TestOpenWhileItIsRewrittenElsewhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := m.v.Open(t.Context(), f.Ref, true); err != nil {
+			// To open for writing makes a machine a device, and so would come too early.
+			if err := m.v.Open(t.Context(), f.Ref, c.known); err != nil {
 				t.Fatal(err)
 			}
 			as(w.laptop, rewrite("f", "IMPORTANT from the laptop"), drained)
@@ -57,6 +59,28 @@ func TestOpenWhileItIsRewrittenElsewhere(t *testing.T) {
 			as(w.machine("third"), read("f", "then mine"))
 		})
 	}
+}
+
+// A machine becomes a device as it opens a file for writing. What it writes then, before
+// it has heard of the other's write, is a change of its own that does not fit.
+func TestFirstOpenWhileItIsRewrittenElsewhere(t *testing.T) {
+	w := newWorld(t)
+	as(w.laptop, write("f", "base"), drained)
+	m := w.machine("desktop")
+	m.mustOpen()
+	_, _, f, err := m.find("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.v.Open(t.Context(), f.Ref, true); err != nil {
+		t.Fatal(err)
+	}
+	as(w.laptop, rewrite("f", "IMPORTANT from the laptop"), drained)
+	if err := m.v.Write(t.Context(), f.Ref, 0, []byte("XX")); err != nil {
+		t.Fatal(err)
+	}
+	as(m, fsync("f"), refuses(drained, publish.ErrConflict))
+	as(w.machine("third"), read("f", "IMPORTANT from the laptop"))
 }
 
 // Bytes that were taken before the other machine's write came here are not lost, and

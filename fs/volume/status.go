@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/store"
 )
 
 // Status is what a person wants to know of a mounted volume. It holds no file name.
@@ -28,8 +29,12 @@ type Status struct {
 	JournalBytes  int64            `json:"journal_bytes"`  // of the journal's folder
 	CacheBytes    int64            `json:"cache_bytes"`    // of what the cache keeps near
 	Offline       string           `json:"offline"`        // why the store cannot be reached; empty: it can
+	OfflineNext   string           `json:"offline_next"`   // what to do about it, as far as is known
 	OfflineSince  time.Time        `json:"offline_since"`  // zero when it can
 	NextTry       time.Time        `json:"next_try"`       // to send, after a failure; zero: none is waited for
+	Remote        bool             `json:"remote"`         // fsync waits for the store, where no directory says otherwise
+	Confirming    int              `json:"confirming"`     // programs that wait for the store so that their fsync, or its like, is done
+	ConfirmSince  time.Time        `json:"confirm_since"`  // since when the first of them does; zero: none
 	Slowed        string           `json:"slowed"`         // why writers are slowed; empty: they are not
 	Refused       bool             `json:"refused"`        // new files are refused: no space is left
 	Stopped       string           `json:"stopped"`        // why nothing more is written to the store; empty: it is
@@ -49,6 +54,14 @@ type Disk struct {
 	Journal int64 `json:"journal"` // what is not in the store, and room for sending it
 }
 
+// SetOffline puts into words why the store cannot be reached; nil: it can.
+func (s *Status) SetOffline(why error) {
+	s.Offline, s.OfflineNext = "", ""
+	if why != nil {
+		s.Offline, s.OfflineNext = store.Brief(why), store.Advice(why)
+	}
+}
+
 // Undrained is an ErrUndrained that says how much is left.
 type Undrained struct {
 	Ops   int   // in the journal
@@ -63,7 +76,7 @@ func (u *Undrained) Error() string {
 	}
 	text := fmt.Sprintf("%d changes (%d bytes) are not in the store: they stay sealed in the journal", u.Ops, u.Bytes)
 	if u.Why != nil && !errors.Is(u.Why, context.Canceled) && !errors.Is(u.Why, context.DeadlineExceeded) {
-		text += fmt.Sprintf(" (%v)", u.Why)
+		text += " (" + store.Brief(u.Why) + ")"
 	}
 	return text
 }
@@ -92,6 +105,7 @@ func (v *Volume) Status() Status {
 		Disk:         v.disk(),
 		OfflineSince: v.bucket.since(),
 		NextTry:      v.sync.NextTry(),
+		Remote:       v.o.Remote,
 	}
 	files := map[meta.Ino]bool{}
 	_, number, name := v.state.Device()
@@ -101,8 +115,11 @@ func (v *Volume) Status() Status {
 		s.OldestPending = time.Unix(t.Sec, int64(t.Nsec))
 	}
 	for _, p := range pending {
-		if w, ok := p.Op.(*meta.Write); ok {
-			files[w.Ref.Ino] = true
+		switch o := p.Op.(type) {
+		case *meta.Write:
+			files[o.Ref.Ino] = true
+		case *meta.Clone:
+			files[o.Ref.Ino] = true
 		}
 	}
 	v.mu.Lock()
@@ -117,8 +134,10 @@ func (v *Volume) Status() Status {
 	s.PendingFiles = len(files)
 	s.Stored = s.PendingOps == 0
 	s.Slowed, s.Refused = v.room.state()
-	s.Offline, s.Stopped = v.sync.Trouble()
-	if s.Offline == "" {
+	s.Confirming, s.ConfirmSince = v.confirming.count()
+	stopped, offline := v.sync.Trouble()
+	s.Stopped = stopped
+	if s.SetOffline(offline); offline == nil {
 		s.OfflineSince = time.Time{}
 	}
 	s.Damaged, s.Warnings = v.notes.list()

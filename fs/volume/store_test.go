@@ -33,7 +33,7 @@ func TestLostAnswers(t *testing.T) {
 					m := w.machine("desktop") // writes all kinds: it has to be enrolled
 					w.faults.Add(fault.On(fault.Put, 1, action).Prefix(w.prefix(kind)))
 					m.run()
-					as(m, write("a", big))
+					as(m, write("a", big), fsync("a"))
 					was := m.tree()
 					if err := m.v.WaitStored(t.Context()); err != nil {
 						t.Fatal(err)
@@ -88,8 +88,10 @@ func TestOneCommitForOneSlot(t *testing.T) {
 	slots := w.prefix("l")
 	w.faults.Add(
 		fault.On(fault.Put, 1, fault.Twice).Prefix(slots),
-		fault.On(fault.Get, 2, fault.Fail(store.ErrUnavailable)).Prefix(slots), // the first reads slot 1 at mount
-		fault.On(fault.Get, 3, fault.FlipBit(1000)).Prefix(slots),
+		// The first reads slot 1 at mount; the head is looked at beside the packs, behind
+		// them, and before each further put.
+		fault.On(fault.Get, 4, fault.Fail(store.ErrUnavailable)).Prefix(slots),
+		fault.On(fault.Get, 6, fault.FlipBit(1000)).Prefix(slots),
 	)
 	as(w.laptop, write("a", "1"),
 		refuses(drained, store.ErrUnavailable), // no answer

@@ -7,8 +7,7 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// opened counts the handles of one inode. What the kernel knows of its times is
-// kept as long as there is one.
+// opened counts the handles of one inode.
 type opened struct {
 	ref   meta.Ref
 	count int
@@ -19,21 +18,46 @@ type opened struct {
 	found uint64
 	stale bool
 
-	// With the writeback cache the kernel owns mtime and ctime of a file that it
-	// writes: it tells them by SETATTR, before or after the WRITE. An operation
-	// that had to carry a guess instead is put right when the kernel has no more
-	// dirty pages.
-	known   bool // the kernel told times since the file was opened
-	mtime   meta.Time
-	ctime   meta.Time
-	guessed bool // an operation carries the time of receipt
+	// An operation of the file carries the time of receipt, and this is what the
+	// kernel had: see guess.
+	guessed      bool
+	mtime, ctime meta.Time
 }
 
-// Setattr changes attributes other than the size. Of a file that the kernel
-// writes through its cache the times come from there too, and are kept in mind.
+// With the writeback cache the kernel owns mtime and ctime of a file that it writes:
+// it takes them from us when it first hears of the file, changes them by its own
+// clock, and tells by SETATTR what it changed; at a close or fsync at the latest, but
+// data may come long before and, from the cache, after. So the times of a file are
+// those that were told last, or else those that it had. Only until the kernel had
+// to tell, data that a crash would leave with times from before must not look like the
+// content that had them: then it has the time of receipt.
+//
+// guess notes that an operation of the inode n is about to carry such a time; v is
+// locked.
+func (v *Volume) guess(ino meta.Ino, n *meta.Inode) {
+	if o := v.open[ino]; o != nil && !o.guessed {
+		o.guessed, o.mtime, o.ctime = true, n.Mtime, n.Ctime
+	}
+}
+
+// Setattr changes attributes other than the size.
 func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) error {
+	if err := v.enterTo(ctx, ref, op); err != nil {
+		return err
+	}
+	if op.Valid&meta.SetMtime != 0 {
+		v.sealClosed(ref.Ino)
+	}
 	return v.changing(ctx, func() error {
 		op.Ref = ref
+		// A program that closes a file and then says of when it is wants its content
+		// there with the time: others take what has the time for the content.
+		if d := v.dirty[ref.Ino]; d != nil && d.closed && op.Valid&meta.SetMtime != 0 {
+			if err := v.pin(ref.Ino); err != nil {
+				return err
+			}
+		}
+		v.joinAccess(&op)
 		if err := v.apply(ref, &op); err != nil {
 			return err
 		}
@@ -42,11 +66,14 @@ func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) err
 			d.timed = true
 		}
 		o := v.open[ref.Ino]
-		switch {
-		case o == nil:
-		case mtime:
-			o.known, o.mtime, o.ctime = ctime, op.Mtime, op.Ctime
-		case ctime:
+		if o == nil || !o.guessed {
+			return nil
+		}
+		o.guessed = !mtime || !ctime
+		if mtime {
+			o.mtime = op.Mtime
+		}
+		if ctime {
 			o.ctime = op.Ctime // as by chmod
 		}
 		return nil
@@ -55,25 +82,22 @@ func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) err
 
 // Flush says that the kernel has sent all it had of the file, as at close.
 func (v *Volume) Flush(ctx context.Context, ref meta.Ref) error {
-	return v.locked(ctx, func() error { return v.settleFile(ref) })
+	return v.locked(ctx, func() error { return v.settleFile(ref, v.closeFile) })
 }
 
-// settleFile makes operations of a file's data and puts guessed times right; v
+// settleFile has pin make operations of a file's data, and puts guessed times right; v
 // is locked.
-func (v *Volume) settleFile(ref meta.Ref) error {
+func (v *Volume) settleFile(ref meta.Ref, pin func(*dirty) error) error {
 	o := v.open[ref.Ino]
 	if d := v.dirty[ref.Ino]; d != nil {
-		// The kernel sends times no later than this, so a guess is needed only
-		// where it never told any.
-		if o != nil && o.known {
-			d.timed = true
-			o.guessed = true // the times stored now may be older than the last told
+		if o != nil {
+			d.timed = true // the kernel tells times no later than this
 		}
-		if err := v.pin(ref.Ino); err != nil {
+		if err := pin(d); err != nil {
 			return err
 		}
 	}
-	if o == nil || !o.guessed || !o.known {
+	if o == nil || !o.guessed {
 		return nil
 	}
 	n, err := v.stored(ref)
@@ -93,13 +117,17 @@ func (v *Volume) settleFile(ref meta.Ref) error {
 	return nil
 }
 
-// Fsync returns when the file, and every operation before, survives a crash.
-func (v *Volume) Fsync(ctx context.Context, ref meta.Ref) error {
-	if err := v.Flush(ctx, ref); err != nil {
-		return err
+// parted puts right what the last handle of a file leaves: of a file that is mapped
+// data comes after its last close too. v is locked.
+func (v *Volume) parted(o *opened) {
+	if d := v.dirty[o.ref.Ino]; d != nil {
+		d.timed = true
 	}
-	return v.persist()
+	if !o.guessed || o.stale || v.closing || v.broken != nil {
+		return
+	}
+	op := &meta.Setattr{Ref: o.ref, Valid: meta.SetMtime | meta.SetCtime, Mtime: o.mtime, Ctime: o.ctime}
+	if err := v.apply(o.ref, op); err != nil && !errors.Is(err, ErrStale) {
+		v.log.Warn("times of a closed file are those at which its data came", "inode", uint64(o.ref.Ino), "err", err)
+	}
 }
-
-// SyncTree returns when every operation executed so far survives a crash.
-func (v *Volume) SyncTree() error { return v.persist() }

@@ -36,7 +36,7 @@ func (v *Volume) Tmpfile(ctx context.Context, parent meta.Ref, n Node) (a Attr, 
 		if dir.Perm&setgid != 0 {
 			n.GID = dir.GID
 		}
-		t := now()
+		t := v.Now()
 		inode := &meta.Inode{Kind: meta.File, Perm: n.Perm, UID: n.UID, GID: n.GID, Nlink: 1, Atime: t, Mtime: t, Ctime: t, Btime: t}
 		o := &orphan{ref: ref, m: view.NewConfirmed(0, nil, meta.Usage{}), home: parent}
 		o.m.Apply(0, &meta.Batch{Puts: []meta.KV{{Key: meta.InodeKey(ref), Value: meta.AppendInode(nil, inode)}}}, meta.Delta{})
@@ -147,11 +147,38 @@ func (n *naming) undo() error {
 
 // nameIt gives the file o, which Tmpfile made, a name in the directory parent.
 func (v *Volume) nameIt(ctx context.Context, o *orphan, parent meta.Ref, name []byte) error {
-	n := &naming{v: v, o: o, parent: parent, name: name, temp: fmt.Appendf(nil, ".incomplete-%x", uint64(o.ref.Ino))}
+	n := &naming{v: v, o: o, parent: parent, name: name, temp: incomplete(o.ref.Ino)}
 	err := v.changing(ctx, n.run)
 	if err == nil {
 		return nil
 	}
 	// Not with ctx: the program may be interrupted, and what is half made must go.
 	return errors.Join(err, v.changing(v.life, n.undo))
+}
+
+// incomplete is the name of a file that has not all yet that it is to have.
+func incomplete(ino meta.Ino) []byte { return fmt.Appendf(nil, ".incomplete-%x", uint64(ino)) }
+
+// dropIncomplete removes what naming had half made when the machine stopped: the rest
+// did not reach the journal, so nobody was told that the file has a name.
+func (v *Volume) dropIncomplete(ctx context.Context) error {
+	for _, p := range v.view.Pending() {
+		m, ok := p.Op.(*meta.Make)
+		if !ok || m.Kind != meta.File || !bytes.Equal(m.Name, incomplete(m.Ref.Ino)) {
+			continue
+		}
+		err := v.locked(ctx, func() error {
+			switch d, err := v.lookup(m.Parent, m.Name); {
+			case errors.Is(err, meta.ErrNotExist), err == nil && d.Ref != m.Ref:
+				return nil // it was completed, or taken away
+			case err != nil:
+				return err
+			}
+			return v.execute(&meta.Unlink{Parent: m.Parent, Name: m.Name, Ref: m.Ref})
+		})
+		if err != nil {
+			return fmt.Errorf("remove a file that was not complete: %w", err)
+		}
+	}
+	return nil
 }

@@ -143,6 +143,10 @@ func (v *Volume) Rmdir(ctx context.Context, parent meta.Ref, name []byte) error 
 // Rename moves a name; what the new name stood for goes, or with Exchange comes
 // back under the old one.
 func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newParent meta.Ref, newName []byte, flags meta.RenameFlags) error {
+	if err := v.room.change(ctx); err != nil {
+		return err
+	}
+	v.sealNamed(parent, name)
 	return v.changing(ctx, func() error {
 		d, err := v.lookup(parent, name)
 		if err != nil {
@@ -192,6 +196,10 @@ func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a
 		}
 		return v.Attr(ctx, ref)
 	}
+	if err := v.room.change(ctx); err != nil {
+		return Attr{}, err
+	}
+	_ = v.seal(ref.Ino, true)
 	err = v.changing(ctx, func() error {
 		if v.orphans[ref.Ino] != nil {
 			return meta.ErrNotExist

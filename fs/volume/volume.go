@@ -30,20 +30,25 @@ import (
 
 // Options of a volume. Bucket, Drive, State and Cache must be set.
 type Options struct {
-	Bucket       store.Bucket
-	Drive        *drive.Unlocked
-	State, Cache string        // folders of this drive, made when missing
-	ReadOnly     bool          // nothing is written to the bucket
-	DeviceName   string        // what this machine is called if it has to be enrolled
-	UID, GID     uint32        // of the mounting user
-	CacheSize    int64         // bytes of the disk for cache and journal together; 0 means the lesser of 10 GiB and 20 % of the free disk, less than 0 no cache
-	NoCache      error         // why the folder Cache cannot be used; nil: it is tried
-	FullTimeout  time.Duration // without progress of the store for so long, a full journal refuses; 0 means DefaultFull
-	Log          *slog.Logger
-	Step         func(name string)    // called at each step of journal, packs and publishing; nil is none
-	Uptime       func() time.Duration // of this machine, its sleep included; nil is what the system says
-	FoldCommits  int                  // how many commits above a checkpoint are folded; 0 means 256
-	Writer       meta.Device          // the one device that may write, in a store that cannot tell who was first; 0: any
+	Bucket        store.Bucket
+	Drive         *drive.Unlocked
+	State, Cache  string        // folders of this drive, made when missing
+	ReadOnly      bool          // nothing is written to the bucket
+	NoAtime       bool          // reading changes no atime
+	DeviceName    string        // what this machine is called if it has to be enrolled
+	UID, GID      uint32        // of the mounting user
+	CacheSize     int64         // bytes of the disk for cache and journal together; 0 means the lesser of 10 GiB and 20 % of the free disk, less than 0 no cache
+	NoCache       error         // why the folder Cache cannot be used; nil: it is tried
+	Patience      time.Duration // a program that makes this machine a device waits for the store no longer; 0 means DefaultPatience
+	Remote        bool          // fsync and its like return when the store has it, where no directory says otherwise
+	RemoteTimeout time.Duration // or after so long, with an error; 0: they wait as long as it takes
+	FullTimeout   time.Duration // without progress of the store for so long, a full journal refuses; 0 means DefaultFull
+	Log           *slog.Logger
+	Step          func(name string)    // called at each step of journal, packs and publishing; nil is none
+	Clock         func() time.Time     // the kernel's, by which it gives times to files; nil is time.Now
+	Uptime        func() time.Duration // of this machine, its sleep included; nil is what the system says
+	FoldCommits   int                  // how many commits above a checkpoint are folded; 0 means 256
+	Writer        meta.Device          // the one device that may write, in a store that cannot tell who was first; 0: any
 }
 
 // Volume is one mounted volume. Its methods are safe for concurrent use.
@@ -69,25 +74,29 @@ type Volume struct {
 	life context.Context // ends when Shutdown begins
 	kill context.CancelFunc
 
-	enroll sync.Mutex // held while the machine is being enrolled; taken before all others
+	enroll door // held while the machine is being enrolled; taken before all others
 
 	persisting sync.Mutex // held while operations go from the queue to the journal; taken before mu
 
-	// landing is read-held while written bytes lie in a pack and no extent names
-	// them yet; taken before mu.
-	landing sync.RWMutex
+	landing landing // of written bytes in packs
 
-	mu       sync.Mutex // guards the fields below; held over view.Execute, never over the store, and over the disk in rescue alone
-	device   meta.Device
-	nextOp   meta.OpNo
-	queue    []queued // executed, not in the journal yet
-	pos      uint64   // the journal's position after the newest record of ours
-	dirty    map[meta.Ino]*dirty
-	open     map[meta.Ino]*opened
-	orphans  map[meta.Ino]*orphan
-	closing  bool
-	broken   error // the journal takes nothing more, and no change is accepted
-	onChange func(Change)
+	confirming waiting // programs that wait for the store
+
+	mu        sync.Mutex // guards the fields below; held over view.Execute, never over the store, and over the disk in rescue alone
+	device    meta.Device
+	nextOp    meta.OpNo
+	queue     []queued  // executed, not in the journal yet
+	pos       uint64    // the journal's position after the newest record of ours
+	synced    meta.OpNo // operations up to this one are in the journal, synced
+	dirty     map[meta.Ino]*dirty
+	open      map[meta.Ino]*opened
+	orphans   map[meta.Ino]*orphan
+	accesses  accesses
+	decided   map[meta.Ino]bool // what Remote said of directories
+	decisions uint64            // rises when that is forgotten
+	closing   bool
+	broken    error // the journal takes nothing more, and no change is accepted
+	onChange  func(Change)
 
 	stop    context.CancelFunc // ends Run; nil while it does not work
 	stopped chan struct{}      // closed when Run returned
@@ -163,7 +172,7 @@ func (v *Volume) Run(ctx context.Context) error {
 // to the journal. What fails stays in memory; the next tick, or an fsync, tries
 // again.
 func (v *Volume) settle(ctx context.Context, age time.Duration) {
-	v.noted("changes", v.pinOld(ctx, age))
+	v.noted("changes", v.ripen(ctx, age))
 	v.noted("journal", v.persist())
 	v.tend()
 }

@@ -16,6 +16,7 @@ import (
 func (v *Volume) wire(l *publish.Loaded, o *old) {
 	v.journal = o.journal
 	v.nextOp = max(o.last, l.Chain.LastOp[v.device]) + 1
+	v.synced = v.nextOp - 1
 	v.packs = pack.NewWriter(pack.Options{
 		Dir:    packDir(o.dir),
 		Key:    l.Chain.Key,
@@ -118,11 +119,11 @@ func (v *Volume) damaged(object string, err error) {
 	}
 }
 
-// still calls fn with the packs that open files and floating data need, while
-// no written bytes are on their way to an extent.
+// still calls fn with the packs that open files and floating data need, once no bytes
+// that were written before are on their way to an extent. Those that are written
+// meanwhile lie in no pack that was closed before.
 func (v *Volume) still(fn func(needed map[meta.PackNo]bool) error) error {
-	v.landing.Lock()
-	defer v.landing.Unlock()
+	v.landing.pass()
 	needed := map[meta.PackNo]bool{}
 	v.mu.Lock()
 	for _, d := range v.dirty {

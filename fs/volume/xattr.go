@@ -82,7 +82,8 @@ func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
 			}
 		}
 		if perm != n.Perm {
-			if err := v.apply(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm, Perm: perm}); err != nil {
+			// The kernel tells the ctime of what takes them.
+			if err := v.apply(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm | meta.KeepCtime, Perm: perm}); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -56,7 +57,16 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Wait returns when everything written so far is in the store, or with a
 // Problem when timeout is over; 0 waits as long as it takes.
 func (c *Client) Wait(ctx context.Context, timeout time.Duration) (Status, error) {
-	q := url.Values{}
+	return c.wait(ctx, url.Values{}, timeout)
+}
+
+// WaitFile is Wait for what was written to one file alone, which stat(2) gives that
+// inode number, and for what this machine did before that.
+func (c *Client) WaitFile(ctx context.Context, inode uint64, timeout time.Duration) (Status, error) {
+	return c.wait(ctx, url.Values{"inode": {strconv.FormatUint(inode, 10)}}, timeout)
+}
+
+func (c *Client) wait(ctx context.Context, q url.Values, timeout time.Duration) (Status, error) {
 	if timeout > 0 {
 		q.Set("timeout", timeout.String())
 	}

@@ -4,6 +4,7 @@
 //
 //	GET  /status            what is mounted and what waits          -> Status
 //	POST /wait?timeout=1m   answers when all is in the store        -> Status
+//	                        ?inode=7 when all of one file is
 //	POST /unmount?lazy=1    takes the kernel's mount away           -> Status
 //	POST /shutdown          unmounts, drains, answers at the end    -> Result
 //	                        ?lazy=1 as above, ?now=1 leaves the rest in the journal
@@ -47,6 +48,7 @@ type Status struct {
 	DrainUntil time.Time     `json:"drain_until"`   // when a drain is given up; zero outside Draining
 	State      string        `json:"state"`         // folder of this machine's state of the drive
 	Program    string        `json:"program"`       // version of the daemon
+	Goroutines int           `json:"goroutines"`    // that the daemon has now; many that stay are a fault
 	Why        string        `json:"read_only_why"` // why it is mounted read-only though nobody asked for that; else empty
 	Volume     volume.Status `json:"volume"`
 }
@@ -91,6 +93,8 @@ func (p *Problem) Error() string { return p.Message }
 type Daemon interface {
 	Status() Status
 	WaitStored(ctx context.Context) error
+	// WaitFile returns when all that was written to an inode is in the store.
+	WaitFile(ctx context.Context, inode uint64) error
 	// Unmount returns when the mount is gone from the tree; lazy also when
 	// programs use it.
 	Unmount(ctx context.Context, lazy bool) error

@@ -37,6 +37,13 @@ func (f *fake) WaitStored(ctx context.Context) error {
 	}
 }
 
+func (f *fake) WaitFile(ctx context.Context, inode uint64) error {
+	if inode == 5 {
+		return nil // it is in the store
+	}
+	return f.WaitStored(ctx)
+}
+
 func (f *fake) Unmount(_ context.Context, lazy bool) error {
 	if !lazy {
 		return errBusy

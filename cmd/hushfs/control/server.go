@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -67,7 +68,15 @@ func (s *server) wait(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	err := s.Daemon.WaitStored(ctx)
+	var err error
+	if text := r.URL.Query().Get("inode"); text == "" {
+		err = s.Daemon.WaitStored(ctx)
+	} else if inode, bad := strconv.ParseUint(text, 10, 64); bad == nil {
+		err = s.Daemon.WaitFile(ctx, inode)
+	} else {
+		http.Error(w, "inode is no number", http.StatusBadRequest)
+		return
+	}
 	s.answer(w, s.Daemon.Status(), err)
 }
 

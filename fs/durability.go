@@ -1,0 +1,83 @@
+package fs
+
+import (
+	"context"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// durableAttr is the attribute by which a program asks where a file is. It is not
+// stored, and not listed: what is listed gets copied.
+const durableAttr = "user.hushfs.durable"
+
+// confirm returns when what was done to these inodes is in the store, where the
+// directory dir wants it so. What was done stays done when it fails.
+func (s *Server) confirm(ctx context.Context, dir meta.Ref, refs ...meta.Ref) error {
+	if s.o.ReadOnly || !s.v.Remote(ctx, dir) {
+		return nil
+	}
+	return s.v.Confirm(ctx, refs...)
+}
+
+// confirmFile is confirm for a file, which is in the directory in which it was looked
+// up last.
+func (s *Server) confirmFile(ctx context.Context, node uint64, ref meta.Ref) error {
+	dir, ok := s.nodes.directory(node)
+	if !ok {
+		dir = meta.RootRef
+	}
+	return s.confirm(ctx, dir, ref)
+}
+
+// confirmNames is confirm for changes of names. After an error the kernel takes none
+// of them for made, so it is to ask anew.
+func (s *Server) confirmNames(ctx context.Context, names ...nameIn) error {
+	for _, n := range names {
+		if err := s.confirm(ctx, n.dir, n.dir); err != nil {
+			var c volume.Change
+			for _, n := range names {
+				c.Names = append(c.Names, volume.Name{Parent: n.dir.Ino, Name: []byte(n.name)})
+			}
+			s.notify.changed(c)
+			return err
+		}
+	}
+	return nil
+}
+
+// renamed notes where the kernel finds an inode from now on, by the node of n.dir.
+func (s *Server) renamed(ctx context.Context, n nameIn, dir uint64) {
+	if a, err := s.v.Lookup(ctx, n.dir, []byte(n.name)); err == nil {
+		s.nodes.moved(a.Ref.Ino, dir, n.name)
+	}
+}
+
+// nameIn is a name of the directory dir.
+type nameIn struct {
+	dir  meta.Ref
+	name string
+}
+
+// durable answers with where a file is.
+func (s *Server) durable(ref meta.Ref, dest []byte) (uint32, fuse.Status) {
+	d, err := s.v.Durable(ref)
+	if err != nil {
+		return 0, errno(s.log, "getxattr", err)
+	}
+	return give(dest, []byte(d.String()))
+}
+
+// checkDurability says whether an inode may have value as its volume.DurabilityAttr.
+func (s *Server) checkDurability(ctx context.Context, ref meta.Ref, value []byte) fuse.Status {
+	a, err := s.v.Attr(ctx, ref)
+	if err != nil {
+		return errno(s.log, "setxattr", err)
+	}
+	if v := string(value); a.Inode.Kind != meta.Dir || v != volume.DurabilityLocal && v != volume.DurabilityRemote {
+		return fuse.EINVAL
+	}
+	return fuse.OK
+}

@@ -1,0 +1,132 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/store"
+)
+
+// endLength is how many bytes of a commit's end are enough to know it: its salt and its
+// commitment, which no other object has.
+const endLength = 64
+
+// end is what is known of the object that the head of the chain lies in.
+type end struct {
+	id    chain.ID
+	bytes []byte // its last endLength
+	seen  bool   // the store had it, and nothing was put since
+}
+
+// knows keeps the end of the object of commit id; working is held.
+func (s *Syncer) knows(id chain.ID, object []byte) {
+	s.end = end{id: id, bytes: bytes.Clone(object[max(0, len(object)-endLength):])}
+}
+
+// headThere is asked before a commit is put: the store must have the slot of the head
+// still. One that was set back while this machine was at work, by a backup or by
+// another disk in the place of the right one, would take the commit, above a hole where
+// nobody reads it, and what waits here would be forgotten. Nothing is given up: it is
+// tried again, and goes on when the store is what it was. working is held.
+func (s *Syncer) headThere(ctx context.Context) error {
+	head, id := s.o.Chain.Slot, s.o.Chain.Head
+	if head == 0 || s.end.id == id && s.end.seen {
+		return nil
+	}
+	if err := s.awake(ctx); err != nil {
+		return err
+	}
+	there, err := s.lookAtHead(ctx, head, id)
+	if err == nil && !there {
+		there, err = s.lookAtHead(ctx, head, id) // a bad line, or a bad moment
+	}
+	if err != nil {
+		return fmt.Errorf("look whether slot %d is still there: %w", head, err)
+	}
+	if !there {
+		if err := s.forked(ctx); err != nil {
+			return err
+		}
+		s.forgetUploads()
+		err = fmt.Errorf("%w: slot %d, the newest that this machine knows, is gone or another; what waits stays in the journal until the store is what it was", ErrRollback, head)
+	}
+	s.setMissing(err)
+	s.end.seen = there
+	return err
+}
+
+// forked looks whether another history goes on in the next slot, which stops this
+// machine for good.
+func (s *Syncer) forked(ctx context.Context) error {
+	slot := s.slot()
+	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
+	if err != nil {
+		return answered(err)
+	}
+	_, err = s.judge(ctx, slot, object)
+	if s.halted() == nil {
+		return nil
+	}
+	return err
+}
+
+// lookAtHead says whether the store has the object of the head.
+func (s *Syncer) lookAtHead(ctx context.Context, head chain.Slot, id chain.ID) (bool, error) {
+	name := chain.SlotName(s.o.Chain.Volume, head)
+	if s.end.id == id {
+		got, err := s.o.Bucket.Get(ctx, name, -endLength, -1)
+		s.reached(err)
+		return bytes.Equal(got, s.end.bytes), answered(err)
+	}
+	object, err := s.get(ctx, name, chain.MaxCommit)
+	if err != nil || !s.o.Chain.Is(head, id, object) {
+		return false, answered(err)
+	}
+	s.knows(id, object)
+	return true, nil
+}
+
+// answered is nil for the answer that there is no such object.
+func answered(err error) error {
+	if errors.Is(err, store.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// lookAhead is headThere beside the upload of packs, for those that would go to another
+// store than the one that has the head. What it returns is to be received from before
+// working is let go.
+func (s *Syncer) lookAhead(ctx context.Context) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- s.headThere(ctx) }()
+	return done
+}
+
+// forgetUploads has packs that no slot names yet sent again: where they went may be
+// another store than the one that the commit goes to.
+func (s *Syncer) forgetUploads() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.uploaded)
+}
+
+// setMissing notes why nothing is put for now; nil: the store has what it had.
+func (s *Syncer) setMissing(err error) {
+	s.mu.Lock()
+	was := s.missing
+	s.missing = err
+	s.mu.Unlock()
+	switch {
+	case err != nil && was == nil:
+		s.log.Error("nothing is written to the store: it was set back", "err", err)
+	case err == nil && was != nil:
+		s.log.Info("the store is what it was")
+	}
+	if err != nil {
+		s.release()
+	}
+}

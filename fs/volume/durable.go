@@ -1,0 +1,234 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
+)
+
+// Where is how far something has come on its way to the store.
+type Where uint8
+
+const (
+	InMemory  Where = iota // a part of it at least
+	InJournal              // synced on the local disk
+	InStore
+)
+
+// Durability says where all of a file or directory is.
+type Durability struct {
+	Where Where
+	Slot  uint64 // InStore: no newer one has anything of it
+}
+
+// String is "no", "local", or "bucket" and the slot.
+func (d Durability) String() string {
+	switch d.Where {
+	case InMemory:
+		return "no"
+	case InJournal:
+		return "local"
+	}
+	return fmt.Sprintf("bucket %d", d.Slot)
+}
+
+// Durable says where all is that was written to an inode: bytes, attributes and names;
+// of a directory also the names in it, but not what lies below. It knows nothing of
+// what the kernel has not handed over yet. The slot is that of the newest commit that
+// touched it; where that was folded, that of the newest checkpoint. It waits for
+// nothing, and never for the store.
+func (v *Volume) Durable(ref meta.Ref) (Durability, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.orphans[ref.Ino] != nil || v.dirty[ref.Ino] != nil {
+		return Durability{Where: InMemory}, nil
+	}
+	no, slot, there := v.view.Newest(meta.InodeKey(ref))
+	switch {
+	case !there:
+		return Durability{}, ErrStale
+	case no > v.synced:
+		return Durability{Where: InMemory}, nil
+	case no > 0:
+		return Durability{Where: InJournal}, nil
+	}
+	return Durability{InStore, slot}, nil
+}
+
+// newest is the newest operation that touched one of these inodes and is in no slot;
+// 0 when all is there that was ever to go, as nothing of a file without a name.
+func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, ref := range refs {
+		if v.orphans[ref.Ino] != nil {
+			continue
+		}
+		no, _, there := v.view.Newest(meta.InodeKey(ref))
+		if o := v.open[ref.Ino]; !there || o != nil && o.stale {
+			return v.nextOp - 1 // changed or deleted elsewhere: its bytes went to another file
+		}
+		last = max(last, no)
+	}
+	return last
+}
+
+// Confirm returns when the operations that touched these inodes, and all before them,
+// are in the store. It fails when ctx ends, with context.DeadlineExceeded after the
+// time that Options give, and when nothing is published any more. In any case they are
+// in the journal, and go on to be sent. Data that floats is not waited for.
+func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
+	last := v.newest(refs)
+	if last == 0 {
+		return v.allowed()
+	}
+	if err := v.persist(); err != nil {
+		return err
+	}
+	if v.o.RemoteTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, v.o.RemoteTimeout)
+		defer cancel()
+	}
+	defer v.confirming.begin()()
+	if err := v.sync.Confirm(ctx, last); err != nil {
+		return fmt.Errorf("wait for the store: %w", err)
+	}
+	return nil
+}
+
+// allowed says whether nothing is missing in the store that is pending no more: what
+// another machine's change made impossible is in the journal alone.
+func (v *Volume) allowed() error {
+	if v.sync.Failed() > 0 {
+		return fmt.Errorf("wait for the store: %w", publish.ErrConflict)
+	}
+	return nil
+}
+
+// WaitFile returns when all that was written to the inode called ino before is in the
+// store, with whatever this machine did before that.
+func (v *Volume) WaitFile(ctx context.Context, ino meta.Ino) error {
+	_ = v.seal(ino, false)
+	as := ino
+	err := v.locked(ctx, func() error {
+		d := v.dirty[as]
+		err := v.pin(as)
+		if d != nil {
+			as = d.ref.Ino // another, where it had to be recovered
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	last := max(v.view.NewestOf(ino), v.view.NewestOf(as))
+	if last == 0 {
+		return v.allowed()
+	}
+	if v.o.ReadOnly {
+		return ErrReadOnly // it waits for a mount that may write
+	}
+	return v.sync.Confirm(ctx, last)
+}
+
+// The attribute of a directory by which what is made durable in it, and below, is to
+// be in the store before a program hears of it, and its values.
+const (
+	DurabilityAttr   = "user.hushfs.durability"
+	DurabilityLocal  = "local"
+	DurabilityRemote = "remote"
+)
+
+const (
+	// decisionsMax is how many directories are kept in mind.
+	decisionsMax = 4096
+
+	// decideFor is for how long the directories above one are looked for in the store.
+	decideFor = 3 * time.Second
+
+	// depthMax ends a circle that a broken writer left.
+	depthMax = 1 << 12
+)
+
+// Remote says whether what is made durable in the directory dir is to be in the store:
+// the nearest directory decides that has the attribute, dir itself included, and where
+// none has it the mount does. So it does where the directories above cannot be read
+// because the store is away.
+func (v *Volume) Remote(ctx context.Context, dir meta.Ref) bool {
+	v.mu.Lock()
+	remote, known := v.decided[dir.Ino]
+	turn := v.decisions
+	v.mu.Unlock()
+	if known {
+		return remote
+	}
+	ctx, cancel := context.WithTimeout(ctx, decideFor)
+	defer cancel()
+	remote, err := v.decide(ctx, dir)
+	if err != nil {
+		v.log.Debug("not known whether it is to be in the store", "inode", uint64(dir.Ino), "err", err)
+		return v.o.Remote // it is asked again
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.decisions == turn {
+		if len(v.decided) >= decisionsMax {
+			clear(v.decided)
+		}
+		v.decided[dir.Ino] = remote
+	}
+	return remote
+}
+
+func (v *Volume) decide(ctx context.Context, dir meta.Ref) (bool, error) {
+	for range depthMax {
+		var n *meta.Inode
+		var value []byte
+		err := v.locked(ctx, func() (err error) {
+			if n, err = v.stored(dir); err != nil || !n.Xattrs {
+				return err
+			}
+			err = v.base(dir, func(r meta.Reader) error {
+				value, err = meta.GetXattr(r, dir, n, []byte(DurabilityAttr))
+				return err
+			})
+			if errors.Is(err, meta.ErrNoAttr) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+		switch string(value) {
+		case DurabilityRemote:
+			return true, nil
+		case DurabilityLocal:
+			return false, nil
+		}
+		if dir == meta.RootRef || n.Kind != meta.Dir {
+			return v.o.Remote, nil
+		}
+		dir = n.Parent
+	}
+	return v.o.Remote, nil
+}
+
+// Redecide forgets what Remote said: a directory has another attribute, or other ones
+// above it.
+func (v *Volume) Redecide() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.redecide()
+}
+
+// redecide is Redecide with v locked.
+func (v *Volume) redecide() {
+	v.decisions++
+	clear(v.decided)
+}
