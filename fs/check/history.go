@@ -1,0 +1,225 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/store"
+)
+
+// history goes down the chain from the head. Each commit names the one before it, and
+// checkpoints tell the ids of those below them, so a damaged commit does not end it.
+type history struct {
+	c     *checker
+	want  *chain.Link             // the commit that comes next, its slot being the highest that it may have; nil: not known
+	known map[chain.Slot]chain.ID // ids of all valid commits in [from, to]
+	from  chain.Slot
+	to    chain.Slot
+	last  chain.Slot   // passed before
+	dead  []chain.Slot // passed since the last commit that was found
+}
+
+// checkCommits reads every commit from the head down to the first that is there.
+func (c *checker) checkCommits(ctx context.Context) error {
+	err := c.bucket.each(ctx, chain.SlotPrefix(c.vol), func(i store.Info) error {
+		if s, ok := chain.ParseSlotName(c.vol, i.Name); ok && s <= c.state.Slot {
+			c.slots = append(c.slots, s)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	h := &history{c: c, want: &chain.Link{Slot: c.state.Slot, ID: c.state.Head}, last: c.state.Slot + 1}
+	for run := range slices.Chunk(c.slots, atOnce) {
+		objects, err := c.commits(ctx, run)
+		if err != nil {
+			return err
+		}
+		for i, s := range run {
+			h.pass(s, objects[i])
+		}
+		c.o.Progress(Progress{Stage: StageCommits, Done: int64(c.state.Slot - run[len(run)-1] + 1), Total: int64(c.state.Slot)})
+	}
+	h.end()
+	return nil
+}
+
+// commits gets the objects of slots side by side; nil where there is none.
+func (c *checker) commits(ctx context.Context, slots []chain.Slot) ([][]byte, error) {
+	objects := make([][]byte, len(slots))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, s := range slots {
+		g.Go(func() error {
+			o, err := c.bucket.Get(ctx, chain.SlotName(c.vol, s), 0, chain.MaxCommit+1)
+			if err != nil && !errors.Is(err, store.ErrNotExist) {
+				return fmt.Errorf("get slot %d: %w", s, err)
+			}
+			objects[i] = o
+			return nil
+		})
+	}
+	return objects, g.Wait()
+}
+
+// pass looks at what lies in the next slot downwards that the store lists.
+func (h *history) pass(s chain.Slot, object []byte) {
+	h.gap(s)
+	h.last = s
+	var commit *chain.Commit
+	if object != nil {
+		commit, _ = h.c.state.Open(s, object)
+	}
+	id, known := h.known[s]
+	switch {
+	case known && (commit == nil || commit.ID != id):
+		h.damaged(s, object)
+		h.want = h.below(s)
+		return
+	case known:
+	case len(h.known) > 0 && h.from <= s && s <= h.to:
+		h.skip(s)
+		return
+	case commit != nil && (h.want == nil || commit.ID == h.want.ID):
+	default:
+		h.dead = append(h.dead, s)
+		return
+	}
+	for _, d := range h.dead {
+		h.skip(d)
+	}
+	h.dead = nil
+	h.c.report.Counts.Commits++
+	h.noted(s, commit.ID)
+	h.want = &chain.Link{Slot: s - 1, ID: commit.Prev}
+	if commit.Checkpoint != nil {
+		h.learn(commit)
+	}
+}
+
+// noted holds a hint's word for the slot against the commit in it, and keeps its id
+// where it may be needed again.
+func (h *history) noted(s chain.Slot, id chain.ID) {
+	if said, ok := h.c.ids[s]; ok && said != id {
+		h.c.find(Finding{Kind: KindHint, Severity: Damaged, Cause: Forged, Slot: uint64(s), Object: chain.HintName(h.c.vol, s), Detail: fmt.Sprintf("hint: it vouches for another commit of slot %d than there is", s)})
+	}
+	if s > h.c.state.Folded().Slot {
+		h.c.ids[s] = id
+	}
+}
+
+// gap tells of commits above s, and below the last slot, that are known and not listed.
+func (h *history) gap(s chain.Slot) {
+	if s+1 >= h.last {
+		return
+	}
+	var lost []chain.Slot
+	for t := range h.known {
+		if s < t && t < h.last {
+			lost = append(lost, t)
+		}
+	}
+	slices.Sort(lost)
+	for _, t := range slices.Backward(lost) {
+		h.damaged(t, nil)
+		h.want = h.below(t)
+	}
+}
+
+// skip notes a slot that holds nobody's commit. The loading of the chain told of those
+// above its checkpoint.
+func (h *history) skip(s chain.Slot) {
+	if s > h.c.state.Folded().Slot {
+		return
+	}
+	h.c.find(Finding{Kind: KindCommit, Severity: Note, Cause: Forged, Slot: uint64(s), Object: chain.SlotName(h.c.vol, s), Detail: "what lies in this slot is nobody's commit, and everybody skips it"})
+}
+
+// damaged tells of a commit that is known to have been there.
+func (h *history) damaged(s chain.Slot, object []byte) {
+	f := Finding{Kind: KindCommit, Severity: Damaged, Slot: uint64(s), Object: chain.SlotName(h.c.vol, s)}
+	if object == nil {
+		f.Cause, f.Detail = h.c.bucket.absent(f.Object)
+	} else {
+		f.Cause, f.Detail = Altered, "its bytes are not those that were written"
+	}
+	f.Detail = fmt.Sprintf("commit of slot %d: %s. Nothing of the present is lost, since it lies under the checkpoint of slot %d; but the commits can no more stand in for a table that is damaged", s, f.Detail, h.c.state.Folded().Slot)
+	h.c.find(f)
+}
+
+// below is the known commit next below s, nil when there is none.
+func (h *history) below(s chain.Slot) *chain.Link {
+	for s--; s >= h.from && s > 0; s-- {
+		if id, ok := h.known[s]; ok {
+			return &chain.Link{Slot: s, ID: id}
+		}
+	}
+	return nil
+}
+
+// learn takes over the ids that a checkpoint tells.
+func (h *history) learn(commit *chain.Commit) {
+	k, c := commit.Checkpoint, h.c
+	forged := func(detail string) {
+		c.find(Finding{Kind: KindCommit, Severity: Damaged, Cause: Forged, Slot: uint64(commit.Slot), Object: chain.SlotName(c.vol, commit.Slot), Detail: "checkpoint: " + detail})
+		c.fixes = append(c.fixes, fix{do: fixFold})
+	}
+	switch at := c.state.Announced().Slot; {
+	case c.fold != nil:
+	case commit.Slot == at || c.refold:
+		c.fold = k
+	case commit.Slot > at && k.Slot > c.state.Folded().Slot:
+		forged("it does not say what the commits under it do, or its tables cannot be read; it is passed over")
+		return
+	}
+	ids, err := k.IDs(c.vol)
+	if err != nil {
+		forged(err.Error())
+		return
+	}
+	delete(ids, 0)
+	maps.DeleteFunc(h.known, func(s chain.Slot, _ chain.ID) bool { return s >= commit.Slot })
+	for s, id := range ids {
+		if old, ok := h.known[s]; ok && old != id {
+			forged("it tells another history than the one above it")
+			return
+		}
+	}
+	switch {
+	case len(h.known) == 0:
+		h.known, h.to = ids, k.Slot
+	case k.Slot < h.from:
+		return // it does not reach up to what is known; the commits between lead on
+	default:
+		maps.Copy(h.known, ids)
+	}
+	h.from = max(k.Base.Slot, 1)
+}
+
+// end tells what was left at the bottom.
+func (h *history) end() {
+	lowest := chain.Slot(1)
+	if n := len(h.c.slots); n > 0 {
+		lowest = h.c.slots[n-1]
+	}
+	switch {
+	case h.want != nil && h.want.ID == chain.ID(h.c.vol):
+		for _, d := range h.dead {
+			h.skip(d)
+		}
+	case len(h.dead) > 0:
+		h.damaged(h.dead[0], []byte{})
+	case lowest > 1:
+		// Commits under a checkpoint may go, the oldest first.
+		h.c.find(Finding{
+			Kind: KindCommit, Severity: Note, Cause: Missing, Slot: uint64(lowest - 1), Object: chain.SlotName(h.c.vol, lowest-1),
+			Detail: fmt.Sprintf("the history before slot %d is not in the store; it lies under a checkpoint, and nothing of the present needs it", lowest),
+		})
+	}
+}
