@@ -28,7 +28,7 @@ When a drive cannot be mounted: hushfs doctor STORE DIR`,
 	f.BoolVar(&a.json, "json", false, "print results and errors as JSON to standard output")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every operation")
 	root.AddCommand(
-		a.initCommand(), a.mountCommand(), a.umountCommand(), a.statusCommand(), a.waitCommand(), a.fsckCommand(), a.versionCommand(),
+		a.initCommand(), a.mountCommand(), a.umountCommand(), a.statusCommand(), a.waitCommand(), a.doctorCommand(), a.fsckCommand(), a.versionCommand(),
 		a.command(&cobra.Command{Use: "daemon", Hidden: true, Args: cobra.NoArgs, Short: "The background half of mount"}, a.daemon),
 		a.command(&cobra.Command{Use: "unlock-helper", Hidden: true, Args: cobra.NoArgs, Short: "The unlocking half of mount -f"}, a.unlockHelper),
 		a.command(&cobra.Command{Use: "unmount-helper DIR", Hidden: true, Args: cobra.ExactArgs(1), Short: "Takes a mount away when its daemon dies"}, a.unmountHelper),

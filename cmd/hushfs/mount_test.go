@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/hushfs/hushfs/fs/volume"
+)
 
 func TestOwnFiles(t *testing.T) {
 	for _, c := range []struct {
@@ -27,7 +31,7 @@ func TestOwnFiles(t *testing.T) {
 
 func TestOwnerFlag(t *testing.T) {
 	for owner, good := range map[string]bool{"": true, "me": true, "stored": true, "Me": false, "1000": false} {
-		o := mountFlags{owner: owner}
+		o := mountFlags{owner: owner, durability: volume.DurabilityLocal}
 		if err := o.check(); (err == nil) != good {
 			t.Errorf("--owner %q: %v", owner, err)
 		}
@@ -36,7 +40,7 @@ func TestOwnerFlag(t *testing.T) {
 
 func TestCacheSizeFlag(t *testing.T) {
 	for n, good := range map[sizeFlag]bool{0: true, 1: false, 64<<20 - 1: false, 64 << 20: true, 1 << 40: true} {
-		o := mountFlags{cacheSize: n}
+		o := mountFlags{cacheSize: n, durability: volume.DurabilityLocal}
 		if err := o.check(); (err == nil) != good {
 			t.Errorf("--cache-size %d: %v", n, err)
 		}
