@@ -2,13 +2,11 @@ package integration
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // squad is a few workers on one machine's mount.
@@ -77,53 +75,21 @@ func (s *squad) verify(on *machine) (acked int) {
 	return acked
 }
 
-// Twenty times kill -9 while four programs write: whatever fsync acknowledged is
-// there after each, and at the end on another machine.
-func TestKilledAtRandomMoments(t *testing.T) {
-	const rounds = 20
-	seed := rand.Uint64() >> 16
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	m := newDrive(t)
-	d := m.mount()
-	var all []*squad
-	for round := range rounds {
-		s := m.squad(fmt.Sprint("round", round), 4, seed+uint64(round)*100)
-		all = append(all, s)
-		wait := s.start(1 << 30)
-		// Chance, not time, decides: the moment need not be known.
-		<-time.After(time.Duration(200+r.IntN(1200)) * time.Millisecond)
-		d.kill()
-		wait()
-		d = m.mount()
-		acked := 0
-		for _, s := range all {
-			acked += s.verify(m)
-		}
-		if t.Failed() {
-			t.Fatalf("round %d of seed %d", round, seed)
-		}
-		if round == rounds-1 {
-			t.Logf("%d things acknowledged and found", acked)
-		}
-	}
-	d = d.remount()
-	for _, s := range all {
-		s.verify(d.m)
-	}
-	d.umount()
-}
-
 // The daemon's own steps, as failpoints name them: it is killed at each, the
-// first and the second time it comes by, while two programs write. What fsync
-// acknowledged is there at the next mount; once drained, on another machine.
+// first time it comes by, and in a long run the second time as well, while two
+// programs write. What fsync acknowledged is there at the next mount; once
+// drained, on another machine.
 func TestKilledAtEveryStep(t *testing.T) {
 	steps := recordSteps(t)
+	times := []string{"", ":2"}
+	if given(t, envRounds, 0) == 0 {
+		times = times[:1]
+	}
 	var mu sync.Mutex
 	reached := map[string]bool{}
 	t.Run("steps", func(t *testing.T) {
 		for _, step := range steps {
-			for _, nth := range []string{"", ":2"} {
+			for _, nth := range times {
 				t.Run(step+nth, func(t *testing.T) {
 					t.Parallel()
 					if killedAt(t, step+nth) {

@@ -140,6 +140,7 @@ func (m *machine) env(more ...string) []string {
 		"PATH=" + path, "HOME=" + m.home, "LC_ALL=C", "TMPDIR=" + m.home,
 		"XDG_CONFIG_HOME=" + m.at("config"), "XDG_CACHE_HOME=" + m.at("cache"),
 		"XDG_STATE_HOME=" + m.at("state"), "XDG_RUNTIME_DIR=" + m.at("run"),
+		"DBUS_SYSTEM_BUS_ADDRESS=unix:path=" + m.at("no-bus"), // never the machine's own
 	}, append(m.settings[:len(m.settings):len(m.settings)], more...)...)
 }
 

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/hushfs/hushfs/integration/crashwork"
 )
 
 // hushfs is the built program; work is the folder below which all tests work,
@@ -13,12 +15,14 @@ import (
 var hushfs, work string
 
 // envTask makes this test program another one: a worker that writes files (see
-// worker), or a single case of posixtest.
+// worker, and the package crashwork), or a single case of posixtest.
 const envTask = "HUSHFS_TEST_TASK"
 
 func TestMain(m *testing.M) {
 	if task := os.Getenv(envTask); task == "worker" {
 		os.Exit(workerMain(os.Args[1:]))
+	} else if task == "crashwork" {
+		os.Exit(crashwork.Main(os.Args[1:]))
 	} else if task == "posix" {
 		os.Exit(m.Run())
 	}

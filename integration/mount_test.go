@@ -8,8 +8,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hushfs/hushfs/store/s3/s3test"
 )
 
 // mount in the background returns when the mount answers, and the daemon goes on.
@@ -60,6 +63,33 @@ func TestSecondMountIsRefused(t *testing.T) {
 		t.Errorf("the refused mount left %s: %v", other, err)
 	}
 	must(t, writeSynced(m.in("works"), os.O_CREATE, nil))
+	d.umount()
+}
+
+// It is refused as mounted also when its store cannot be reached, be that a folder
+// or a server that is gone: nobody should look for a fault there.
+func TestSecondMountWithTheStoreAway(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount()
+	words := []string{"mounted already", m.mnt, fmt.Sprint("pid ", d.cmd.Process.Pid), "hushfs umount"}
+	must(t, os.Rename(m.store, m.store+".away"))
+	m.refused(9, words, m.mountArgs()...)
+	m.refused(4, []string{"typing error"}, "mount", "--passphrase-file", m.pass, m.store+".other", m.mnt)
+	must(t, os.Rename(m.store+".away", m.store))
+	d.umount()
+
+	server := s3test.Start(t, s3test.MinIO)
+	m = driveAt(t, server)
+	d = m.mount()
+	words = []string{"mounted already", m.mnt, fmt.Sprint("pid ", d.cmd.Process.Pid), "hushfs umount"}
+	must(t, server.Pause())
+	began := time.Now()
+	m.refused(9, words, m.mountArgs()...)
+	if took := time.Since(began); took > 12*time.Second {
+		t.Errorf("it took %v, as long as asking the server", took)
+	}
+	must(t, server.Resume())
 	d.umount()
 }
 

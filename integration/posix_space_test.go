@@ -164,60 +164,6 @@ func TestSeekDataAndHoles(t *testing.T) {
 	d.umount()
 }
 
-// copy_file_range(2), between files and within one, of dirty and of clean pages.
-func TestCopyFileRange(t *testing.T) {
-	t.Parallel()
-	m := newDrive(t)
-	d := m.mount()
-	const size = 3<<20 + 77
-	content := pattern(1, 0, size)
-	from, err := os.Create(m.in("from"))
-	must(t, err)
-	_, err = from.Write(content)
-	must(t, err)
-	to, err := os.OpenFile(m.in("to"), os.O_CREATE|os.O_RDWR, 0o644)
-	must(t, err)
-	copied := func(in, out *os.File, offIn, offOut int64, n int) (total int) {
-		t.Helper()
-		for total < n {
-			got, err := unix.CopyFileRange(int(in.Fd()), &offIn, int(out.Fd()), &offOut, n-total, 0)
-			must(t, err)
-			if got == 0 {
-				break
-			}
-			total += got
-		}
-		return total
-	}
-	if n := copied(from, to, 0, 0, size); n != size {
-		t.Errorf("copied %d bytes", n)
-	}
-	if n := copied(from, to, size-10, 1000, 100); n != 10 {
-		t.Errorf("copied %d bytes from the last 10", n)
-	}
-	if n := copied(to, to, 0, 5<<20, 1<<20); n != 1<<20 {
-		t.Errorf("copied %d bytes within a file", n)
-	}
-	off1, off2 := int64(0), int64(10)
-	if _, err := unix.CopyFileRange(int(to.Fd()), &off1, int(to.Fd()), &off2, 100, 0); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("copying onto itself: %v", err)
-	}
-	want := make([]byte, 6<<20)
-	copy(want, content)
-	copy(want[1000:], content[size-10:])
-	copy(want[5<<20:], want[:1<<20])
-	must(t, from.Close())
-	must(t, to.Close())
-	if b := read(t, m.in("to")); !bytes.Equal(b, want) {
-		t.Errorf("the copy has %d bytes that differ", len(b))
-	}
-	d = d.remount()
-	if b := read(t, d.m.in("to")); !bytes.Equal(b, want) {
-		t.Errorf("on another machine the copy has %d bytes that differ", len(b))
-	}
-	d.umount()
-}
-
 // mknod(2): what is no file keeps its kind and number.
 func TestSpecialFiles(t *testing.T) {
 	needRoot(t)

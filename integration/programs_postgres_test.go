@@ -26,14 +26,16 @@ func programPostgres(t *testing.T, m *machine) {
 	c.tool("pgbench", "-n", "-c", "2", "-t", "50")
 	c.check("after the first run")
 
-	c.work(true, 20, c.kill)
-	c.start()
-	c.check("after kill -9 of PostgreSQL")
-	c.work(true, 20, d.kill)
-	c.kill()
-	d = m.mount()
-	c.start()
-	c.check("after kill -9 of the daemon")
+	for range programRounds(t) {
+		c.work(true, 20, c.kill)
+		c.start()
+		c.check("after kill -9 of PostgreSQL")
+		c.work(true, 20, d.kill)
+		c.kill()
+		d = m.mount()
+		c.start()
+		c.check("after kill -9 of the daemon")
+	}
 
 	c.stop()
 	c.tool("pg_checksums", "--check", "-D", c.data)

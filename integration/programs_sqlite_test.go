@@ -38,17 +38,19 @@ func (mode sqliteMode) program(t *testing.T, m *machine) {
 
 	b.half(m).kill()
 	b.check(m, "after a writer was killed in a transaction")
-	b.stream(m, func(p *dialogue) { p.kill() })
+	b.stream(m, func(p *dialogue) { must(t, p.cmd.Process.Kill()) })
 	b.check(m, "after a writer was killed between transactions")
 
-	half := b.half(m)
-	d.kill()
-	half.kill()
-	d = m.mount()
-	b.check(m, "after the daemon was killed in a transaction")
-	b.stream(m, func(*dialogue) { d.kill() })
-	d = m.mount()
-	b.check(m, "after the daemon was killed between transactions")
+	for range programRounds(t) {
+		half := b.half(m)
+		d.kill()
+		half.kill()
+		d = m.mount()
+		b.check(m, "after the daemon was killed in a transaction")
+		b.stream(m, func(*dialogue) { d.kill() })
+		d = m.mount()
+		b.check(m, "after the daemon was killed between transactions")
+	}
 
 	b.several(m)
 	b.check(m, "after three writers at a time")

@@ -31,6 +31,8 @@ func TestPrograms(t *testing.T) {
 		{"SQLite with a write-ahead log", []string{"sqlite3"}, ordinary, sqliteWAL.program},
 		{"git", []string{"git"}, ordinary, programGit},
 		{"a document is saved", nil, newMachine, programOffice},
+		{"vim", []string{"vim.tiny"}, newMachine, programVim},
+		{"flac and zip", []string{"flac", "metaflac", "zip", "unzip"}, newMachine, programSound},
 		{"rsync", []string{"rsync"}, newMachine, programRsync},
 		{"tar", []string{"tar"}, newMachine, programTar},
 		{"append from four processes", nil, newMachine, programAppend},
@@ -51,6 +53,11 @@ func TestPrograms(t *testing.T) {
 		})
 	}
 }
+
+// envProgramRounds is how often the databases are killed, and the daemon under them.
+const envProgramRounds = "HUSHFS_PROGRAM_ROUNDS"
+
+func programRounds(t *testing.T) int { return int(given(t, envProgramRounds, 1)) }
 
 // revive is the same drive on the same machine after kill -9 of its daemon.
 func (d *daemon) revive() *daemon {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -291,6 +292,39 @@ func TestStateCannotBeMade(t *testing.T) {
 	must(t, os.RemoveAll(m.at("state")))
 	must(t, os.WriteFile(filepath.Join(m.home, "state"), nil, 0o600))
 	m.refused(15, []string{"state folder", "XDG_STATE_HOME"}, m.mountArgs()...)
+	n := newMachine(t)
+	must(t, os.WriteFile(n.at("state"), nil, 0o600))
+	n.refused(15, []string{"state folder", "XDG_STATE_HOME"}, n.initArgs()...)
+	n.nothingMade()
 	must(t, os.Remove(m.at("state")))
 	m.mount().umount()
+}
+
+// nothingMade wants a refused init to have left neither a store nor words.
+func (m *machine) nothingMade() {
+	m.t.Helper()
+	for _, path := range []string{m.store, m.words} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			m.t.Errorf("the refused init left %s: %v", path, err)
+		}
+	}
+}
+
+// Nor is a drive made where its state finds no room, or may not be written.
+func TestInitWithoutRoomForItsState(t *testing.T) {
+	needRoot(t)
+	t.Parallel()
+	for _, c := range []struct{ name, options, words string }{
+		{"a full disk", "size=16k,mode=700", "Make room"},
+		{"a read-only disk", "ro,size=1m,mode=700", "XDG_STATE_HOME"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMachine(t)
+			state := m.mkdir("state")
+			must(t, exec.Command("mount", "-t", "tmpfs", "-o", c.options, "tmpfs", state).Run())
+			t.Cleanup(func() { must(t, unix.Unmount(state, unix.MNT_DETACH)) })
+			m.refused(15, []string{"state folder", c.words}, m.initArgs()...)
+			m.nothingMade()
+		})
+	}
 }

@@ -125,6 +125,7 @@ func TestAStoppedDaemonIsSaid(t *testing.T) {
 		t.Errorf("status --json: %+v", s)
 	}
 	m.refused(1, []string{"does not answer", "kill -CONT"}, "umount", m.mnt)
+	m.refused(9, []string{"mounted already", "does not answer", "kill -CONT"}, m.mountArgs()...)
 	must(t, d.cmd.Process.Signal(syscall.SIGCONT))
 	d.umount()
 }
