@@ -1,10 +1,12 @@
 # Targets, each one line of plain commands. `make` alone lists them.
 FUZZTIME ?= 30s
 CHECKS   ?= ../shared/checks
+ROUNDS   ?= 200
+IMAGES   ?= 20000
 GO       ?= go
 UNIT      = $(shell $(GO) list ./... | grep -v /integration$$)
 
-.PHONY: help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges clean
+.PHONY: help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -47,8 +49,22 @@ demo: ## a drive from nothing to a second machine, in ./demo
 demo-minio: ## the same in a bucket: a real MinIO, which it builds and starts
 	scripts/demo minio
 
-judges: build ## the ready-made judges in CHECKS=../shared/checks, on a real MinIO
-	scripts/judges $(CHECKS)
+judges: build ## what others wrote to judge file systems, on a real MinIO; with the ready-made ones in CHECKS=../shared/checks
+	scripts/judges $(wildcard $(CHECKS))
+
+judges-long: build ## the same for hours (SUITES=fsx,fsstress,... chooses)
+	QUICK= ROUNDS=$(ROUNDS) scripts/judges $(wildcard $(CHECKS))
+
+judges-record: build ## the same, and what passes becomes what has to pass
+	RECORD=1 scripts/judges $(wildcard $(CHECKS))
+
+programs: setup ## real programs on a real MinIO; databases are killed, and the daemon, in ROUNDS=200 rounds
+	HUSHFS_PROGRAM_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 4h -run 'TestPrograms$$' ./integration
+
+crash: build ## kill -9 ROUNDS=200 times, power lost in IMAGES=20000 ways; as root with CHECKS also on ext4 and xfs
+	scripts/setup test && scripts/minio
+	HUSHFS_CRASH_ROUNDS=$(ROUNDS) HUSHFS_POWER_IMAGES=$(IMAGES) $(GO) test -count=1 -v -timeout 6h -run '^Test(Crash|Killed|Power)' ./integration
+	scripts/powerloss $(CHECKS)
 
 clean: ## lock the demo's drive; remove bin/hushfs and ./demo
 	scripts/demo clean
