@@ -6,7 +6,7 @@ IMAGES   ?= 20000
 GO       ?= go
 UNIT      = $(shell $(GO) list ./... | grep -v /integration$$)
 
-.PHONY: help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
+.PHONY: metamorphic faults check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,15 @@ crash: build ## kill -9 ROUNDS=200 times, power lost in IMAGES=20000 ways; as ro
 	scripts/setup test && scripts/minio
 	HUSHFS_CRASH_ROUNDS=$(ROUNDS) HUSHFS_POWER_IMAGES=$(IMAGES) $(GO) test -count=1 -v -timeout 6h -run '^Test(Crash|Killed|Power)' ./integration
 	scripts/powerloss $(CHECKS)
+
+metamorphic: ## random histories against a plain model, for HUSHFS_METAMORPHIC=20m
+	HUSHFS_METAMORPHIC=$${HUSHFS_METAMORPHIC:-20m} $(GO) test -count=1 -timeout 3h -run TestMetamorphic -v ./fs/volume
+
+faults: ## every operation with every fault of the store, at each of four occurrences
+	HUSHFS_FAULTS=all $(GO) test -count=1 -timeout 2h -run TestEveryOperationWithEveryFault ./fs/volume
+
+check-long: ## many random histories, and a million files, for fsck
+	HUSHFS_CHECK_ROUNDS=200 HUSHFS_CHECK_FILES=1000000 $(GO) test -count=1 -timeout 60m -v -run 'HealthyHistories|ManyFiles' ./fs/check
 
 clean: ## lock the demo's drive; remove bin/hushfs and ./demo
 	scripts/demo clean
