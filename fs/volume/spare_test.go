@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -142,6 +144,17 @@ func TestFullDiskIsSent(t *testing.T) {
 	}
 	if s := d.v.Status(); !s.Stored {
 		t.Errorf("%+v", s)
+	}
+	// Full again by another program, with nothing left whose sending would make room.
+	brimful(t, state)
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		s := d.v.Status()
+		if s.Refused && s.Slowed != "" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not refused: %+v", s)
+		}
 	}
 	as(w.machine("another"), read("a", big), read("d", big))
 }
