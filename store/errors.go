@@ -14,4 +14,5 @@ var (
 	ErrName        = errors.New("object name is not allowed") // see CheckName, CheckPrefix and Bucket
 	ErrRange       = errors.New("range is not allowed")       // Get: see there
 	ErrTooLarge    = errors.New("object is too large")        // more than MaxObject bytes
+	ErrNoWatch     = errors.New("store tells of no changes")  // Watch: it has to be asked
 )

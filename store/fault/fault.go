@@ -120,6 +120,11 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 	return b.call(ctx, Request{Op: Delete, Name: name}).Err
 }
 
+// Watch implements store.Watcher where the store does. No rule is about it.
+func (b *Bucket) Watch(ctx context.Context, prefix string, ready func(), told func(name string)) error {
+	return store.Watch(ctx, b.store, prefix, ready, told)
+}
+
 func (b *Bucket) call(ctx context.Context, r Request) Answer {
 	r.bucket = b
 	a := b.begin(r)(ctx, r)

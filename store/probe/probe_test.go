@@ -148,6 +148,15 @@ func TestLiars(t *testing.T) {
 			}
 			return err
 		}), []probe.Kind{probe.WrongBytes}, false},
+		{"a long body is seen while it comes in", puts(func(m *mem.Bucket, r fault.Request) error {
+			if len(r.Data) < 256<<10 || slices.Contains(m.Names(), r.Name) {
+				return put(m, r)
+			}
+			m.Overwrite(r.Name, r.Data[:len(r.Data)/2])
+			time.Sleep(time.Millisecond)
+			m.Overwrite(r.Name, r.Data)
+			return nil
+		}), []probe.Kind{probe.Torn}, false},
 		{"what is put gets damaged", func(*mem.Bucket) []fault.Rule {
 			return []fault.Rule{fault.On(fault.Put, 0, fault.FlipBit(-1)).Prefix("v0/probe/")}
 		}, []probe.Kind{probe.WrongBytes}, false},
@@ -264,7 +273,7 @@ func TestCost(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests, %d bytes: %v", requests, bytes, f.Counts())
-	if requests > 170 || bytes > 5<<20 || f.Counts()[fault.Put] < 6*16 {
+	if requests > 320 || bytes > 9<<20 || f.Counts()[fault.Put] < 10*16 {
 		t.Errorf("%d requests, %d bytes", requests, bytes)
 	}
 }
@@ -290,7 +299,7 @@ func TestHonestStores(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || !v.Good() || v.Rounds != 6 || v.Racers != 16 || v.Leftover != 0 {
+		if err != nil || !v.Good() || v.Rounds != 10 || v.Racers != 16 || v.Leftover != 0 {
 			t.Errorf("%s: %v, %v", fact, v, err)
 		}
 	}

@@ -18,6 +18,7 @@ const (
 	SeveralWin       Kind = "several-win"       // of one race
 	NobodyWins       Kind = "nobody-wins"
 	WrongBytes       Kind = "wrong-bytes" // what is there is nothing that was put
+	Torn             Kind = "torn"        // what is being put is seen in part
 	WrongRange       Kind = "wrong-range" // a part is another than asked for
 	StaleRead        Kind = "stale-read"  // what was put is not found
 	StaleList        Kind = "stale-list"  // or not listed, or not in order

@@ -176,6 +176,12 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 	return err
 }
 
+// Watch implements store.Watcher where the store does. It is not repeated: who watches
+// begins anew after a while, and asks meanwhile.
+func (b *Bucket) Watch(ctx context.Context, prefix string, ready func(), told func(name string)) error {
+	return store.Watch(ctx, b.store, prefix, ready, told)
+}
+
 // patience is how a call takes failures.
 type patience uint8
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/hushfs/hushfs/store"
@@ -43,6 +44,8 @@ func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
 		return checkError(resp)
 	case req.Method == http.MethodGet && req.URL.Query().Has("list-type"):
 		return checkListing(resp)
+	case req.Method == http.MethodGet && req.URL.Query().Has("events"):
+		return checkEvents(resp)
 	}
 	return resp, nil
 }
@@ -100,6 +103,19 @@ func checkListing(resp *http.Response) (*http.Response, error) {
 		io.Reader
 		io.Closer
 	}{r, resp.Body}
+	return resp, nil
+}
+
+// checkEvents lets a stream of events through, and tells whoever asked that it begins.
+// A server that does not know the question may take it for that for a listing.
+func checkEvents(resp *http.Response) (*http.Response, error) {
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		resp.Body.Close()
+		return nil, failed(store.ErrNoWatch, nil, "")
+	}
+	if ready, ok := resp.Request.Context().Value(readyKey{}).(func()); ok {
+		ready()
+	}
 	return resp, nil
 }
 
