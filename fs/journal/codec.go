@@ -11,7 +11,7 @@ import (
 var be = binary.BigEndian
 
 // appendPayload appends the encoding of a record's field, without its kind.
-// Layout: docs/format.md, "Journal records".
+// Layout: docs/format.md, "Record".
 func appendPayload(b []byte, r *Record) ([]byte, error) {
 	switch r.Kind {
 	case KindOp:
@@ -57,6 +57,25 @@ func appendPayload(b []byte, r *Record) ([]byte, error) {
 		for _, e := range r.index {
 			b = be.AppendUint64(be.AppendUint64(b, uint64(e.No)), e.Inode)
 		}
+	case KindFollowed:
+		b = append(be.AppendUint64(b, r.Followed.Slot), flag(r.Followed.More)|flag(r.Followed.Rest)<<1)
+		b = be.AppendUint32(b, uint32(len(r.Followed.Replaced)))
+		for _, p := range r.Followed.Replaced {
+			b = be.AppendUint64(b, uint64(p.No))
+			b = be.AppendUint32(b, uint32(len(p.Steps)))
+			for _, s := range p.Steps {
+				b = appendBytes(b, s)
+			}
+		}
+	case KindPlace:
+		if len(r.Place.Name) == 0 || len(r.Place.Name) > meta.MaxName {
+			return nil, ErrMalformed
+		}
+		b = be.AppendUint64(b, uint64(r.Place.No))
+		for _, ref := range []meta.Ref{r.Place.Ref, r.Place.Parent} {
+			b = be.AppendUint64(be.AppendUint64(b, uint64(ref.Home)), uint64(ref.Ino))
+		}
+		b = append(b, r.Place.Name...)
 	default:
 		return nil, ErrMalformed
 	}
@@ -70,7 +89,20 @@ func (r *Record) size() int {
 	for _, in := range r.Op.Inline {
 		n += 12 + len(in.Data)
 	}
+	for _, p := range r.Followed.Replaced {
+		n += 12
+		for _, s := range p.Steps {
+			n += 4 + len(s)
+		}
+	}
 	return n
+}
+
+func flag(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 func appendBytes(b, data []byte) []byte {
@@ -118,6 +150,21 @@ func decodePayload(k Kind, b []byte) (Record, error) {
 		for range d.count(16) {
 			r.index = append(r.index, IndexEntry{No: meta.OpNo(d.u64()), Inode: d.u64()})
 		}
+	case KindFollowed:
+		r.Followed.Slot = d.u64()
+		r.Followed.More, r.Followed.Rest = d.flags()
+		for range d.count(12) {
+			p := Replaced{No: meta.OpNo(d.u64())}
+			for range d.count(4) {
+				p.Steps = append(p.Steps, d.bytes())
+			}
+			r.Followed.Replaced = append(r.Followed.Replaced, p)
+		}
+	case KindPlace:
+		ref := func() meta.Ref { return meta.Ref{Home: meta.Ino(d.u64()), Ino: meta.Ino(d.u64())} }
+		r.Place = PlaceRecord{No: meta.OpNo(d.u64()), Ref: ref(), Parent: ref()}
+		d.bad = d.bad || len(d.b) == 0 || len(d.b) > meta.MaxName
+		r.Place.Name, d.b = d.b, nil
 	default:
 		return Record{}, fmt.Errorf("record of kind %d: %w", k, ErrNewer)
 	}
@@ -142,6 +189,13 @@ func (d *decoder) take(n int) []byte {
 	t := d.b[:n:n]
 	d.b = d.b[n:]
 	return t
+}
+
+// flags reads the lowest two bits of a byte that has no others.
+func (d *decoder) flags() (first, second bool) {
+	t := d.take(1)
+	d.bad = d.bad || t != nil && t[0] > 3
+	return t != nil && t[0]&1 != 0, t != nil && t[0]&2 != 0
 }
 
 func (d *decoder) u32() uint32 {

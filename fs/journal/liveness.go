@@ -12,6 +12,7 @@ type liveness struct {
 	lastOp   meta.OpNo
 	packs    map[meta.PackNo]livePack
 	attempts []liveAttempt
+	slot     *fileInfo   // has the newest record of what was followed; nil: none has
 	files    []*fileInfo // oldest first; the one being written last
 }
 
@@ -60,6 +61,15 @@ func (l *liveness) note(r *Record, in *fileInfo) {
 		l.dropAttempts(func(a liveAttempt) bool { return a.slot <= r.Settled.Slot })
 	case KindLost:
 		l.dropAttempts(func(a liveAttempt) bool { return a.slot == r.Lost.Slot && a.id == r.Lost.ID })
+	case KindFollowed:
+		for _, p := range r.Followed.Replaced {
+			in.maxOp = max(in.maxOp, p.No)
+		}
+		if !r.Followed.More {
+			l.slot = in
+		}
+	case KindPlace:
+		in.maxOp = max(in.maxOp, r.Place.No)
 	case KindDropped:
 		for _, no := range r.Dropped.Packs {
 			l.dropPack(no)
@@ -88,8 +98,11 @@ func (l *liveness) dropAttempts(which func(liveAttempt) bool) {
 
 // dead tells that nothing in the file is needed.
 func (l *liveness) dead(f *fileInfo) bool {
-	return f.packs == 0 && f.attempts == 0 && f.maxOp <= l.settled
+	return f.packs == 0 && f.attempts == 0 && f.maxOp <= l.settled && !l.pinned(f)
 }
+
+// pinned tells that a file says which slot operations follow that wait.
+func (l *liveness) pinned(f *fileInfo) bool { return f == l.slot && l.lastOp > l.settled }
 
 // alive tells whether a record that was noted is still needed.
 func (l *liveness) alive(r *Record) bool {
@@ -99,6 +112,10 @@ func (l *liveness) alive(r *Record) bool {
 	case KindPack, kindCarried:
 		p, ok := l.packs[r.Pack.No]
 		return ok && p.PackRecord == r.Pack
+	case KindFollowed:
+		return true
+	case KindPlace:
+		return r.Place.No > l.settled
 	case KindAttempt:
 		for _, a := range l.attempts {
 			if a.slot == r.Attempt.Slot && a.id == r.Attempt.ID {

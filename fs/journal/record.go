@@ -17,6 +17,9 @@ const (
 	KindDropped Kind = 6 // packs that no operation needs any more
 	kindCarried Kind = 7 // a pack record moved to the end so that an old file can go; read as KindPack
 	kindIndex   Kind = 9 // of which inodes earlier operations are, to name those that are lost
+
+	KindFollowed Kind = 10 // slots of other machines were followed, and what that made of operations
+	KindPlace    Kind = 11 // under which name an operation found its file
 )
 
 // MaxRecord is the greatest encoding of one record, MaxAppend that of all records of one Append, in bytes.
@@ -27,14 +30,16 @@ const (
 
 // Record is one entry of the journal: Kind, and the one field that belongs to it.
 type Record struct {
-	Kind    Kind
-	Op      OpRecord
-	Pack    PackRecord
-	Attempt AttemptRecord
-	Settled SettledRecord
-	Lost    LostRecord
-	Dropped DroppedRecord
-	index   []IndexEntry
+	Kind     Kind
+	Op       OpRecord
+	Pack     PackRecord
+	Attempt  AttemptRecord
+	Settled  SettledRecord
+	Lost     LostRecord
+	Dropped  DroppedRecord
+	Followed FollowedRecord
+	Place    PlaceRecord
+	index    []IndexEntry
 }
 
 // OpRecord is an operation and the bytes that it brings along. Numbers rise within a journal.
@@ -94,10 +99,37 @@ type DroppedRecord struct {
 	Packs []meta.PackNo
 }
 
-// Operation, Packed, Attempted, Settled, Lost and Dropped make the record of their kind.
+// FollowedRecord: the operations that the journal holds, each in the form that it was
+// given last, are those that follow the state after Slot. With More it counts only
+// together with the next, which has the same Slot, and Rest.
+type FollowedRecord struct {
+	Slot     uint64
+	More     bool
+	Rest     bool
+	Replaced []Replaced
+}
+
+// Replaced gives an operation another form. The operation lies in the journal before it.
+type Replaced struct {
+	No    meta.OpNo
+	Steps [][]byte // meta.EncodeStep of each; opaque here
+}
+
+// PlaceRecord is under which name the operation No found its file, which was there before
+// the operations of the journal: what is kept of a file after a conflict wants a name like
+// the one that it had, and the file does not say it.
+type PlaceRecord struct {
+	No          meta.OpNo
+	Ref, Parent meta.Ref
+	Name        []byte // 1 to meta.MaxName bytes
+}
+
+// Operation, Packed, Attempted, Settled, Lost, Dropped, Followed and Placed make the record of their kind.
 func Operation(r OpRecord) Record      { return Record{Kind: KindOp, Op: r} }
 func Packed(r PackRecord) Record       { return Record{Kind: KindPack, Pack: r} }
 func Attempted(r AttemptRecord) Record { return Record{Kind: KindAttempt, Attempt: r} }
 func Settled(r SettledRecord) Record   { return Record{Kind: KindSettled, Settled: r} }
 func Lost(r LostRecord) Record         { return Record{Kind: KindLost, Lost: r} }
 func Dropped(r DroppedRecord) Record   { return Record{Kind: KindDropped, Dropped: r} }
+func Followed(r FollowedRecord) Record { return Record{Kind: KindFollowed, Followed: r} }
+func Placed(r PlaceRecord) Record      { return Record{Kind: KindPlace, Place: r} }

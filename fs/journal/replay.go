@@ -173,8 +173,11 @@ func (j *Journal) readFiles(chain []*head, synced mark, report *Report) (recs []
 		for k := range c.recs {
 			r := &c.recs[k]
 			j.live.note(r, info)
-			if r.Kind == kindIndex {
+			switch r.Kind {
+			case kindIndex:
 				report.index(r.index)
+			case KindSettled:
+				report.Slot = max(report.Slot, r.Settled.Slot)
 			}
 		}
 		recs = slices.DeleteFunc(append(recs, c.recs...), func(r Record) bool { return !j.live.alive(&r) })

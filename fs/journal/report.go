@@ -21,6 +21,9 @@ type Report struct {
 	// index has them. Nil where nothing is damaged.
 	Inodes map[meta.OpNo]uint64
 
+	// Slot is the newest of ours that the journal knows of; 0: none.
+	Slot uint64
+
 	// Aside: the files kept for a person to look at, from now or earlier.
 	Aside []string
 }

@@ -155,5 +155,5 @@ func (j *Journal) carriable() bool {
 		return false
 	}
 	f := j.live.files[0]
-	return f.maxOp <= j.live.settled && f.attempts == 0 && f.packs > 0 && f.packs <= carryPacks
+	return f.maxOp <= j.live.settled && !j.live.pinned(f) && f.attempts == 0 && f.packs > 0 && f.packs <= carryPacks
 }

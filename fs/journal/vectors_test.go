@@ -56,6 +56,15 @@ func payloads(t *testing.T) (all []vectortest.Vector) {
 	add("index", "ok", "", kindIndex, enc(Record{Kind: kindIndex, index: []IndexEntry{{5, 1 << 37}, {6, 1}}}))
 	add("index-count", "malformed", "two entries are said, one is there", kindIndex, []byte{0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1})
 	add("dropped-short", "malformed", "half a count", KindDropped, []byte{0, 0})
+	f := Followed(FollowedRecord{Slot: 12, More: true, Replaced: []Replaced{{No: 7}, {No: 8, Steps: [][]byte{[]byte("step"), {}}}}})
+	add("followed", "ok", "nothing stands for operation 7, two steps for 8, and more comes", KindFollowed, enc(f))
+	add("followed-rest", "ok", "the last part", KindFollowed, enc(Followed(FollowedRecord{Slot: 12, Rest: true, Replaced: []Replaced{{No: 9}}})))
+	add("followed-bare", "ok", "a slot that leaves all operations as they are", KindFollowed, enc(Followed(FollowedRecord{Slot: 1})))
+	add("followed-flag", "malformed", "a flag that there is not", KindFollowed, func() []byte { b := enc(f); b[8] = 4; return b }())
+	add("followed-short", "malformed", "a step cut", KindFollowed, enc(f)[:len(enc(f))-5])
+	add("followed-count", "malformed", "2^32-1 operations in no bytes", KindFollowed, append(enc(f)[:9], 0xff, 0xff, 0xff, 0xff))
+	add("followed-steps", "malformed", "2^32-1 steps in no bytes", KindFollowed, append(enc(f)[:9+4+8], 0xff, 0xff, 0xff, 0xff))
+	add("followed-trailing", "malformed", "", KindFollowed, append(enc(f), 0))
 	return all
 }
 

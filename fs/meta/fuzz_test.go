@@ -26,6 +26,8 @@ func FuzzDecodeExtent(f *testing.F)     { fuzzCodec(f, "extent") }
 func FuzzDecodePackRecord(f *testing.F) { fuzzCodec(f, "pack") }
 func FuzzDecodeRetired(f *testing.F)    { fuzzCodec(f, "retired") }
 func FuzzDecodeSnapshot(f *testing.F)   { fuzzCodec(f, "snapshot") }
+func FuzzDecodeProgram(f *testing.F)    { fuzzCodec(f, "program") }
+func FuzzDecodeLeaseEntry(f *testing.F) { fuzzCodec(f, "lease") }
 func FuzzParseKey(f *testing.F)         { fuzzCodec(f, "key") }
 func FuzzDecodeBatch(f *testing.F)      { fuzzCodec(f, "batch") }
 func FuzzDecodeOp(f *testing.F)         { fuzzCodec(f, "op") }

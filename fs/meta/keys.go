@@ -11,6 +11,9 @@ import "encoding/binary"
 //	p  pack number u64                a pack                  -> PackRecord
 //	g  pack number u64                a retired pack          -> slot u64
 //	s  name                           a snapshot              -> Snapshot
+//	c  version u64  number u8         a conflict              -> Conflict
+//	v  device u16                     a device's program      -> Program
+//	l  ino u64                        a lease, or part of one -> LeaseEntry
 //
 // Numbers are big endian, so that keys sort as the numbers do. An extent goes
 // by its end because the first key above an offset is then the extent that
@@ -23,6 +26,9 @@ const (
 	prefixPack     = 'p'
 	prefixRetired  = 'g'
 	prefixSnapshot = 's'
+	prefixConflict = 'c'
+	prefixProgram  = 'v'
+	prefixLease    = 'l'
 )
 
 const (
@@ -179,6 +185,12 @@ func checkKey(k []byte) (err error) {
 		_, err = ParseRetiredKey(k)
 	case prefixSnapshot:
 		_, err = ParseSnapshotKey(k)
+	case prefixConflict:
+		_, err = ParseConflictKey(k)
+	case prefixProgram:
+		_, err = ParseProgramKey(k)
+	case prefixLease:
+		_, err = ParseLeaseKey(k)
 	default:
 		err = ErrMalformed
 	}

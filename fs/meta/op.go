@@ -2,7 +2,7 @@ package meta
 
 // Op is one change of the tree, as a program asked for it. The operations are
 // the pointer types of this package: *Make, *Write, *Truncate, *Setattr,
-// *Unlink, *Rmdir, *Rename, *Link, *Setxattr, *Removexattr, *PunchHole, *Clone, *Mend.
+// *Unlink, *Rmdir, *Rename, *Link, *Setxattr, *Removexattr, *PunchHole, *Clone, *Mend, *SetProgram.
 //
 // Operations are re-executed after another machine won a slot, on a state they
 // were not made for. What they expect (Ref, Observed, Replaced) tells then

@@ -21,6 +21,10 @@ const (
 	codePunchHole   opCode = 11
 	codeClone       opCode = 12
 	codeMend        opCode = 13
+	codeSetProgram  opCode = 14
+	codeSetLease    opCode = 15
+	codeResolve     opCode = 16
+	codeReport      opCode = 17
 )
 
 // EncodeOp returns the encoding of a good operation.
@@ -74,6 +78,14 @@ func newOp(code opCode) Op {
 		return new(Clone)
 	case codeMend:
 		return new(Mend)
+	case codeSetProgram:
+		return new(SetProgram)
+	case codeSetLease:
+		return new(SetLease)
+	case codeResolve:
+		return new(Resolve)
+	case codeReport:
+		return new(Report)
 	}
 	return nil
 }
@@ -128,6 +140,8 @@ func Reobserve(op Op, version func(uint64) uint64) Op {
 		c := *o
 		c.Observed = renew(o.Observed)
 		return &c
+	case *Resolve:
+		return o.reobserve(version)
 	}
 	return op
 }

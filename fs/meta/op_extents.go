@@ -2,11 +2,13 @@ package meta
 
 import "slices"
 
-// Contents returns the extents that an operation puts into a file; nil when it puts
+// Contents returns the extents that a change puts into a file; nil when it puts
 // none. Their packs must be durable before the operation is, and stay as long as it
 // waits. The slice must not be changed.
-func Contents(op Op) []Extent {
-	switch o := op.(type) {
+func Contents(c Change) []Extent {
+	switch o := c.(type) {
+	case *restore:
+		return o.extents
 	case *Write:
 		return o.Extents
 	case *Clone:

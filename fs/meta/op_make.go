@@ -56,6 +56,9 @@ func (o *Make) Apply(r Reader, at Stamp) (*Batch, error) {
 			return nil, err
 		}
 		n.Nlink, n.Parent = 2, o.Parent
+		if err := e.inherit(o.Parent.Ino, o.Ref.Ino); err != nil {
+			return nil, err
+		}
 	}
 	e.touchDir(dir)
 	e.putDirent(o.Parent, o.Name, Dirent{o.Ref, o.Kind})

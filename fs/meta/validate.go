@@ -95,6 +95,12 @@ func validPut(kv KV) bool {
 		_, err = DecodeRetired(kv.Value)
 	case prefixSnapshot:
 		_, err = DecodeSnapshot(kv.Value)
+	case prefixConflict:
+		_, err = DecodeConflict(kv.Value)
+	case prefixProgram:
+		_, err = DecodeProgram(kv.Value)
+	case prefixLease:
+		_, err = DecodeLeaseEntry(kv.Value)
 	}
 	return err == nil
 }

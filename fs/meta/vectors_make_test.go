@@ -49,7 +49,7 @@ func bad(kind, name, comment string, b []byte) vector {
 }
 
 func allVectors() []vector {
-	return slices.Concat(inodeVectors(), valueVectors(), keyVectors(), batchVectors(), opVectors())
+	return slices.Concat(inodeVectors(), valueVectors(), leaseVectors(), keyVectors(), batchVectors(), opVectors())
 }
 
 func inodeVectors() []vector {
@@ -170,6 +170,42 @@ func valueVectors() []vector {
 		bad("retired", "bad-short", "7 bytes", make([]byte, 7)),
 		ok("snapshot", "snapshot", "of slot 7", meta.AppendSnapshot(nil, meta.Snapshot{Slot: 7, Commit: [32]byte{1}})),
 		bad("snapshot", "bad-long", "41 bytes", make([]byte, 41)),
+		ok("program", "program", "", meta.AppendProgram(nil, meta.Program{Version: "v0.5.0 linux/amd64", Hash: [32]byte{1}})),
+		ok("program", "longest", "a version of 128 bytes", meta.AppendProgram(nil, meta.Program{Version: strings.Repeat("v", meta.MaxProgram)})),
+		bad("program", "bad-empty", "no version", meta.AppendProgram(nil, meta.Program{})),
+		bad("program", "bad-longer", "a version of 129 bytes", meta.AppendProgram(nil, meta.Program{Version: strings.Repeat("v", meta.MaxProgram+1)})),
+		bad("program", "bad-control", "a newline", meta.AppendProgram(nil, meta.Program{Version: "v0\n"})),
+		bad("program", "bad-utf8", "no UTF-8", meta.AppendProgram(nil, meta.Program{Version: "v\xff"})),
+		bad("program", "bad-short", "a byte of the hash is missing", meta.AppendProgram(nil, meta.Program{Version: "v0"})[:34]),
+		bad("program", "bad-long", "one byte too many", cat(meta.AppendProgram(nil, meta.Program{Version: "v0"}), 0)),
+	}
+}
+
+func leaseVectors() []vector {
+	held := func(change func(l *meta.Lease)) []byte {
+		l := &meta.Lease{Device: 1, Number: 1<<48 | 9, Until: 300, Since: meta.Time{Sec: 1750000000, Nsec: 5}, Parent: docs, Name: []byte("letters.db")}
+		change(l)
+		return meta.AppendLeaseEntry(nil, meta.LeaseEntry{Lease: l})
+	}
+	same := func(*meta.Lease) {}
+	part := meta.AppendLeaseEntry(nil, meta.LeaseEntry{Of: letter.Ino})
+	return []vector{
+		ok("lease", "held", "", held(same)),
+		ok("lease", "taken", "away from device 2, of what nobody knows the name of", held(func(l *meta.Lease) { l.From, l.Parent, l.Name = 2<<48|7, meta.Ref{}, nil })),
+		ok("lease", "ended", "", held(func(l *meta.Lease) { l.Until = 1 })),
+		ok("lease", "part", "", part),
+		bad("lease", "bad-empty", "no byte", nil),
+		bad("lease", "bad-kind", "neither lease nor part", cat(2, 1)),
+		bad("lease", "bad-device", "no device", held(func(l *meta.Lease) { l.Device = 0 })),
+		bad("lease", "bad-number", "a number of another device", held(func(l *meta.Lease) { l.Number = 2<<48 | 9 })),
+		bad("lease", "bad-from", "taken away from itself", held(func(l *meta.Lease) { l.From = l.Number })),
+		bad("lease", "bad-until", "in no slot", held(func(l *meta.Lease) { l.Until = 0 })),
+		bad("lease", "bad-name", "a name that can be none", held(func(l *meta.Lease) { l.Name = []byte("a/b") })),
+		bad("lease", "bad-nameless", "a directory without a name in it", held(func(l *meta.Lease) { l.Name = nil })),
+		bad("lease", "bad-nowhere", "a name without a directory", held(func(l *meta.Lease) { l.Parent = meta.Ref{} })),
+		bad("lease", "bad-part", "of no inode", meta.AppendLeaseEntry(nil, meta.LeaseEntry{})),
+		bad("lease", "bad-short", "cut off", held(same)[:12]),
+		bad("lease", "bad-long", "one byte too many", cat(part, 0)),
 	}
 }
 
@@ -184,6 +220,12 @@ func keyVectors() []vector {
 		ok("key", "pack", "", meta.PackKey(packOne)),
 		ok("key", "retired", "", meta.RetiredKey(packOne)),
 		ok("key", "snapshot", "", meta.SnapshotKey([]byte("before the move"))),
+		ok("key", "lease", "", meta.LeaseKey(letter.Ino)),
+		bad("key", "bad-lease", "no inode", meta.LeaseKey(0)),
+		bad("key", "bad-lease-long", "", append(meta.LeaseKey(letter.Ino), 0)),
+		ok("key", "program", "", meta.ProgramKey(258)),
+		bad("key", "bad-program", "device 0", meta.ProgramKey(0)),
+		bad("key", "bad-program-short", "", meta.ProgramKey(1)[:2]),
 		bad("key", "bad-empty", "no byte", nil),
 		bad("key", "bad-prefix", "an unknown prefix", cat("q", uint64(1))),
 		bad("key", "bad-name-empty", "", meta.DirentKey(docs.Ino, nil)),

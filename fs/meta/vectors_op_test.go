@@ -116,6 +116,13 @@ func goodOps() map[string]meta.Op {
 		"mend-links":        &meta.Mend{Act: meta.MendLinks, Ref: letter, Was: 3, Links: meta.MaxLinks},
 		"mend-parent":       &meta.Mend{Act: meta.MendParent, Ref: letter, Parent: docs},
 		"mend-sweep":        &meta.Mend{Act: meta.MendSweep, Ref: letter},
+		"resolve":           &meta.Resolve{IDs: []meta.ConflictID{{Version: version}, {Version: version, No: 255}, {Version: math.MaxUint64}}},
+		"report":            &meta.Report{Conflict: meta.Conflict{Kind: meta.ConflictCopy, Ours: letter, Theirs: docs, Parent: docs, Name: []byte("a.txt"), As: []byte("a (conflict, laptop, 2026-03-01).txt"), Time: meta.Time{Sec: 1}}},
+		"report-nothing":    &meta.Report{Conflict: meta.Conflict{Kind: meta.ConflictLost}},
+		"lease-take":        &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 300, From: 2<<48 | 7, Parent: meta.RootRef, Name: []byte("docs"), Below: []meta.Ino{letter.Ino, letter.Ino + 1}},
+		"lease-renew":       &meta.SetLease{Act: meta.LeaseRenew, Ref: docs, Until: 300},
+		"lease-release":     &meta.SetLease{Act: meta.LeaseRelease, Ref: docs},
+		"set-program":       &meta.SetProgram{Program: meta.Program{Version: "v0.5.0 linux/amd64", Hash: [32]byte{1}}},
 		"punch-hole-to-end": &meta.PunchHole{Ref: letter, Off: 1, Len: meta.MaxFileSize - 1},
 	}
 }
@@ -158,6 +165,19 @@ func opVectors() []vector {
 	wrong("bad-setxattr-name", "256 bytes", &meta.Setxattr{Ref: letter, Name: []byte(longName + "n")})
 	wrong("bad-punch-hole-empty", "of no bytes", &meta.PunchHole{Ref: letter})
 	wrong("bad-punch-hole-end", "beyond the longest file", &meta.PunchHole{Ref: letter, Off: 1, Len: meta.MaxFileSize})
+	wrong("bad-resolve-nothing", "no record", &meta.Resolve{})
+	wrong("bad-resolve-twice", "one record twice", &meta.Resolve{IDs: []meta.ConflictID{{Version: version}, {Version: version}}})
+	wrong("bad-resolve-order", "in the wrong order", &meta.Resolve{IDs: []meta.ConflictID{{Version: version, No: 1}, {Version: version}}})
+	wrong("bad-resolve-device", "of no device", &meta.Resolve{IDs: []meta.ConflictID{{Version: 7}}})
+	wrong("bad-resolve-many", "257 records", &meta.Resolve{IDs: manyConflicts(meta.MaxResolved + 1)})
+	wrong("bad-report-kind", "of no kind", &meta.Report{})
+	wrong("bad-report-name", "a name that can be none", &meta.Report{Conflict: meta.Conflict{Kind: meta.ConflictName, Name: []byte("a/b")}})
+	wrong("bad-lease-act", "no act", &meta.SetLease{Ref: docs, Until: 1})
+	wrong("bad-lease-until", "in no slot", &meta.SetLease{Act: meta.LeaseTake, Ref: docs})
+	wrong("bad-lease-order", "parts in the wrong order", &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 1, Below: []meta.Ino{letter.Ino + 1, letter.Ino}})
+	wrong("bad-lease-itself", "a part of itself", &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 1, Below: []meta.Ino{docs.Ino}})
+	wrong("bad-lease-many", "4097 parts", &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 1, Below: manyInodes(meta.MaxLeased + 1)})
+	wrong("bad-set-program", "without a version", &meta.SetProgram{})
 	wrong("bad-clone-empty", "of no bytes", &meta.Clone{Ref: letter})
 	wrong("bad-clone-end", "beyond the longest file", &meta.Clone{Ref: letter, Off: 1, Len: meta.MaxFileSize})
 	wrong("bad-clone-outside", "an extent that goes on behind the part", &meta.Clone{Ref: letter, Off: 3, Len: 2, Extents: []meta.Extent{{Off: 3, Len: 3, Pack: packOne}}})
@@ -165,4 +185,20 @@ func opVectors() []vector {
 	return out
 }
 
+func manyConflicts(n int) (ids []meta.ConflictID) {
+	for i := range n {
+		ids = append(ids, meta.ConflictID{Version: version + uint64(i)})
+	}
+	return ids
+}
+
 func varint(i meta.Ino) []byte { return binary.AppendUvarint(nil, uint64(i)) }
+
+// manyInodes are as many inode numbers, ascending.
+func manyInodes(n int) []meta.Ino {
+	all := make([]meta.Ino, n)
+	for i := range all {
+		all[i] = meta.MakeIno(9, uint64(i+1))
+	}
+	return all
+}

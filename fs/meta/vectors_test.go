@@ -67,6 +67,12 @@ func decodeAgain(kind string, end uint64, b []byte) ([]byte, error) {
 	case "snapshot":
 		s, err := meta.DecodeSnapshot(b)
 		return meta.AppendSnapshot(nil, s), err
+	case "program":
+		p, err := meta.DecodeProgram(b)
+		return meta.AppendProgram(nil, p), err
+	case "lease":
+		e, err := meta.DecodeLeaseEntry(b)
+		return meta.AppendLeaseEntry(nil, e), err
 	case "key":
 		return parseKey(b)
 	case "batch":
@@ -112,11 +118,17 @@ func parseKey(k []byte) ([]byte, error) {
 	case 's':
 		name, err := meta.ParseSnapshotKey(k)
 		return meta.SnapshotKey(name), err
+	case 'l':
+		ino, err := meta.ParseLeaseKey(k)
+		return meta.LeaseKey(ino), err
+	case 'v':
+		no, err := meta.ParseProgramKey(k)
+		return meta.ProgramKey(no), err
 	}
 	return nil, meta.ErrMalformed
 }
 
-var kinds = []string{"inode", "dirent", "extent", "pack", "retired", "snapshot", "key", "batch", "op"}
+var kinds = []string{"inode", "dirent", "extent", "pack", "retired", "snapshot", "program", "lease", "key", "batch", "op"}
 
 var outcomes = map[string]error{"ok": nil, "malformed": meta.ErrMalformed}
 

@@ -54,13 +54,14 @@ func (w *Writer) finish(p *open) error {
 func (w *Writer) writeOut(p *open) error {
 	if p.sealed == nil {
 		w.o.Step("pack.seal")
-		s := crypt.NewSealer(w.o.Key, w.o.Volume, crypt.TypePack, w.o.Epoch)
+		key, epoch := w.o.Current()
+		s := crypt.NewSealer(key, w.o.Volume, crypt.TypePack, epoch)
 		sealed, name, err := s.Seal(w.buffer(crypt.ObjectSize(int64(len(p.data)))), p.data)
 		if err != nil {
 			return fmt.Errorf("seal pack: %w", err)
 		}
 		p.sealed = sealed
-		p.info = Info{No: p.no, Name: name, Length: int64(len(p.data)), Epoch: w.o.Epoch}
+		p.info = Info{No: p.no, Name: name, Length: int64(len(p.data)), Epoch: epoch}
 	}
 	// A file that was complete once is not touched again: Closed may have failed
 	// after it had made the pack known.

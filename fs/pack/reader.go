@@ -70,11 +70,25 @@ func (r *Reader) ReadAt(ctx context.Context, at Loc, dst []byte) error {
 		return nil
 	}
 	info, err := r.info(at.Pack)
-	if err != nil {
-		return err
+	for err == nil {
+		err = r.readFrom(ctx, info, at, dst)
+		if err == nil {
+			return nil
+		}
+		// Under another name by now, it was sealed anew while it was being read.
+		again, ierr := r.info(at.Pack)
+		if ierr != nil || again.Name == info.Name {
+			return err
+		}
+		info, err = again, nil
 	}
+	return err
+}
+
+// readFrom is ReadAt of a pack as it is sealed now.
+func (r *Reader) readFrom(ctx context.Context, info Info, at Loc, dst []byte) error {
 	defer r.begin(info)()
-	err = r.blocks.ReadAt(ctx, info.object(), int64(at.Off), dst)
+	err := r.blocks.ReadAt(ctx, info.object(), int64(at.Off), dst)
 	var d *block.Damage
 	switch {
 	case errors.Is(err, block.ErrGone):
@@ -137,13 +151,14 @@ func (r *Reader) begin(i Info) (end func()) {
 }
 
 // gone tells whether a pack that is being read was dropped meanwhile, since
-// nothing needs it any more.
+// nothing needs it any more, or was sealed anew and has another name.
 func (r *Reader) gone(o block.Object) bool {
 	r.mu.Lock()
 	numbers := append([]meta.PackNo(nil), r.reading[o.Name]...)
 	r.mu.Unlock()
 	for _, no := range numbers {
-		if _, err := r.info(no); !errors.Is(err, ErrUnknown) {
+		i, err := r.info(no)
+		if err == nil && i.Name == o.Name || err != nil && !errors.Is(err, ErrUnknown) {
 			return false
 		}
 	}

@@ -18,6 +18,10 @@ type Options struct {
 	Volume crypt.VolumeID
 	Epoch  crypt.Epoch
 
+	// Current returns the key that packs are sealed under now, and its epoch, when
+	// these change; nil: Key and Epoch are for good.
+	Current func() (*crypt.Key, crypt.Epoch)
+
 	// Next returns a pack number that was never used before, not even by a
 	// process that was killed.
 	Next func() (meta.PackNo, error)
@@ -25,6 +29,11 @@ type Options struct {
 	// Closed is told of each pack whose file is complete and synced, before
 	// anything may refer to it durably. After an error it is told again.
 	Closed func(Info) error
+
+	// Resealed is told of a closed pack that was sealed anew, when its new file is
+	// complete and synced and before that replaces the old one; it returns when that
+	// is durable. Only Reseal needs it.
+	Resealed func(Info) error
 
 	Buffers int               // packs in memory at a time, 4 MiB each and as much again while they are sealed; 0 means 6. One more is for small data
 	Step    func(name string) // called at each step of Steps, by several goroutines at a time; nil is none
@@ -78,6 +87,9 @@ func NewWriter(o Options, local []Info) *Writer {
 	}
 	if o.Step == nil {
 		o.Step = func(string) {}
+	}
+	if o.Current == nil {
+		o.Current = func() (*crypt.Key, crypt.Epoch) { return o.Key, o.Epoch }
 	}
 	w := &Writer{
 		o:       o,

@@ -23,4 +23,8 @@ var (
 
 	// ErrTooMany says that the list of tables does not fit into a commit.
 	ErrTooMany = errors.New("too many tables")
+
+	// ErrWrong says that tables do not hold what those before them and what was
+	// written since make together.
+	ErrWrong = errors.New("tables do not hold what was written")
 )

@@ -1,0 +1,118 @@
+package meta
+
+import "slices"
+
+// restore is a step of a Rebase that makes an inode with all that it has, and gives it
+// a name. It is never stored as an operation.
+type restore struct {
+	ref     Ref
+	inode   Inode // Extents of any number; Indexed is left out of account
+	extents []Extent
+	xattrs  []KV // by name
+	parent  Ref
+	name    []byte
+}
+
+var _ Change = (*restore)(nil)
+
+// Apply answers ErrExist when the name is taken or the inode is there.
+func (o *restore) Apply(r Reader, at Stamp) (*Batch, error) {
+	e := newEdit(r, at)
+	dir, err := e.dir(o.parent)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.lookup(o.parent, o.name); err == nil {
+		return nil, ErrExist
+	} else if !isAbsent(err) {
+		return nil, err
+	}
+	var there Inode
+	if err := readInode(r, o.ref, &there); err == nil {
+		return nil, ErrExist
+	} else if !isAbsent(err) {
+		return nil, err
+	}
+	if err := e.revive(o.extents); err != nil {
+		return nil, err
+	}
+	n := o.inode
+	n.Xattrs = len(o.xattrs) > 0
+	n.Indexed, n.Extents = len(o.extents) > MaxInline, nil
+	if n.Kind == Dir {
+		n.Nlink, n.Parent = 2, o.parent
+		if err := addSubdir(dir); err != nil {
+			return nil, err
+		}
+	} else {
+		n.Nlink = 1
+	}
+	n.Ctime = later(n.Ctime, at.Time)
+	if n.Indexed {
+		e.growArena(len(o.extents))
+		for _, x := range o.extents {
+			e.putExtent(o.ref.Ino, x)
+		}
+	} else {
+		n.Extents = o.extents
+	}
+	for _, a := range o.xattrs {
+		e.put(XattrKey(o.ref, a.Key), a.Value)
+	}
+	e.touchDir(dir)
+	e.putDirent(o.parent, o.name, Dirent{o.ref, n.Kind})
+	e.putInode(o.ref, &n)
+	return e.batch()
+}
+
+// fetch reads what an inode was, for a restore; nil: it was not.
+func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
+	was, n, err := r.before(ref)
+	if err != nil || n == nil {
+		return was, nil, err
+	}
+	o = &restore{ref: ref, inode: *n}
+	if n.Kind == File {
+		err := Extents(r.was, was, n, 0, MaxFileSize, func(x Extent) bool {
+			o.extents = append(o.extents, x)
+			return true
+		})
+		if err != nil {
+			return was, nil, err
+		}
+		if len(o.extents) > maxRestored && r.o.Squeeze != nil {
+			if o.extents, err = r.o.Squeeze(Content{Version: n.Version, Size: n.Size, Extents: o.extents}); err != nil {
+				return was, nil, err
+			}
+		}
+	}
+	var names [][]byte
+	err = ListXattrs(r.was, was, n, func(name []byte) bool {
+		names = append(names, slices.Clone(name))
+		return true
+	})
+	if err != nil {
+		return was, nil, err
+	}
+	for _, name := range names {
+		v, err := GetXattr(r.was, was, n, name)
+		if err != nil {
+			return was, nil, err
+		}
+		o.xattrs = append(o.xattrs, KV{name, v})
+	}
+	return was, o, nil
+}
+
+// record is a step of a Rebase that leaves a Conflict: the nth of its operation.
+type record struct {
+	Conflict
+	n uint8
+}
+
+var _ Change = (*record)(nil)
+
+// Apply puts the record under the version that the stamp gives.
+func (o *record) Apply(_ Reader, at Stamp) (*Batch, error) {
+	return &Batch{Puts: []KV{{ConflictKey(ConflictID{at.Version(), o.n}), AppendConflict(nil, o.Conflict)}}}, nil
+}
