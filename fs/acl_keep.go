@@ -104,5 +104,7 @@ func (s *Server) handDown(ctx context.Context, parent meta.Ref, made volume.Attr
 			return made, err
 		}
 	}
-	return s.v.Attr(ctx, made.Ref)
+	now, err := s.v.Attr(ctx, made.Ref)
+	now.Held = made.Held
+	return now, err
 }

@@ -14,6 +14,19 @@ import (
 // changes elsewhere is pushed to it.
 const valid = time.Hour
 
+// walked is the same for the attributes of directories. Whoever goes by a path asks for
+// them when they are older, and so shows that the mount is in use, although the kernel
+// has all the answers: what other machines do is looked for all the time then.
+const walked = 5 * time.Second
+
+// validFor is how long the kernel may keep the attributes of an inode.
+func validFor(k meta.Kind) time.Duration {
+	if k == meta.Dir {
+		return walked
+	}
+	return valid
+}
+
 // blockSize is the st_blksize that programs see: a READ request's size.
 const blockSize = 128 << 10
 
@@ -57,12 +70,25 @@ func (s *Server) fill(a volume.Attr, out *fuse.Attr) {
 	out.Rdev = n.Rdev
 }
 
-// entry answers a look-up of name in the directory parent.
-func (s *Server) entry(parent uint64, name string, a volume.Attr, out *fuse.EntryOut) {
-	out.NodeId = s.nodes.lookup(a.Ref, parent, name)
-	out.SetEntryTimeout(valid)
-	out.SetAttrTimeout(valid)
-	s.fill(a, &out.Attr)
+// entry answers a look-up of the name at with the attributes that get returns. Where
+// another machine's change comes between those and the node they are asked for again.
+func (s *Server) entry(at place, out *fuse.EntryOut, get func() (volume.Attr, error)) error {
+	for {
+		turn := s.nodes.now()
+		a, err := get()
+		if err != nil {
+			return err
+		}
+		id, ok := s.nodes.lookup(a.Ref, a.Inode.Kind == meta.Dir, at, turn)
+		if !ok {
+			continue
+		}
+		out.NodeId = id
+		out.SetEntryTimeout(valid)
+		out.SetAttrTimeout(validFor(a.Inode.Kind))
+		s.fill(a, &out.Attr)
+		return nil
+	}
 }
 
 // setattr turns a SETATTR that comes now into an operation. The size is not part of it.

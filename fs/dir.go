@@ -93,7 +93,7 @@ func (s *Server) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Open
 	if !st.Ok() {
 		return st
 	}
-	out.Fh = s.handles.add(ref)
+	out.Fh = s.handles.add(ref, nil)
 	s.handles.get(out.Fh).quiet = in.Flags&unix.O_NOATIME != 0
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_CACHE_DIR
 	return fuse.OK
@@ -118,6 +118,10 @@ func (s *Server) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirE
 }
 
 func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	dir, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
 	return s.readDir(cancel, in, func(e fuse.DirEntry, ref meta.Ref) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil {
@@ -126,16 +130,12 @@ func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 		if e.Name == "." || e.Name == ".." {
 			return true // node id 0: no look-up is counted
 		}
-		a, err := s.v.Attr(s.ctx(cancel), ref)
-		if err != nil {
-			// Removed since it was listed, or unreadable: the kernel looks it up
-			// itself and gets the error there.
-			if !errors.Is(err, volume.ErrStale) {
-				errno(s.log, "readdirplus", err)
-			}
-			return true
+		err := s.entry(place{dir, e.Name}, entry, func() (volume.Attr, error) { return s.v.Attr(s.ctx(cancel), ref) })
+		if err != nil && !errors.Is(err, volume.ErrStale) {
+			errno(s.log, "readdirplus", err)
 		}
-		s.entry(in.NodeId, e.Name, a, entry)
+		// Removed since it was listed, or unreadable: the kernel looks it up itself and
+		// gets the error there.
 		return true
 	})
 }

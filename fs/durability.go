@@ -36,22 +36,26 @@ func (s *Server) confirmFile(ctx context.Context, node uint64, ref meta.Ref) err
 // of them for made, so it is to ask anew.
 func (s *Server) confirmNames(ctx context.Context, names ...nameIn) error {
 	for _, n := range names {
-		if err := s.confirm(ctx, n.dir, n.dir); err != nil {
+		err := s.confirm(ctx, n.dir, n.dir)
+		if nerr := s.v.Named(n.dir, []byte(n.name)); nerr != nil {
+			err = nerr
+		}
+		if err != nil {
 			var c volume.Change
 			for _, n := range names {
 				c.Names = append(c.Names, volume.Name{Parent: n.dir.Ino, Name: []byte(n.name)})
 			}
-			s.notify.changed(c)
+			s.notify.Changed(c)
 			return err
 		}
 	}
 	return nil
 }
 
-// renamed notes where the kernel finds an inode from now on, by the node of n.dir.
-func (s *Server) renamed(ctx context.Context, n nameIn, dir uint64) {
-	if a, err := s.v.Lookup(ctx, n.dir, []byte(n.name)); err == nil {
-		s.nodes.moved(a.Ref.Ino, dir, n.name)
+// renamed notes where the kernel finds an inode from now on.
+func (s *Server) renamed(ctx context.Context, was, is nameIn) {
+	if a, err := s.v.Lookup(ctx, is.dir, []byte(is.name)); err == nil {
+		s.nodes.moved(a.Ref.Ino, place(was), place(is))
 	}
 }
 

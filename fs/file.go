@@ -20,24 +20,41 @@ func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 	if !st.Ok() {
 		return st
 	}
-	out.Fh = s.handles.add(a.Ref)
+	out.Fh = s.handles.add(a.Held, s.nodes.made(out.NodeId, a.Held))
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	return fuse.OK
 }
 
 func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	ref, st := s.node(in.NodeId)
-	if !st.Ok() {
-		return st
-	}
 	write := in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	if write && s.o.ReadOnly {
 		return fuse.EROFS // the kernel was told to mount it anew, and would keep what is written
 	}
-	if err := s.v.Open(s.ctx(cancel), ref, write); err != nil {
-		return errno(s.log, "open", err)
+	s.v.Used()
+	var ref meta.Ref
+	for out.Fh == 0 {
+		n, as, ok := s.nodes.opening(in.NodeId)
+		if !ok {
+			// Another machine changed the file since the kernel looked it up, and has it
+			// look again. What it has of this node's size is that of the earlier content.
+			return estale
+		}
+		var err error
+		if write {
+			err = s.v.Writable(s.ctx(cancel), as)
+		}
+		if err == nil {
+			ref, err = s.v.Open(s.ctx(cancel), as, write)
+		}
+		if err != nil {
+			return errno(s.log, "open", err)
+		}
+		if s.nodes.hold(n, ref) {
+			out.Fh = s.handles.add(ref, n)
+		} else {
+			s.v.Release(ref)
+		}
 	}
-	out.Fh = s.handles.add(ref)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	switch {
 	case in.Flags&unix.O_NOATIME != 0:
@@ -89,7 +106,7 @@ func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 	if err != nil {
 		// The kernel believes the write that it cached; a new node id makes it
 		// ask for size and content again.
-		s.notify.changed(volume.Change{Inodes: []meta.Ref{ref}})
+		s.notify.Changed(volume.Change{Renewed: []meta.Ref{{Ino: s.v.Ino(ref)}}})
 		return 0, errno(s.log, "write", err)
 	}
 	return uint32(len(data)), fuse.OK
@@ -101,7 +118,7 @@ func (s *Server) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		return st
 	}
 	err := s.v.Flush(s.ctx(cancel), ref)
-	s.locks.closed(ref.Ino, in.Fh, in.LockOwner) // others see first what was written
+	s.locks.closed(s.v.Ino(ref), in.Fh, in.LockOwner) // others see first what was written
 	return errno(s.log, "flush", err)
 }
 
@@ -119,8 +136,11 @@ func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 
 func (s *Server) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
 	if h := s.handles.remove(in.Fh); h != nil {
-		s.locks.released(h.ref.Ino, in.Fh)
+		s.locks.released(s.v.Ino(h.ref), in.Fh)
 		s.v.Release(h.ref)
+		if ino, renew := s.nodes.release(h.node); renew {
+			s.notify.Changed(volume.Change{Renewed: []meta.Ref{{Ino: ino}}})
+		}
 	}
 }
 

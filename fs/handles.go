@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -15,21 +16,22 @@ type handles struct {
 
 // handle is one open file or directory.
 type handle struct {
-	ref   meta.Ref
-	quiet bool // O_NOATIME; not changed once the kernel has the handle
+	ref   meta.Ref // of a directory; what the volume calls a file that is open
+	node  *node    // of a file: what it was opened through
+	quiet bool     // O_NOATIME; not changed once the kernel has the handle
 
 	mu   sync.Mutex // guards the field below
 	list *listing   // of a directory; nil until it is read
 }
 
-func (h *handles) add(ref meta.Ref) uint64 {
+func (h *handles) add(ref meta.Ref, n *node) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.m == nil {
 		h.m = map[uint64]*handle{}
 	}
 	h.next++
-	h.m[h.next] = &handle{ref: ref}
+	h.m[h.next] = &handle{ref: ref, node: n}
 	return h.next
 }
 
@@ -46,4 +48,17 @@ func (h *handles) remove(fh uint64) *handle {
 	x := h.m[fh]
 	delete(h.m, fh)
 	return x
+}
+
+// of lists the handles of what the volume calls one of as.
+func (h *handles) of(as []meta.Ref) map[uint64]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := map[uint64]bool{}
+	for fh, x := range h.m {
+		if slices.Contains(as, x.ref) {
+			l[fh] = true
+		}
+	}
+	return l
 }

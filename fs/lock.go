@@ -23,7 +23,14 @@ func (s *Server) setLock(cancel <-chan struct{}, in *fuse.LkIn, wait bool) fuse.
 		s.locks.unlock(f, l)
 		return fuse.OK
 	}
-	return errno(s.log, "lock", s.locks.lock(f, l, wait, cancel))
+	err := s.locks.lock(f, l, wait, cancel)
+	if ref, st := s.file(in.NodeId, in.Fh); st.Ok() && err == nil {
+		// What is open may have become another file meanwhile.
+		if ino := s.v.Ino(ref); ino != f.ino {
+			s.locks.move(map[uint64]bool{in.Fh: true}, f.ino, ino)
+		}
+	}
+	return errno(s.log, "lock", err)
 }
 
 func (s *Server) GetLk(cancel <-chan struct{}, in *fuse.LkIn, out *fuse.LkOut) fuse.Status {
@@ -50,7 +57,7 @@ func (s *Server) lockOf(in *fuse.LkIn) (lockFile, lock, fuse.Status) {
 	if !st.Ok() {
 		return lockFile{}, lock{}, st
 	}
-	f := lockFile{ref.Ino, rangeLocks}
+	f := lockFile{s.v.Ino(ref), rangeLocks}
 	if in.LkFlags&fuse.LK_FLOCK != 0 {
 		f.kind = wholeLocks
 	}

@@ -63,6 +63,8 @@ type lockTable struct {
 type lockWaiter struct {
 	lock
 	granted chan struct{}
+	tab     *lockTable // in which it waits, and of which file that is
+	file    lockFile
 }
 
 // lockGrace is how long one who does not wait for a lock waits all the same for a
@@ -107,7 +109,7 @@ func (t *locks) lock(f lockFile, l lock, wait bool, cancel <-chan struct{}) erro
 	} else if f.kind == rangeLocks && t.deadlock(tab, l) {
 		return errDeadlock
 	}
-	w := &lockWaiter{l, make(chan struct{})}
+	w := &lockWaiter{l, make(chan struct{}), tab, f}
 	tab.waiting = append(tab.waiting, w)
 	t.mu.Unlock()
 	err := context.Canceled
@@ -122,7 +124,8 @@ func (t *locks) lock(f lockFile, l lock, wait bool, cancel <-chan struct{}) erro
 	case <-w.granted: // perhaps at the last moment
 		return nil
 	default:
-		tab.waiting = slices.DeleteFunc(tab.waiting, func(x *lockWaiter) bool { return x == w })
+		w.tab.waiting = slices.DeleteFunc(w.tab.waiting, func(x *lockWaiter) bool { return x == w })
+		t.tidy(w.file)
 		return err
 	}
 }
@@ -171,6 +174,40 @@ func (t *locks) released(ino meta.Ino, fh uint64) {
 	t.each(ino, func(tab *lockTable) {
 		tab.drop(func(h lock) bool { return h.fh == fh })
 	})
+}
+
+// move gives the locks that were had through handles to another inode, with those who
+// wait for one there: what is open is that now.
+func (t *locks) move(handles map[uint64]bool, from, to meta.Ino) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if from == to {
+		return
+	}
+	for _, kind := range [...]lockKind{rangeLocks, wholeLocks} {
+		was := t.files[lockFile{from, kind}]
+		if was == nil {
+			continue
+		}
+		is := t.table(lockFile{to, kind})
+		was.held = slices.DeleteFunc(was.held, func(l lock) bool {
+			if handles[l.fh] {
+				is.held = append(is.held, l)
+			}
+			return handles[l.fh]
+		})
+		was.waiting = slices.DeleteFunc(was.waiting, func(w *lockWaiter) bool {
+			if handles[w.fh] {
+				is.waiting = append(is.waiting, w)
+				w.tab, w.file = is, lockFile{to, kind}
+			}
+			return handles[w.fh]
+		})
+		was.grant()
+		is.grant()
+		t.tidy(lockFile{from, kind})
+		t.tidy(lockFile{to, kind})
+	}
 }
 
 func (t *locks) each(ino meta.Ino, fn func(*lockTable)) {

@@ -328,3 +328,47 @@ func TestKindsAndInodesAreApart(t *testing.T) {
 		t.Errorf("left: %+v", table.files)
 	}
 }
+
+// What is open and becomes another file takes its locks along, and those who wait for
+// one; others keep theirs.
+func TestLocksMove(t *testing.T) {
+	var l locks
+	was, is := lockFile{7, rangeLocks}, lockFile{9, rangeLocks}
+	none := make(chan struct{})
+	ours := lock{owner: 1, fh: 1, start: 0, end: 9, exclusive: true}
+	theirs := lock{owner: 2, fh: 2, start: 20, end: 29, exclusive: true}
+	for _, x := range []lock{ours, theirs} {
+		if err := l.lock(was, x, false, none); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waits := lock{owner: 1, fh: 1, start: 20, end: 29, exclusive: true}
+	got := make(chan error)
+	go func() { got <- l.lock(was, waits, true, none) }()
+	for waiting := 0; waiting == 0; {
+		l.mu.Lock()
+		waiting = len(l.files[was].waiting)
+		l.mu.Unlock()
+	}
+	l.move(map[uint64]bool{1: true}, 7, 9)
+	if err := <-got; err != nil {
+		t.Errorf("who waited for what was there: %v", err)
+	}
+	other := lock{owner: 3, fh: 3, start: 5, end: 5, exclusive: true}
+	if _, blocked := l.test(was, other); blocked {
+		t.Error("the lock is where it was")
+	}
+	for _, at := range []uint64{5, 25} {
+		if _, blocked := l.test(is, lock{owner: 3, start: at, end: at}); !blocked {
+			t.Errorf("byte %d is not locked where it went", at)
+		}
+	}
+	if _, blocked := l.test(was, lock{owner: 3, start: 25, end: 25}); !blocked {
+		t.Error("another's lock went along")
+	}
+	l.released(9, 1)
+	l.released(7, 2)
+	if len(l.files) != 0 {
+		t.Errorf("%d tables are left", len(l.files))
+	}
+}

@@ -26,7 +26,10 @@ func TestNodesAgainstAModel(t *testing.T) {
 		switch r.IntN(10) {
 		case 0, 1, 2, 3, 4:
 			x := ref()
-			id := table.lookup(x, rootID, "name")
+			id, ok := table.lookup(x, false, place{meta.RootRef, "name"}, table.now())
+			if !ok {
+				t.Fatal("the turn of now is not the present one")
+			}
 			if want, ok := current[x.Ino]; ok && id != want {
 				t.Fatalf("inode %d became node %d, had %d", x.Ino, id, want)
 			} else if !ok {
@@ -50,8 +53,13 @@ func TestNodesAgainstAModel(t *testing.T) {
 			}
 		case 9:
 			x := ref()
-			if old, ok := table.renew(x.Ino); ok != (current[x.Ino] != 0) || ok && old.id != current[x.Ino] {
-				t.Fatalf("renew of inode %d gave %d, %v; its node was %d", x.Ino, old.id, ok, current[x.Ino])
+			turn := table.now()
+			if old, _, ok := table.renew(x.Ino); ok != (current[x.Ino] != 0) || ok && old != current[x.Ino] {
+				t.Fatalf("renew of inode %d gave %d, %v; its node was %d", x.Ino, old, ok, current[x.Ino])
+			} else if ok {
+				if _, found := table.lookup(x, false, place{}, turn); found {
+					t.Fatal("attributes from before a renewal were taken")
+				}
 			}
 			delete(current, x.Ino)
 		}
@@ -75,26 +83,100 @@ func TestNodesAgainstAModel(t *testing.T) {
 func TestTheRootIsNeverForgotten(t *testing.T) {
 	table := newNodes()
 	table.forget(rootID, 1000)
-	if _, ok := table.renew(meta.Root); !ok {
+	if _, _, ok := table.renew(meta.Root); !ok {
 		t.Fatal("the root has no node")
 	}
 	if ref, ok := table.ref(rootID); !ok || ref != meta.RootRef {
 		t.Fatalf("the root is %v, %v", ref, ok)
 	}
-	if id, ok := table.current(meta.Root); !ok || id != rootID {
-		t.Fatalf("the root's node is %d, %v", id, ok)
+	if id, _, dir, ok := table.current(meta.Root); !ok || !dir || id != rootID {
+		t.Fatalf("the root's node is %d, %v, %v", id, dir, ok)
 	}
 }
 
 func TestALateRequestFindsNoNode(t *testing.T) {
 	table := newNodes()
-	id := table.lookup(meta.Ref{Home: meta.Root, Ino: 7}, rootID, "a")
+	id, _ := table.lookup(meta.Ref{Home: meta.Root, Ino: 7}, false, place{meta.RootRef, "a"}, table.now())
 	table.forget(id, 1)
 	if _, ok := table.ref(id); ok {
 		t.Error("a forgotten node is still there")
 	}
 	table.forget(id, 1) // the kernel may be late with this too
-	if again := table.lookup(meta.Ref{Home: meta.Root, Ino: 7}, rootID, "a"); again == id {
+	if again, _ := table.lookup(meta.Ref{Home: meta.Root, Ino: 7}, false, place{meta.RootRef, "a"}, table.now()); again == id {
 		t.Error("a node id was used twice")
+	}
+}
+
+// A node stands for what is open through it, whatever the inode is by then.
+func TestANodeKeepsWhatIsOpen(t *testing.T) {
+	table := newNodes()
+	file := meta.Ref{Home: meta.Root, Ino: 7}
+	at, other := place{meta.RootRef, "a"}, place{meta.RootRef, "b"}
+	id, _ := table.lookup(file, false, at, table.now())
+	table.lookup(file, false, other, table.now())
+	held := meta.Ref{Home: meta.Root, Ino: 1 << 63}
+	n, ref, ok := table.opening(id)
+	if !ok || ref != file || !table.hold(n, held) {
+		t.Fatalf("opened %v, %v", ref, ok)
+	}
+	if ref, _ := table.ref(id); ref != held {
+		t.Errorf("the node is %v", ref)
+	}
+	if old, names, ok := table.renew(7); !ok || old != id || len(names) != 2 {
+		t.Errorf("renewed %d, %v, %v", old, names, ok)
+	}
+	newer, _ := table.lookup(file, false, at, table.now())
+	if newer == id {
+		t.Error("the new content has the old node")
+	}
+	// Opened again through the old node it is what was opened before.
+	if m, ref, ok := table.opening(id); !ok || m != n || ref != held || table.outdated(id) {
+		t.Errorf("opened again: %v, %v", ref, ok)
+	}
+	// It becomes a copy, which is found by the same node.
+	copied := meta.Ref{Home: meta.Root, Ino: 9}
+	if ids, names := table.became([]meta.Ref{held}, file, copied); len(ids) != 1 || ids[0] != id || len(names) != 2 {
+		t.Errorf("became %v, %v", ids, names)
+	}
+	if again, _ := table.lookup(copied, false, place{meta.RootRef, "copy"}, table.now()); again != id {
+		t.Errorf("the copy is node %d, open as %d", again, id)
+	}
+	if now, _ := table.lookup(file, false, at, table.now()); now != newer {
+		t.Errorf("the file is node %d, was %d", now, newer)
+	}
+	if _, renew := table.release(n); renew {
+		t.Error("nothing was amended")
+	}
+	if ref, _ := table.ref(id); ref != copied {
+		t.Errorf("closed, the node is %v", ref)
+	}
+	// A node that is not open any more is opened no more once there is another.
+	table.renew(9)
+	if _, _, ok := table.opening(id); ok || !table.outdated(id) {
+		t.Error("an earlier content was opened")
+	}
+	if table.hold(n, held) {
+		t.Error("an earlier content is held")
+	}
+}
+
+// Other times of a file that is open are shown when it is closed.
+func TestAmendedWhileOpen(t *testing.T) {
+	table := newNodes()
+	id, _ := table.lookup(meta.Ref{Home: meta.Root, Ino: 7}, false, place{meta.RootRef, "a"}, table.now())
+	if table.amend(7) {
+		t.Error("nobody has it open")
+	}
+	n, ref, _ := table.opening(id)
+	table.hold(n, ref)
+	table.hold(n, ref)
+	if !table.amend(7) {
+		t.Error("it is open")
+	}
+	if _, renew := table.release(n); renew {
+		t.Error("it is open still")
+	}
+	if ino, renew := table.release(n); !renew || ino != 7 {
+		t.Errorf("closed: %d, %v", ino, renew)
 	}
 }

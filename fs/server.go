@@ -96,14 +96,14 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	if o.ReadOnly {
 		opts.Options = append(opts.Options, "ro")
 	}
-	srv, err := fuse.NewServer(s, dir, opts)
+	srv, err := fuse.NewServer(withVirtual(s), dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
 	keepDevice()
 	s.srv = srv
-	s.notify = newNotifier(srv, s.nodes, s.log)
-	v.Follow(s.notify.changed)
+	s.notify = newNotifier(srv, s)
+	v.Watch(s.notify)
 	// NewServer has mounted and answered the first request; others queue until
 	// Serve takes them. Its WaitMount is not used: it opens a file in the mount,
 	// and a daemon killed while it waits for itself cannot die.
@@ -128,6 +128,11 @@ func keepDevice() {
 		}
 	}
 }
+
+// Shown returns when the kernel has dropped what it kept of all that other machines
+// changed before, or the mount is gone, or ctx has ended. Requests of the kernel must not
+// wait for it.
+func (s *Server) Shown(ctx context.Context) error { return s.notify.through(ctx) }
 
 // Wait returns when the mount is gone.
 func (s *Server) Wait() {
@@ -172,8 +177,9 @@ func (r request) Err() error {
 	}
 }
 
-// node finds the inode of a request.
+// node finds the inode of a request, which shows that the mount is in use.
 func (s *Server) node(id uint64) (meta.Ref, fuse.Status) {
+	s.v.Used()
 	ref, ok := s.nodes.ref(id)
 	if !ok {
 		return ref, estale

@@ -19,7 +19,7 @@ func (s *Server) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.Statx
 	}
 	var x fuse.Attr
 	s.fill(a, &x)
-	out.SetTimeout(valid)
+	out.SetTimeout(validFor(a.Inode.Kind))
 	out.Statx = fuse.Statx{
 		Mask:    unix.STATX_BASIC_STATS | unix.STATX_BTIME,
 		Blksize: x.Blksize,

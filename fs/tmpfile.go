@@ -22,14 +22,18 @@ func (s *Server) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Cr
 	a, err := s.v.Tmpfile(ctx, parent, n)
 	if err == nil && list != nil {
 		if a, err = s.handDown(ctx, parent, a, list); err != nil {
-			s.v.Release(a.Ref)
+			s.v.Release(a.Held)
 		}
 	}
 	if err != nil {
 		return errno(s.log, "tmpfile", err)
 	}
-	s.entry(0, "", a, &out.EntryOut)
-	out.Fh = s.handles.add(a.Ref)
+	err = s.entry(place{}, &out.EntryOut, func() (volume.Attr, error) { return s.v.Attr(ctx, a.Held) })
+	if err != nil {
+		s.v.Release(a.Held)
+		return errno(s.log, "tmpfile", err)
+	}
+	out.Fh = s.handles.add(a.Held, s.nodes.made(out.NodeId, a.Held))
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	return fuse.OK
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
 )
 
@@ -18,16 +19,12 @@ func (s *Server) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	if !st.Ok() {
 		return st
 	}
-	a, err := s.v.Lookup(s.ctx(cancel), parent, []byte(name))
+	err := s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Lookup(s.ctx(cancel), parent, []byte(name)) })
 	if errors.Is(err, meta.ErrNotExist) {
 		out.SetEntryTimeout(valid) // node id 0: the kernel keeps that there is none
 		return fuse.OK
 	}
-	if err != nil {
-		return errno(s.log, "lookup", err)
-	}
-	s.entry(in.NodeId, name, a, out)
-	return fuse.OK
+	return errno(s.log, "lookup", err)
 }
 
 func (s *Server) Forget(nodeid, nlookup uint64) { s.nodes.forget(nodeid, nlookup) }
@@ -46,7 +43,7 @@ func (s *Server) attr(ctx context.Context, node uint64, ref meta.Ref, out *fuse.
 	if err != nil {
 		return errno(s.log, "getattr", err)
 	}
-	out.SetTimeout(valid)
+	out.SetTimeout(validFor(a.Inode.Kind))
 	s.fill(a, &out.Attr)
 	return fuse.OK
 }
@@ -85,6 +82,9 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 	ctx, now := s.ctx(cancel), s.v.Now()
 	op := setattr(in, now)
 	if size, ok := in.GetSize(); ok {
+		if s.nodes.outdated(in.NodeId) {
+			return estale // the kernel looks up what the file is now
+		}
 		var mtime *meta.Time
 		if op.Valid&meta.SetMtime != 0 {
 			mtime = &op.Mtime
@@ -140,9 +140,13 @@ func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	ctx := s.ctx(cancel)
 	n.UID, n.GID = in.Uid, in.Gid
 	list, err := s.inherited(ctx, parent, &n, umask)
+	if _, gone := s.nodes.gone(in.NodeId, nil); gone && errors.Is(err, volume.ErrStale) {
+		return volume.Attr{}, fuse.ENOENT // of a directory that was removed the kernel says the same
+	}
 	if err != nil {
 		return volume.Attr{}, errno(s.log, "create", err)
 	}
+	n.Sure = sure
 	a, err := s.v.Make(ctx, parent, []byte(name), n, held)
 	if err == nil && list != nil {
 		if a, err = s.handDown(ctx, parent, a, list); err != nil {
@@ -151,14 +155,22 @@ func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	}
 	if err == nil && sure {
 		if err = s.confirmNames(ctx, nameIn{parent, name}); err != nil && held {
-			s.v.Release(a.Ref)
+			s.v.Release(a.Held)
 		}
 	}
 	if err != nil {
 		return a, errno(s.log, "create", err)
 	}
-	s.entry(in.NodeId, name, a, out)
-	return a, fuse.OK
+	err = s.entry(place{parent, name}, out, func() (volume.Attr, error) {
+		if held {
+			return s.v.Attr(ctx, a.Held)
+		}
+		return s.v.Attr(ctx, a.Ref)
+	})
+	if err != nil && held {
+		s.v.Release(a.Held)
+	}
+	return a, errno(s.log, "create", err)
 }
 
 // unmake takes back what was made and could not be completed. Where even that
@@ -172,7 +184,7 @@ func (s *Server) unmake(parent meta.Ref, name string, a volume.Attr, held bool) 
 		s.log.Warn("half made inode not removed", "inode", uint64(a.Ref.Ino), "err", err)
 	}
 	if held {
-		s.v.Release(a.Ref)
+		s.v.Release(a.Held)
 	}
 }
 
@@ -282,11 +294,14 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 	left()
 	s.v.Redecide()
 	if err := s.confirmNames(s.ctx(cancel), nameIn{parent, oldName}, nameIn{newParent, newName}); err != nil {
+		if errors.Is(err, publish.ErrFaster) && flags&meta.NoReplace == 0 {
+			return estale // the kernel looks again, and replaces what is there now
+		}
 		return errno(s.log, "rename", err)
 	}
-	s.renamed(s.ctx(cancel), nameIn{newParent, newName}, in.Newdir)
+	s.renamed(s.ctx(cancel), nameIn{parent, oldName}, nameIn{newParent, newName})
 	if flags == meta.Exchange {
-		s.renamed(s.ctx(cancel), nameIn{parent, oldName}, in.NodeId)
+		s.renamed(s.ctx(cancel), nameIn{newParent, newName}, nameIn{parent, oldName})
 	}
 	return fuse.OK
 }
@@ -300,15 +315,14 @@ func (s *Server) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out 
 	if !st.Ok() {
 		return st
 	}
-	a, err := s.v.Link(s.ctx(cancel), ref, parent, []byte(name))
+	_, err := s.v.Link(s.ctx(cancel), ref, parent, []byte(name))
 	if err == nil {
 		err = s.confirmNames(s.ctx(cancel), nameIn{parent, name})
 	}
-	if err != nil {
-		return errno(s.log, "link", err)
+	if err == nil {
+		err = s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Attr(s.ctx(cancel), ref) })
 	}
-	s.entry(in.NodeId, name, a, out)
-	return fuse.OK
+	return errno(s.log, "link", err)
 }
 
 // statBlock is the unit of the figures in statfs.

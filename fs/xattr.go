@@ -40,6 +40,9 @@ func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string
 	if attr == durableAttr {
 		return s.durable(ref, dest)
 	}
+	if attr == volume.LeaseAttr || attr == volume.LeasesAttr && ref == meta.RootRef {
+		return s.leased(s.ctx(cancel), ref, attr, dest)
+	}
 	if !kept(attr) {
 		return 0, fuse.Status(syscall.EOPNOTSUPP)
 	}
@@ -96,6 +99,9 @@ func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr stri
 	if !kept(attr) {
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
+	if attr == volume.LeaseAttr {
+		return s.lease(s.ctx(cancel), ref, data)
+	}
 	if len(data) > meta.MaxXattr {
 		return fuse.Status(syscall.E2BIG)
 	}
@@ -134,6 +140,9 @@ func (s *Server) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr str
 	}
 	if !kept(attr) {
 		return fuse.Status(syscall.EOPNOTSUPP)
+	}
+	if attr == volume.LeaseAttr {
+		return errno(s.log, "give a lease back", s.v.GiveBack(s.ctx(cancel), ref))
 	}
 	defer s.v.Redecide()
 	return errno(s.log, "removexattr", s.v.RemoveXattr(s.ctx(cancel), ref, []byte(attr)))

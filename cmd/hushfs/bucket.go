@@ -76,6 +76,7 @@ type bucket struct {
 	plain    *s3.Bucket
 	endpoint string // as people read it
 	name     string
+	place    string // see place
 }
 
 // openBucket opens the bucket and asks it for one listing, which finds out
@@ -95,7 +96,7 @@ func openBucket(ctx context.Context, l location, env func(string) string, readOn
 	}
 	return &bucket{
 		Bucket: retry.Wrap(inner, retry.Options{Once: isSlot, Reading: l.Patience, Log: log}),
-		plain:  b, endpoint: endpointText(o), name: o.Bucket,
+		plain:  b, endpoint: endpointText(o), name: o.Bucket, place: place(o),
 	}, nil
 }
 
@@ -126,6 +127,10 @@ func (unwritable) PutIfAbsent(_ context.Context, name string, _ []byte) error {
 
 func (unwritable) Delete(_ context.Context, name string) error {
 	return fmt.Errorf("delete %s: %w: mounted read-only", name, store.ErrDenied)
+}
+
+func (u unwritable) Watch(ctx context.Context, prefix string, ready func(), told func(name string)) error {
+	return store.Watch(ctx, u.Bucket, prefix, ready, told)
 }
 
 // styleFlag is an s3.Style on the command line.

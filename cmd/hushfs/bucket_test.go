@@ -154,23 +154,37 @@ func TestClearedListing(t *testing.T) {
 
 func TestVerdictsAreKept(t *testing.T) {
 	state := t.TempDir()
-	a, other := &bucket{endpoint: "http://a", name: "one"}, &bucket{endpoint: "http://a", name: "two"}
+	at := func(endpoint, bucket, prefix string) string {
+		return place(s3.Options{Endpoint: endpoint, Bucket: bucket, Prefix: prefix})
+	}
+	a, other := at("http://a", "one", ""), at("http://a", "two", "")
 	good := &probe.Verdict{When: time.Unix(5, 0), Rounds: 6, Racers: 16}
 	bad := &probe.Verdict{Findings: []probe.Finding{{Kind: probe.SeveralWin, Words: "two of them won"}}}
 	for _, k := range []struct {
-		b *bucket
+		b string
 		v *probe.Verdict
 	}{{a, bad}, {other, good}, {a, good}, {other, bad}} {
 		if err := keepVerdict(state, k.b, k.v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if v := readVerdict(state, "http://a", "one"); v == nil || !v.Good() || !v.When.Equal(good.When) || refusal(v) != nil {
+	if v := readVerdict(state, a); v == nil || !v.Good() || !v.When.Equal(good.When) || refusal(v) != nil {
 		t.Errorf("%+v", v)
 	}
-	v := readVerdict(state, "http://a", "two")
-	if v == nil || v.Good() || readVerdict(state, "http://b", "one") != nil {
+	v := readVerdict(state, other)
+	if v == nil || v.Good() {
 		t.Fatalf("%+v", v)
+	}
+	for _, new := range []string{at("http://b", "one", ""), at("http://a", "one", "home"), at("http://aone", "", ""), at("", "one", "")} {
+		if readVerdict(state, new) != nil {
+			t.Error("a verdict about one place is taken for another's")
+		}
+	}
+	if at("http://a/", "one", "") != a {
+		t.Error("a slash behind the server is another place")
+	}
+	if raw, err := os.ReadFile(filepath.Join(state, verdictsName)); err != nil || strings.Contains(string(raw), "http") || strings.Contains(string(raw), "one\"") {
+		t.Errorf("the file names the server: %s, %v", raw, err)
 	}
 	if p := explain("", refusal(v)); p.code != codeStore || !strings.Contains(p.text(), "two of them won. Nothing is written") || !strings.Contains(p.text(), "--read-only") {
 		t.Errorf("%s", p.text())
@@ -187,10 +201,10 @@ func TestVerdictsAreKept(t *testing.T) {
 	if i, err := os.Stat(filepath.Join(state, verdictsName)); err != nil || i.Mode() != 0o600 {
 		t.Errorf("%v, %v", i, err)
 	}
-	if err := os.WriteFile(filepath.Join(state, verdictsName), []byte(`[{"endpoint":"http://a","bucket":"one"}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(state, verdictsName), []byte(`[{"place":"`+a+`"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if readVerdict(state, "http://a", "one") != nil {
+	if readVerdict(state, a) != nil {
 		t.Error("half a file is believed")
 	}
 }

@@ -127,6 +127,7 @@ func (c *child) ask(request any, secret []byte) (out outcome, answer []byte, err
 type unlockRequest struct {
 	location
 	Secret secretFlags `json:"secret"`
+	Older  bool        `json:"older"` // see drive.UnlockOptions
 }
 
 // unlockInChild unlocks in a process of its own, which asks at our terminal:
@@ -214,7 +215,7 @@ func (a *app) unlock(ctx context.Context, r unlockRequest) (*drive.Unlocked, err
 		return nil, err
 	}
 	defer b.Close()
-	o := drive.UnlockOptions{StateRoot: where.state, Log: a.logger(a.stderr)}
+	o := drive.UnlockOptions{StateRoot: where.state, Older: r.Older, Log: a.logger(a.stderr)}
 	if o.Expect, err = r.Secret.expected(); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type daemonConfig struct {
 	Cache         string        `json:"cache"`
 	Sockets       []string      `json:"sockets"` // to listen at the first that is free
 	ReadOnly      bool          `json:"read_only"`
+	Older         bool          `json:"older"`
 	NoAtime       bool          `json:"no_atime"`
 	AutoUnmount   bool          `json:"auto_unmount"`
 	AllowOther    bool          `json:"allow_other"`
@@ -37,6 +38,7 @@ type daemonConfig struct {
 	FullTimeout   time.Duration `json:"full_timeout"`
 	Remote        bool          `json:"remote"` // fsync waits for the store
 	RemoteTimeout time.Duration `json:"remote_timeout"`
+	Poll          time.Duration `json:"poll"`
 	StoreDelay    time.Duration `json:"store_delay"`
 	DeviceName    string        `json:"device_name"`
 	Verbose       bool          `json:"verbose"`
@@ -59,6 +61,7 @@ type server struct {
 
 	mu    sync.Mutex     // guards the fields below
 	vol   *volume.Volume // nil before it is open
+	mount *fs.Server     // nil before it is mounted
 	phase control.Phase
 	until time.Time     // of the drain
 	last  volume.Status // as asked for last
@@ -91,7 +94,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	defer u.Wipe()
 	why := ""
 	if !c.ReadOnly {
-		if why, err = a.mayWrite(u, c); err != nil {
+		if why, err = a.mayWrite(ctx, u, c); err != nil {
 			return err
 		}
 		if why != "" {
@@ -112,7 +115,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 		gone: make(chan struct{}), done: make(chan struct{}),
 	}
 	if b, ok := b.(*bucket); ok {
-		s.bucket, s.probe = b, probed(readVerdict(c.State, b.endpoint, b.name))
+		s.bucket, s.probe = b, probed(readVerdict(c.State, b.place))
 	}
 	end, err := s.listen(held)
 	if err != nil {
@@ -123,16 +126,12 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	noCache := makePrivate(c.Cache) // a drive can do without
 	v, err := volume.Open(ctx, volume.Options{
 		Bucket: slow(b, c.StoreDelay), Drive: u, State: c.State, Cache: c.Cache,
-		ReadOnly: c.ReadOnly, NoAtime: c.NoAtime, DeviceName: c.DeviceName,
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize, FullTimeout: max(c.FullTimeout, 1), Remote: c.Remote, RemoteTimeout: c.RemoteTimeout, Patience: c.Patience,
+		ReadOnly: c.ReadOnly, Older: c.Older, NoAtime: c.NoAtime, DeviceName: c.DeviceName,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize, FullTimeout: max(c.FullTimeout, 1), Remote: c.Remote, RemoteTimeout: c.RemoteTimeout, Patience: c.Patience, Poll: c.Poll, Program: runningProgram(),
 		Log: log, Step: step, Writer: writer(u), NoCache: noCache, Clock: kernelTime,
 	})
 	if err != nil {
 		return explain("the drive was not mounted", err)
-	}
-	if err := stillWriter(u, v); err != nil && !c.ReadOnly {
-		hurry()
-		return errors.Join(err, v.Shutdown(draining))
 	}
 	s.opened(v)
 
@@ -149,6 +148,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 		return &problem{code: codeFUSE, what: "the kernel did not mount the drive", why: errors.Join(err, closing),
 			next: "Ordinary users need fusermount3 set-uid root (package fuse3); in a container also the right to mount."}
 	}
+	s.showing(m)
 	go func() { m.Wait(); close(s.gone) }()
 	if c.AutoUnmount {
 		if err := guard(c.Mountpoint); err != nil {
@@ -266,6 +266,9 @@ func (s *server) drain(ctx context.Context, v *volume.Volume) error {
 		// A mount that may not write is content with that; who reads "locked,
 		// everything is in the store" would not be.
 		err = fmt.Errorf("%s from an earlier mount, and this one was read-only: %w", unsent(before), volume.ErrUndrained)
+		if gone := v.Removed(); gone != nil {
+			err = fmt.Errorf("%s, which nobody will take: %w", unsent(before), gone)
+		}
 	}
 
 	s.mu.Lock()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 
@@ -92,7 +93,13 @@ func (s *server) wait(ctx context.Context, what string, wait func(*volume.Volume
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-		return &problem{code: codeTimeout, what: what, why: errors.New(waiting(s.Status().Volume)), next: "It is on its way; wait again, or look: hushfs status"}
+		now := s.Status().Volume
+		p := &problem{code: codeTimeout, what: what, why: errors.New(waiting(now)), next: "It is on its way; wait again, or look: hushfs status"}
+		if now.Offline != "" {
+			p.why = fmt.Errorf("the store cannot be reached: %s; %w", now.Offline, p.why)
+			p.next = "It is tried again until it can, and what was written stays in the journal of this machine until then; look: hushfs status"
+		}
+		return p
 	}
 	return explain("wait for the store", err)
 }

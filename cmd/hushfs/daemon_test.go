@@ -152,7 +152,8 @@ func TestStatusText(t *testing.T) {
 		change func(*control.Status)
 		says   []string
 	}{
-		"all stored": {func(s *control.Status) { s.Volume.Stored = true }, []string{"All changes are in the store (12:03:07)", "mounted since 2026-01-02 11:03:07, pid 7"}},
+		"nothing waits, set back": {func(s *control.Status) { s.Volume.Stored, s.Volume.Stopped = true, "the store is missing commits" }, []string{"No change waits", "Nothing more is sent: the store is missing commits"}},
+		"all stored":              {func(s *control.Status) { s.Volume.Stored = true }, []string{"All changes are in the store (12:03:07)", "mounted since 2026-01-02 11:03:07, pid 7"}},
 		"some wait": {func(s *control.Status) {
 			s.Volume = volume.Status{PendingOps: 1, PendingBytes: 1024, OldestPending: now.Add(-90 * time.Second)}
 		},

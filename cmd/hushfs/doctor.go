@@ -47,6 +47,7 @@ type doctorFlags struct {
 	s3         s3Flags
 	allowOther bool
 	writeTest  bool
+	reprobe    bool
 	timeout    time.Duration
 }
 
@@ -63,7 +64,9 @@ a DIR where a drive is mounted the store is looked at, too. A folder alone is
 taken for STORE when a drive lies in it, else for DIR.
 
 It asks for no passphrase and changes nothing, but with --write-test: then an
-object is put into the store under a name of its own and removed again.
+object is put into the store under a name of its own and removed again; and with
+--reprobe, which tests anew how the server treats writers that race for a name,
+and remembers what came of it.
 
 What it prints can go into a bug report: no secret is in it, no name of a file,
 of a server or a bucket; your home is ~, a drive the first letters of its id.
@@ -81,6 +84,7 @@ with 16.`,
 	o.s3.register(f)
 	f.BoolVar(&o.allowOther, "allow-other", false, "look also at what mount --allow-other needs")
 	f.BoolVar(&o.writeTest, "write-test", false, "put, race for and delete a small object in the store")
+	f.BoolVar(&o.reprobe, "reprobe", false, "test again how the server treats writers that race for a name")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "give the store at most this `DURATION`")
 	return a.command(c, func(ctx context.Context, args []string) error { return a.doctor(ctx, o, args) })
 }

@@ -111,7 +111,7 @@ func (e *examination) content(ctx context.Context) {
 	}
 	e.header(ctx, b, ids)
 	if e.at.remote() {
-		e.tested(b, ids[0])
+		e.tested(ctx, b, ids[0])
 	}
 	if e.flags.writeTest {
 		e.write(ctx)
@@ -173,13 +173,23 @@ func (e *examination) header(ctx context.Context, b store.Bucket, ids []drive.ID
 }
 
 // tested tells what a test of the server has shown earlier.
-func (e *examination) tested(b opened, id drive.ID) {
+func (e *examination) tested(ctx context.Context, b opened, id drive.ID) {
 	remote, ok := b.(*bucket)
 	if !ok || !e.placed {
 		return
 	}
 	dir := filepath.Join(e.where.state, id.Short())
-	v := readVerdict(dir, remote.endpoint, remote.name)
+	v := readVerdict(dir, remote.place)
+	if e.flags.reprobe {
+		var err error
+		if v, err = e.app.testBucket(ctx, remote); err != nil {
+			e.refused("store-probe", err, "How it treats writers that race for a name is not known")
+			return
+		}
+		if err := keepVerdict(dir, remote.place, v); err != nil && !errors.Is(err, os.ErrNotExist) { // no mount from here yet
+			e.warn("store-probe-kept", "what was found out about the server is not kept: "+err.Error(), "The next mount that may write tests it again", "Check owner and mode of the state folder.")
+		}
+	}
 	switch {
 	case v == nil:
 		e.ok("store-probe", "this machine has not tested yet how the server treats writers that race for a name; the next mount that may write does")

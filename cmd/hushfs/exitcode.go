@@ -43,6 +43,12 @@ const (
 	codeDoctor     code = 16
 	codeDamaged    code = 17
 	codeMended     code = 18
+	codeFork       code = 19
+	codeFound      code = 20
+	codeRemoved    code = 21
+	codeConflicts  code = 22
+	codeUnverified code = 23
+	codeLeased     code = 24
 )
 
 // codes says what each code means, in the words of help and docs.
@@ -69,6 +75,12 @@ var codes = []struct {
 	{codeDoctor, "of doctor: something stands in the way of a mount"},
 	{codeDamaged, "of fsck: the drive is damaged, or was and is not wholly repaired"},
 	{codeMended, "of fsck --repair: the drive was damaged, and all of it is repaired; what is lost stays lost"},
+	{codeFork, "of accept-rollback: it was not accepted; of heads: another history was seen, or words differ"},
+	{codeFound, "of audit-bucket: an object shows more than it may"},
+	{codeRemoved, "this machine was removed from the drive"},
+	{codeConflicts, "of conflicts --check: there are conflicts that nobody has resolved"},
+	{codeUnverified, "of log --verify: the history is not as the drive's devices signed it"},
+	{codeLeased, "of lease: another machine has a lease of it"},
 }
 
 // problem is an error as the user sees it: what happened, why, what to do next.
@@ -108,7 +120,7 @@ var rules = []struct {
 	{keyslot.ErrDrive, codeNoDrive, "Check STORE: another drive lies there than the recovery file or this machine expects."},
 	{drive.ErrOther, codeNoDrive, "Check STORE: another drive lies there than the recovery file or this machine expects."},
 	{drive.ErrUnconfirmed, codeSecret, "Compare that id with the paper, then: hushfs mount --drive ID --recovery-file F STORE DIR"},
-	{drive.ErrOlder, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it."},
+	{drive.ErrOlder, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it. What else is missing: hushfs heads STORE"},
 	{drive.ErrNoDrive, codeNoDrive, "Check STORE for a typing error. To make a new drive there: hushfs init STORE"},
 	{dir.ErrMissing, codeNoDrive, "Check STORE for a typing error, and that its disk is mounted."},
 	{dir.ErrNotDir, codeNoDrive, "STORE must be a directory."},
@@ -121,12 +133,19 @@ var rules = []struct {
 	{publish.ErrNoKey, codeStore, "Objects that every mount needs are missing from STORE or damaged. Bring them back from a copy of the store."},
 	{block.ErrDamaged, codeStore, "Objects of STORE are damaged or missing, and nothing was mounted. Bring them back from a copy of the store."},
 	{publish.ErrConflict, codeUndrained, "Nothing is lost: the changes stay sealed in the journal of this machine, and its next mount may be refused because of them. Keep the state folder; to go on meanwhile, move it away: this machine then joins the drive as a new one."},
+	{publish.ErrRemoved, codeRemoved, "Nothing it has not sent will be taken. To look at the drive: hushfs mount --read-only STORE DIR. To save what waits here: hushfs device export-pending STORE FOLDER. To join again as a new machine: hushfs device rejoin STORE"},
+	{volume.ErrUnexported, codeRemoved, "Save them first: hushfs device export-pending STORE FOLDER. Or leave them in the state folder: --discard"},
 	{volume.ErrUndrained, codeUndrained, "The rest is safe in the journal of this machine; the next mount sends it."},
-	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it."},
+	{volume.ErrUnacceptable, codeFork, "Nothing was changed, and the store stays refused."},
+	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it. To look at what it has: hushfs mount --older STORE DIR. To go on with that: hushfs accept-rollback STORE"},
 	{publish.ErrRollback, codeHistory, "Nothing is lost: what waits stays sealed in the journal of this machine. Was the store restored from a backup, or is another disk in the place of the right one? Ask whoever runs it; when the store is what it was, all goes on."},
-	{volume.ErrFork, codeHistory, "Nothing was mounted. Somebody may be showing two histories; ask whoever runs the store before you trust it."},
+	{volume.ErrFork, codeHistory, "Nothing was mounted. Somebody may be showing two histories; ask whoever runs the store before you trust it, and compare machines with: hushfs heads STORE"},
 	{volume.ErrJournal, codeState, "Nothing is lost: the journal stays as it is. Keep the state folder and report this."},
+	{publish.ErrHeir, codeUsage, "Devices are named as status shows them, or by their numbers."},
+	{volume.ErrWriter, codeState, "End the copy, and keep what is in this machine's state folder. To look at the drive: hushfs mount --read-only STORE DIR"},
 	{volume.ErrState, codeState, "If the folder came from another machine or drive, move it away: this machine then joins the drive as a new one."},
+	{volume.ErrNoConflict, codeFailure, "It may be resolved already, here or elsewhere. See: hushfs conflicts"},
+	{volume.ErrUnresolved, codeFailure, "Nothing was lost. See: hushfs conflicts"},
 	{volume.ErrNoSpace, codeState, "Make room on the local disk and try again."},
 	{s3.ErrLocation, codeUsage, "Write s3://bucket/prefix."},
 	{s3.ErrOptions, codeUsage, "See: hushfs help s3"},

@@ -17,7 +17,7 @@ import (
 
 func TestCodesArePromised(t *testing.T) {
 	// A script somewhere relies on each line: none may change.
-	want := "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18"
+	want := "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24"
 	var got []string
 	for _, c := range codes {
 		got = append(got, fmt.Sprint(int(c.code)))

@@ -299,7 +299,7 @@ func (a *app) holdDrive(ctx context.Context, where places, at location, id drive
 	if err != nil {
 		return nil, explain("lock the drive's state", err)
 	}
-	if err := a.ensureTested(ctx, at, state); err != nil {
+	if err := a.ensureTested(ctx, at, state, false); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	if kind, err := fsKind(state); err == nil && kind == memoryFS {

@@ -49,7 +49,7 @@ func (a *app) repair(ctx context.Context, at location, state, cache string, hand
 		return nil, err
 	}
 	defer u.Wipe()
-	why, err := a.mayWrite(u, daemonConfig{location: at, State: state, DeviceName: deviceName()})
+	why, err := a.mayWrite(ctx, u, daemonConfig{location: at, State: state, Cache: cache, DeviceName: deviceName()})
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +111,6 @@ func (a *app) repair(ctx context.Context, at location, state, cache string, hand
 }
 
 func mended(ctx context.Context, u *drive.Unlocked, v *volume.Volume, r *check.Report) (*check.Repaired, error) {
-	if err := stillWriter(u, v); err != nil {
-		return nil, err
-	}
 	if why := v.Status().Stopped; why != "" {
 		return nil, &problem{code: codeDamaged, what: "nothing was repaired", why: fmt.Errorf("nothing can be written to the drive: %s", why),
 			next: "Bring the objects that were named back from a copy of the store first."}

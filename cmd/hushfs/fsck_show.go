@@ -174,6 +174,17 @@ func (p *fsckProgress) show(s check.Progress) {
 	_ = p.bar.Set64(min(s.Done, max(s.Total-1, 0)))
 }
 
+// note shows where no end is known.
+func (p *fsckProgress) note(text string) {
+	if p.bar != nil {
+		p.bar.Describe(text)
+		_ = p.bar.Set64(0)
+	} else if now := time.Now(); !now.Before(p.next) {
+		p.next = now.Add(lineEvery)
+		fmt.Fprintf(p.out, "%s\n", text)
+	}
+}
+
 func (p *fsckProgress) end() {
 	if p.bar != nil {
 		_ = p.bar.Clear()

@@ -95,7 +95,7 @@ func (p *plot) create(ctx context.Context, past *remains, o drive.CreateOptions)
 	if err != nil {
 		return nil, err
 	}
-	err = keepVerdict(state, p.bucket, p.verdict)
+	err = keepVerdict(state, p.bucket.place, p.verdict)
 	if err == nil && o.SingleWriter {
 		err = noteSingle(state)
 	}

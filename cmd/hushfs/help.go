@@ -28,7 +28,7 @@ When a drive cannot be mounted: hushfs doctor STORE DIR`,
 	f.BoolVar(&a.json, "json", false, "print results and errors as JSON to standard output")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every operation")
 	root.AddCommand(
-		a.initCommand(), a.mountCommand(), a.umountCommand(), a.statusCommand(), a.waitCommand(), a.doctorCommand(), a.fsckCommand(), a.versionCommand(),
+		a.initCommand(), a.mountCommand(), a.umountCommand(), a.statusCommand(), a.waitCommand(), a.syncCommand(), a.doctorCommand(), a.fsckCommand(), a.headsCommand(), a.acceptCommand(), a.logCommand(), a.conflictsCommand(), a.auditCommand(), a.leaseCommand(), a.handoverCommand(), a.deviceCommand(), a.versionCommand(),
 		a.command(&cobra.Command{Use: "daemon", Hidden: true, Args: cobra.NoArgs, Short: "The background half of mount"}, a.daemon),
 		a.command(&cobra.Command{Use: "unlock-helper", Hidden: true, Args: cobra.NoArgs, Short: "The unlocking half of mount -f"}, a.unlockHelper),
 		a.command(&cobra.Command{Use: "unmount-helper DIR", Hidden: true, Args: cobra.ExactArgs(1), Short: "Takes a mount away when its daemon dies"}, a.unmountHelper),
@@ -109,6 +109,7 @@ drive that one machine alone can change: init --single-writer.`
 const jsonHelp = `With --json a command prints one JSON object to standard output and nothing
 else there; warnings, questions and progress stay on standard error. A failure
 is {"error": {"code": N, "message": "...", "next": "..."}} with the exit code N.
+log prints one object for each commit, each in a line.
 mount -f --json prints {"mounted": ...} when the mount is there, and logs JSON
 lines to standard error.`
 

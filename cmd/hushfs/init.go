@@ -45,9 +45,9 @@ bucket are taken from where other programs for S3 have them: AWS_ENDPOINT_URL,
 AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or
 ~/.aws. Whether its server keeps racing writers apart is tested first; one that
 does not is refused, unless --single-writer is given: then this machine alone can
-change the drive, and all others mount it read-only. There is no way yet to hand
-that over: without this machine's state folder the drive can be read and copied,
-and changed no more.
+change the drive, and all others mount it read-only, until it hands that on with
+hushfs handover. Only it can: without this machine's state folder the drive can
+be read and copied, and changed no more.
 
 You are asked for a passphrase, twice; press Enter alone to have one made for
 you. Then 24 recovery words are shown, once: write them down. They open the
@@ -132,8 +132,8 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 	created, err := g.create(ctx, past, drive.CreateOptions{
 		Passphrase: pass, KDF: params, Name: o.name, DeviceName: deviceName(),
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
-		SingleWriter: o.single,
-		StateDir:     where.stateDir, Log: a.logger(a.stderr),
+		SingleWriter: o.single, Program: runningProgram(),
+		StateDir: where.stateDir, Log: a.logger(a.stderr),
 	})
 	if err != nil {
 		p := explain("no drive was made", err)
@@ -156,7 +156,7 @@ func (a *app) init(ctx context.Context, o initFlags, arg string) (err error) {
 		a.say("Its recovery words are in %s: keep them away from this machine.", o.recovery)
 	}
 	if o.single {
-		a.say("Only this machine can change it; others show it read-only. Keep this machine: that cannot be handed over yet.")
+		a.say("Only this machine can change it; others show it read-only. Keep this machine: it alone can hand that on (hushfs handover).")
 	}
 	a.say("Next:\n  hushfs mount %s ~/Drive", shellQuote(arg))
 	return nil

@@ -50,6 +50,9 @@ func (d *phaseDaemon) Status() control.Status {
 func (d *phaseDaemon) WaitStored(context.Context) error       { return nil }
 func (d *phaseDaemon) WaitFile(context.Context, uint64) error { return nil }
 func (d *phaseDaemon) Unmount(context.Context, bool) error    { return nil }
+func (d *phaseDaemon) Sync(context.Context, bool) (control.Synced, error) {
+	return control.Synced{}, nil
+}
 func (d *phaseDaemon) Shutdown(context.Context, control.How) (control.Result, error) {
 	return control.Result{}, nil
 }

@@ -107,6 +107,8 @@ func TestCommandLine(t *testing.T) {
 	}{
 		"no command":                     {nil, codeOK, "Three commands"},
 		"help":                           {[]string{"help"}, codeOK, "Three commands"},
+		"lease of what is in no drive":   {[]string{"lease", "full"}, codeNotMounted, "not in a mounted drive"},
+		"leases of what is in no drive":  {[]string{"lease", "--list", "full"}, codeNotMounted, "not in a mounted drive"},
 		"help on exit codes":             {[]string{"help", "exit-codes"}, codeOK, "not everything is in the store"},
 		"unknown command":                {[]string{"open"}, codeUsage, "unknown command"},
 		"unknown flag":                   {[]string{"mount", "--fast", "a", "b"}, codeUsage, "unknown flag"},

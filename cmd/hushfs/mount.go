@@ -19,7 +19,9 @@ type mountFlags struct {
 	s3           s3Flags
 	foreground   bool
 	readOnly     bool
+	older        bool
 	noAtime      bool
+	reprobe      bool
 	autoUnmount  bool
 	allowOther   bool
 	owner        string // ownerMe, ownerStored; empty: whichever fits who mounts
@@ -30,6 +32,7 @@ type mountFlags struct {
 	durability   string        // volume.DurabilityLocal or volume.DurabilityRemote
 	remote       time.Duration // how long programs wait for the store then; 0: no limit
 	ioTimeout    time.Duration
+	poll         time.Duration
 	storeDelay   time.Duration
 }
 
@@ -41,6 +44,12 @@ const (
 
 // leastPatience is the least --io-timeout.
 const leastPatience = time.Second
+
+// --poll if nothing is said, and the least.
+const (
+	defaultPoll = 2 * time.Second
+	leastPoll   = 100 * time.Millisecond
+)
 
 // mountResult is what mount prints with --json.
 type mountResult struct {
@@ -76,6 +85,8 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	f.BoolVar(&o.readOnly, "read-only", false, "change nothing")
+	f.BoolVar(&o.reprobe, "reprobe", false, "test again how the store treats writers that race for a name")
+	f.BoolVar(&o.older, "older", false, "show the store read-only although it is behind what this machine saw; what waits in the journal is left as it is, and not shown")
 	f.BoolVar(&o.noAtime, "noatime", false, "reading changes no access times; without, they change by the rule of relatime")
 	f.BoolVar(&o.autoUnmount, "auto-unmount", false, "take the mount away when its daemon dies. Programs then find the empty folder that lies underneath, and may write there unnoticed; without, they get errors (ENOTCONN) until the drive is mounted again")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users of this machine in, as far as the files' modes do")
@@ -86,6 +97,7 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 	f.DurationVar(&o.fullTimeout, "full-timeout", volume.DefaultFull, "when that disk is full and the store has taken nothing for this `DURATION`, refuse new files (ENOSPC); before, writers are slowed")
 	f.StringVar(&o.durability, "durability", volume.DurabilityLocal, "what fsync and its like promise where no directory says otherwise, as `WHAT`: local, the journal of this machine has it; or remote, the store has it")
 	f.DurationVar(&o.remote, "remote-timeout", 0, "after waiting for the store for this `DURATION` an fsync of --durability remote fails (ETIMEDOUT); what was written stays in the journal (default: it waits as long as it takes)")
+	f.DurationVar(&o.poll, "poll", defaultPoll, "while programs use the mount, ask the store this often, as `DURATION`, for what other machines did; when none does, less and less often, down to once a minute. A store that tells of it by itself (MinIO) is heard besides")
 	f.DurationVar(&o.ioTimeout, "io-timeout", volume.DefaultPatience, "a program waits for the store for at most this `DURATION`, and for its bytes at 16 KiB/s, then gets an error (ETIMEDOUT); for a bucket")
 	a.testFlags(c, &o.storeDelay)
 	return a.command(c, func(ctx context.Context, args []string) error { return a.mount(ctx, o, args[0], args[1]) })
@@ -103,6 +115,9 @@ func (o *mountFlags) check() error {
 		if d < 0 {
 			return usage("%s is negative", name)
 		}
+	}
+	if o.poll != 0 && o.poll < leastPoll {
+		return usage("--poll is at least %s: the store is asked all the time otherwise", leastPoll)
 	}
 	if o.ioTimeout != 0 && o.ioTimeout < leastPatience {
 		return usage("--io-timeout is at least %s: the store's answer takes its time", leastPatience)
@@ -140,6 +155,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 		return err
 	}
 	at.Patience = o.ioTimeout
+	o.readOnly = o.readOnly || o.older
 	if dirArg == "" {
 		return usage("DIR is empty")
 	}
@@ -187,7 +203,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}()
 
 	if !o.readOnly {
-		if err := a.ensureTested(ctx, at, state); err != nil {
+		if err := a.ensureTested(ctx, at, state, o.reprobe); err != nil {
 			return err
 		}
 	}
@@ -208,7 +224,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 		held.release()
 		held = other
 		if !o.readOnly {
-			if err := a.ensureTested(ctx, at, state); err != nil {
+			if err := a.ensureTested(ctx, at, state, o.reprobe); err != nil {
 				return err
 			}
 		}
@@ -218,8 +234,8 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}
 	c := daemonConfig{
 		location: at, Mountpoint: m.dir, State: state, Cache: where.cacheDir(u), Sockets: where.sockets(u),
-		ReadOnly: o.readOnly, NoAtime: o.noAtime, AutoUnmount: o.autoUnmount, AllowOther: o.allowOther, OwnFiles: o.ownFiles(os.Getuid()), CacheSize: int64(o.cacheSize),
-		DrainTimeout: o.drainTimeout, FullTimeout: o.fullTimeout, Remote: o.durability == volume.DurabilityRemote, RemoteTimeout: o.remote,
+		ReadOnly: o.readOnly, Older: o.older, NoAtime: o.noAtime, AutoUnmount: o.autoUnmount, AllowOther: o.allowOther, OwnFiles: o.ownFiles(os.Getuid()), CacheSize: int64(o.cacheSize),
+		DrainTimeout: o.drainTimeout, FullTimeout: o.fullTimeout, Remote: o.durability == volume.DurabilityRemote, RemoteTimeout: o.remote, Poll: o.poll,
 		StoreDelay: o.storeDelay, DeviceName: deviceName(),
 		Verbose: a.verbose, JSON: a.json,
 	}
@@ -293,7 +309,7 @@ func (a *app) peek(ctx context.Context, at location, states string) (drive.ID, e
 // unlockFor unlocks the drive: here when this process is about to end, in a
 // child when it is to be the daemon. The handover is the caller's to wipe.
 func (a *app) unlockFor(ctx context.Context, o mountFlags, at location) (drive.ID, []byte, error) {
-	r := unlockRequest{location: at, Secret: o.secret}
+	r := unlockRequest{location: at, Secret: o.secret, Older: o.older}
 	if !o.foreground {
 		u, err := a.unlock(ctx, r)
 		if err != nil {

@@ -108,7 +108,11 @@ func statusText(s control.Status, now time.Time) string {
 	fmt.Fprintf(&b, "%s  %q  %s\n", s.Mountpoint, v.Name, phaseText(s, now))
 	switch {
 	case v.Stored:
-		line("All changes are in the store (%s).", now.Format(time.TimeOnly))
+		if v.Stopped == "" {
+			line("All changes are in the store (%s).", now.Format(time.TimeOnly))
+		} else {
+			line("No change waits to be sent.") // whether the store has what it had is said below
+		}
 	case v.OldestPending.IsZero():
 		line("%s.", capital(waiting(v)))
 	default:
@@ -131,6 +135,9 @@ func statusText(s control.Status, now time.Time) string {
 	}
 	if v.Stopped != "" {
 		line("Nothing more is sent: %s.", v.Stopped)
+	}
+	if v.Conflicts > 0 {
+		line("%s to be resolved: hushfs conflicts %s", capital(count(v.Conflicts, "conflict")), shellQuote(s.Mountpoint))
 	}
 	line("%s, %s.", count(v.Files, "file"), size(int64(v.Bytes)))
 	line("%s", diskText(v))

@@ -51,6 +51,10 @@ func (s slowed) PutIfAbsent(ctx context.Context, name string, data []byte) error
 	return s.Bucket.PutIfAbsent(ctx, name, data)
 }
 
+func (s slowed) Watch(ctx context.Context, prefix string, ready func(), told func(name string)) error {
+	return store.Watch(ctx, s.Bucket, prefix, ready, told)
+}
+
 // slow wraps b when a test asked for it.
 func slow(b store.Bucket, delay time.Duration) store.Bucket {
 	if delay <= 0 {

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +16,7 @@ import (
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/probe"
+	"github.com/hushfs/hushfs/store/s3"
 )
 
 // verdictsName is the file in the state folder that keeps what was found out
@@ -21,18 +25,30 @@ import (
 // to an endpoint that it does not know.
 const verdictsName = "probes.json"
 
-// keptVerdict is one line of that file.
+// keptVerdict is one line of that file. Where the store is stands in it as a hash: the
+// file is clear, and names no server.
 type keptVerdict struct {
-	Endpoint string         `json:"endpoint"`
-	Bucket   string         `json:"bucket"`
-	Verdict  *probe.Verdict `json:"verdict"`
+	Place   string         `json:"place"`
+	Verdict *probe.Verdict `json:"verdict"`
 }
 
-// readVerdict returns what is known of a bucket, nil when nothing is. A file that
+// place tells apart where verdicts are about: SHA-256 over endpoint, bucket and prefix,
+// in hex. Another URL of the same drive is another place, since another server, or
+// another version of it, may answer there.
+func place(o s3.Options) string {
+	h := sha256.New()
+	for _, s := range []string{"hushfs/place", endpointText(o), o.Bucket, o.Prefix} {
+		io.WriteString(h, s)
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// readVerdict returns what is known of a place, nil when nothing is. A file that
 // cannot be read is as good as none: the test is then made again.
-func readVerdict(state, endpoint, name string) *probe.Verdict {
+func readVerdict(state, place string) *probe.Verdict {
 	for _, k := range readVerdicts(state) {
-		if k.Endpoint == endpoint && k.Bucket == name && k.Verdict != nil {
+		if k.Place == place && k.Verdict != nil {
 			return k.Verdict
 		}
 	}
@@ -48,11 +64,14 @@ func readVerdicts(state string) []keptVerdict {
 	return all
 }
 
-// keepVerdict notes v in place of what was known of b.
-func keepVerdict(state string, b *bucket, v *probe.Verdict) error {
-	all := []keptVerdict{{b.endpoint, b.name, v}}
+// verdictsMax is how many places are remembered; the oldest goes first.
+const verdictsMax = 64
+
+// keepVerdict notes v in place of what was known of a place.
+func keepVerdict(state, place string, v *probe.Verdict) error {
+	all := []keptVerdict{{place, v}}
 	for _, k := range readVerdicts(state) {
-		if k.Endpoint != b.endpoint || k.Bucket != b.name {
+		if k.Place != place && len(all) < verdictsMax {
 			all = append(all, k)
 		}
 	}
@@ -134,8 +153,9 @@ func findings(v *probe.Verdict) string {
 // ensureTested makes sure, before the first secret is asked for, that this
 // machine may write to where the drive lies, as far as can be known by then: where
 // one machine alone may write, the drive itself says which (see mayWrite). A bad
-// verdict is not final: the server may be a better one by now.
-func (a *app) ensureTested(ctx context.Context, at location, state string) error {
+// verdict is not final: the server may be a better one by now; and with again a good
+// one is not either.
+func (a *app) ensureTested(ctx context.Context, at location, state string, again bool) error {
 	if !at.remote() {
 		return nil
 	}
@@ -143,7 +163,7 @@ func (a *app) ensureTested(ctx context.Context, at location, state string) error
 	if err != nil {
 		return explain("the settings for STORE", err)
 	}
-	if v := readVerdict(state, endpointText(o), o.Bucket); v != nil && (v.Good() || v.Single() && knownSingle(state)) {
+	if v := readVerdict(state, place(o)); !again && v != nil && (v.Good() || v.Single() && knownSingle(state)) {
 		return nil
 	}
 	b, err := openBucket(ctx, at, a.env, false, nil)
@@ -155,7 +175,7 @@ func (a *app) ensureTested(ctx context.Context, at location, state string) error
 	if err != nil {
 		return err
 	}
-	kerr := keepVerdict(state, b, v)
+	kerr := keepVerdict(state, b.place, v)
 	switch {
 	case !v.Single():
 		return refusal(v)

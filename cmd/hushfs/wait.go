@@ -52,29 +52,13 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 		return err
 	}
 	defer closeAll(all)
-	dead, err := hushMounts()
+	d, path, err := a.driveWith(ctx, arg, all, mute)
 	if err != nil {
 		return err
 	}
-	path := resolveTo(arg, append(mountpoints(all), dead...))
-	dir := mountOf(path, append(mountpoints(all), dead...))
-	var d *foundDrive
-	for _, one := range all {
-		if one.status.Mountpoint == dir && one.status.Phase == control.Mounted {
-			d = one
-		}
-	}
-	switch {
-	case d == nil && stuckAt(mute, dir) != nil:
-		return stuckAt(mute, dir)
-	case d == nil && dir != "" && isHushMount(dir):
-		return a.deadMount(ctx, dir)
-	case d == nil:
-		return &problem{code: codeNotMounted, what: path + " lies in no mounted drive", next: "See what is mounted: hushfs status"}
-	}
 	var file uint64 // inode number; 0: everything is waited for
 	err = answers(ctx, forever, func() (err error) {
-		file, err = writeBack(dir, path)
+		file, err = writeBack(d.status.Mountpoint, path)
 		return err
 	})
 	if err != nil {
@@ -100,13 +84,46 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 	return nil
 }
 
+// driveWith is the mounted drive, one of all, that arg lies in, and what arg stands for.
+func (a *app) driveWith(ctx context.Context, arg string, all []*foundDrive, mute []silent) (d *foundDrive, path string, err error) {
+	dead, err := hushMounts()
+	if err != nil {
+		return nil, "", err
+	}
+	path = resolveTo(arg, append(mountpoints(all), dead...))
+	dir := mountOf(path, append(mountpoints(all), dead...))
+	for _, one := range all {
+		if one.status.Mountpoint == dir && one.status.Phase == control.Mounted {
+			return one, path, nil
+		}
+	}
+	switch {
+	case stuckAt(mute, dir) != nil:
+		return nil, path, stuckAt(mute, dir)
+	case dir != "" && isHushMount(dir):
+		return nil, path, a.deadMount(ctx, dir)
+	}
+	return nil, path, &problem{code: codeNotMounted, what: path + " lies in no mounted drive", next: "See what is mounted: hushfs status"}
+}
+
 // forever is a limit for what another limit ends.
 const forever = 100 * 365 * 24 * time.Hour
 
 // waitShowing waits for the store with a bar, for an inode or (0) for everything.
 func (a *app) waitShowing(ctx context.Context, d *foundDrive, inode uint64, timeout time.Duration) (control.Status, error) {
+	return awaited(ctx, a, d, timeout, func(patient context.Context) (control.Status, error) {
+		if inode == 0 {
+			return d.Wait(patient, timeout)
+		}
+		return d.WaitFile(patient, inode, timeout)
+	})
+}
+
+// awaited asks a daemon for something that takes it up to timeout (0: as long as it
+// takes), and shows a bar meanwhile.
+func awaited[T any](ctx context.Context, a *app, d *foundDrive, timeout time.Duration, ask func(patient context.Context) (T, error)) (T, error) {
 	type answer struct {
-		status control.Status
+		result T
 		err    error
 	}
 	// The daemon ends the wait by itself; ctx is a little later, for one that
@@ -127,13 +144,8 @@ func (a *app) waitShowing(ctx context.Context, d *foundDrive, inode uint64, time
 	defer stop()
 	done := make(chan answer, 1)
 	go func() {
-		if inode == 0 {
-			s, err := d.Wait(patient, timeout)
-			done <- answer{s, err}
-			return
-		}
-		s, err := d.WaitFile(patient, inode, timeout)
-		done <- answer{s, err}
+		r, err := ask(patient)
+		done <- answer{r, err}
 	}()
 	bar := a.newProgress()
 	defer bar.end()
@@ -142,7 +154,7 @@ func (a *app) waitShowing(ctx context.Context, d *foundDrive, inode uint64, time
 	for {
 		select {
 		case e := <-done:
-			return e.status, e.err
+			return e.result, e.err
 		case <-tick.C:
 			if s, err := d.Status(patient); err == nil {
 				bar.show(s.Volume)

@@ -39,10 +39,11 @@ type Checkpoint struct {
 	Link
 	Usage  meta.Usage
 	LastOp map[meta.Device]meta.OpNo
-	Before Link   // the announcing commit of the checkpoint before; slot 0 when there is none
-	Base   Link   // where the steps begin: a checkpoint's link, or slot 0 and the volume id
-	Steps  []Step // from Base, ascending; empty unless they end in this very checkpoint
-	Tables []byte // fs/table, AppendRuns
+	Seen   map[meta.Device]Seen // of the same devices
+	Before Link                 // the announcing commit of the checkpoint before; slot 0 when there is none
+	Base   Link                 // where the steps begin: a checkpoint's link, or slot 0 and the volume id
+	Steps  []Step               // from Base, ascending; empty unless they end in this very checkpoint
+	Tables []byte               // fs/table, AppendRuns
 }
 
 const (
@@ -61,7 +62,7 @@ const (
 )
 
 // encode returns slot u64, id 32, inodes u64, bytes u64, number of devices u16
-// (device u16, operation u64 each, ascending), before (slot u64, id 32), base (the
+// (device u16, operation u64, slot u64, time i64 each, ascending), before (slot u64, id 32), base (the
 // same), number of steps u16 (slot u64, header hash 32, body hash 32 each), tables to
 // the end.
 func (k *Checkpoint) encode() []byte {
@@ -72,6 +73,8 @@ func (k *Checkpoint) encode() []byte {
 	for _, d := range slices.Sorted(maps.Keys(k.LastOp)) {
 		b = binary.BigEndian.AppendUint16(b, uint16(d))
 		b = binary.BigEndian.AppendUint64(b, uint64(k.LastOp[d]))
+		b = binary.BigEndian.AppendUint64(b, uint64(k.Seen[d].Slot))
+		b = binary.BigEndian.AppendUint64(b, uint64(k.Seen[d].Time))
 	}
 	b = appendLink(appendLink(b, k.Before), k.Base)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(k.Steps)))
@@ -93,11 +96,12 @@ func decodeCheckpoint(b []byte) (*Checkpoint, error) {
 	d := decoder{b: b}
 	k := &Checkpoint{Link: d.link(), Usage: meta.Usage{Inodes: d.u64(), Bytes: d.u64()}}
 	n := int(d.u16())
-	k.LastOp = make(map[meta.Device]meta.OpNo)
+	k.LastOp, k.Seen = make(map[meta.Device]meta.OpNo), make(map[meta.Device]Seen)
 	for i, last := 0, meta.Device(0); i < n && !d.bad; i++ {
 		no, op := meta.Device(d.u16()), meta.OpNo(d.u64())
-		d.must((i == 0 || no > last) && op <= meta.MaxOpNo)
-		k.LastOp[no], last = op, no
+		seen := Seen{Slot(d.u64()), int64(d.u64())}
+		d.must((i == 0 || no > last) && op <= meta.MaxOpNo && seen.Slot <= k.Slot)
+		k.LastOp[no], k.Seen[no], last = op, seen, no
 	}
 	k.Before, k.Base = d.link(), d.link()
 	steps := int(d.u16())
@@ -163,6 +167,9 @@ func OpenAnnouncing(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Link, object
 	if err := author.Key.Verify(c.signed(v), c.signature); err != nil {
 		return nil, fmt.Errorf("%w: commit of slot %d: %w", ErrForged, at.Slot, err)
 	}
+	if only, single := then.Writer(); single && c.Device != only {
+		return nil, fmt.Errorf("%w: commit of slot %d by device %d, and device %d alone writes", ErrForged, at.Slot, c.Device, only)
+	}
 	switch {
 	case c.ID != at.ID:
 		return nil, fmt.Errorf("%w: slot %d holds another commit", ErrForged, at.Slot)
@@ -187,7 +194,7 @@ func NewStateAt(v crypt.VolumeID, key *crypt.Key, l *Ledger, announcing *Commit)
 	if _, err := k.IDs(v); err != nil {
 		return nil, err
 	}
-	s.Slot, s.Head, s.LastOp = k.Slot, k.ID, maps.Clone(k.LastOp)
+	s.Slot, s.Head, s.LastOp, s.seen = k.Slot, k.ID, maps.Clone(k.LastOp), maps.Clone(k.Seen)
 	s.folded(Link{announcing.Slot, announcing.ID}, k)
 	return s, nil
 }
@@ -217,11 +224,11 @@ func (s *State) CheckFold(k *Checkpoint) error {
 	if s.dropped > 0 {
 		return nil // their operations are not known one by one any more
 	}
-	ops, usage := maps.Clone(s.baseOps), s.baseUsage
+	ops, seen, usage := maps.Clone(s.baseOps), maps.Clone(s.baseSeen), s.baseUsage
 	for _, p := range s.steps[:n] {
-		ops[p.device], usage = p.last, usage.Plus(p.usage)
+		ops[p.device], seen[p.device], usage = p.last, Seen{p.Slot, p.time}, usage.Plus(p.usage)
 	}
-	if !maps.Equal(ops, k.LastOp) || usage != k.Usage {
+	if !maps.Equal(ops, k.LastOp) || !maps.Equal(seen, k.Seen) || usage != k.Usage {
 		return fmt.Errorf("%w: the operations or sums of a checkpoint are not those of the chain", ErrForged)
 	}
 	return nil
@@ -243,7 +250,7 @@ func (s *State) Fold(c *Commit) error {
 
 func (s *State) folded(announcing Link, k *Checkpoint) {
 	s.announced, s.base, s.steps = announcing, k.Link, slices.Clone(s.steps[s.stepsTo(k.Slot):])
-	s.baseOps, s.baseUsage, s.dropped = maps.Clone(k.LastOp), k.Usage, 0
+	s.baseOps, s.baseSeen, s.baseUsage, s.dropped = maps.Clone(k.LastOp), maps.Clone(k.Seen), k.Usage, 0
 }
 
 // stepsTo is how many of the steps lead to slots up to one.
@@ -261,6 +268,7 @@ type passed struct {
 	id     ID
 	device meta.Device
 	last   meta.OpNo
+	time   int64
 	usage  meta.Delta
 }
 
@@ -270,7 +278,7 @@ func (s *State) pass(c *Commit) {
 		s.dropped += len(s.steps)
 		s.steps = nil
 	}
-	s.steps = append(s.steps, passed{Step{c.Slot, c.HeaderHash, c.BodyHash}, c.ID, c.Device, c.Last, c.Usage})
+	s.steps = append(s.steps, passed{Step{c.Slot, c.HeaderHash, c.BodyHash}, c.ID, c.Device, c.Last, c.Time.UnixNano(), c.Usage})
 }
 
 // Checkpoint returns the checkpoint of the state's slot, to be completed with what it
@@ -279,6 +287,7 @@ func (s *State) Checkpoint() *Checkpoint {
 	k := &Checkpoint{
 		Link:   Link{s.Slot, s.Head},
 		LastOp: maps.Clone(s.LastOp),
+		Seen:   maps.Clone(s.seen),
 		Before: s.announced,
 		Base:   s.base,
 	}

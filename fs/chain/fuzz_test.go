@@ -44,6 +44,30 @@ func FuzzDecodeRecordBody(f *testing.F) {
 				return
 			}
 			again = v.encode()
+		case KindAccepted:
+			v, err := decodeAccepted(b)
+			if err != nil {
+				return
+			}
+			again = v.encode()
+		case KindRemove:
+			v, err := decodeRemove(b)
+			if err != nil {
+				return
+			}
+			again = v.encode()
+		case KindRename:
+			v, err := decodeRename(b)
+			if err != nil {
+				return
+			}
+			again = v.encode()
+		case KindWriter:
+			v, err := decodeWriter(b)
+			if err != nil {
+				return
+			}
+			again = v.encode()
 		default:
 			return
 		}

@@ -79,6 +79,9 @@ func (s *State) Judge(slot Slot, object []byte, past Past) Judgement {
 	case enrolled:
 		// Of a known author nothing is believed, not even that a program was newer,
 		// before the signature is good.
+	case s.Ledger.wasRemoved(c.Device):
+		// Its number is nobody's any more, whatever it brings along.
+		return junk(c, "device %d was removed", c.Device)
 	case errors.Is(err, ErrVersion) && c.Prev == s.Head:
 		// The new device's record itself may be what cannot be read.
 		return stop(c, "%v", err)

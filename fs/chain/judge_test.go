@@ -183,27 +183,27 @@ func TestVerdicts(t *testing.T) {
 		}, Junk, "already"},
 
 		{"a record of tomorrow", func(w *world) []byte {
-			return w.forge(forgery{slot: 3, recs: []Record{w.record(w.owner, 3, 9, []byte("x"))}})
-		}, Stop, "kind 9"},
+			return w.forge(forgery{slot: 3, recs: []Record{w.record(w.owner, 3, 200, []byte("x"))}})
+		}, Stop, "kind 200"},
 		{"a record of tomorrow that enrols", func(w *world) []byte {
-			return w.forge(forgery{slot: 3, by: stranger, no: 3, recs: []Record{w.record(w.owner, 3, 9, []byte("x"))}})
-		}, Stop, "kind 9"},
+			return w.forge(forgery{slot: 3, by: stranger, no: 3, recs: []Record{w.record(w.owner, 3, 200, []byte("x"))}})
+		}, Stop, "kind 200"},
 		{"a device with a key of tomorrow", func(w *world) []byte {
 			key := append(stranger.Public(), identity.AlgKey{Alg: 2, Key: []byte("lattice")})
 			r := w.record(w.owner, 3, KindDevice, deviceBody{3, "phone", key}.encode())
 			return w.forge(forgery{slot: 3, by: stranger, no: 3, recs: []Record{r}})
 		}, Stop, "algorithms"},
 		{"a record of tomorrow that enrols on a fork", func(w *world) []byte {
-			return w.forge(forgery{slot: 3, by: stranger, no: 3, prev: &other, recs: []Record{w.record(w.owner, 3, 9, []byte("x"))}})
+			return w.forge(forgery{slot: 3, by: stranger, no: 3, prev: &other, recs: []Record{w.record(w.owner, 3, 200, []byte("x"))}})
 		}, Junk, "unknown"},
 		{"a record of tomorrow by nobody", func(w *world) []byte {
-			return w.forge(forgery{slot: 3, by: stranger, no: 3, recs: []Record{w.record(thief, 3, 9, []byte("x"))}})
+			return w.forge(forgery{slot: 3, by: stranger, no: 3, recs: []Record{w.record(thief, 3, 200, []byte("x"))}})
 		}, Junk, "right"},
 		{"a record of tomorrow in a commit that its author did not sign", func(w *world) []byte {
-			return w.forge(forgery{slot: 3, by: stranger, no: 1, recs: []Record{w.record(w.owner, 3, 9, []byte("x"))}})
+			return w.forge(forgery{slot: 3, by: stranger, no: 1, recs: []Record{w.record(w.owner, 3, 200, []byte("x"))}})
 		}, Junk, "signature"},
 		{"a record of tomorrow on a fork", func(w *world) []byte {
-			return w.forge(forgery{slot: 3, prev: &other, recs: []Record{w.record(w.owner, 3, 9, []byte("x"))}})
+			return w.forge(forgery{slot: 3, prev: &other, recs: []Record{w.record(w.owner, 3, 200, []byte("x"))}})
 		}, Evidence, "laptop"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -255,6 +255,8 @@ type past struct{ packed, retired meta.PackNo }
 
 func (p past) Packed(no meta.PackNo) bool  { return no == p.packed }
 func (p past) Retired(no meta.PackNo) bool { return no == p.retired }
+
+func (p past) Fenced(*meta.Batch, meta.Device, Slot) bool { return false }
 
 func TestPackRecords(t *testing.T) {
 	own, foreign := meta.MakePack(1, 1), meta.MakePack(2, 1)

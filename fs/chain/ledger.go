@@ -22,15 +22,19 @@ type Ledger struct {
 	head    ID
 	size    int // bytes of Encode
 	devices map[meta.Device]Device
+	removed map[meta.Device]Device // that were devices
 	highest meta.Device
+	writer  meta.Device // that alone may write; 0: any
 	epochs  []epochBody // of epoch 1, 2, ...
 }
 
 // Device is a machine that may write.
 type Device struct {
-	No   meta.Device
-	Name string
-	Key  identity.DeviceKey
+	No       meta.Device
+	Name     string
+	Key      identity.DeviceKey
+	Enrolled Slot // of the commit that made it a device; 0 for the first
+	Removed  Slot // of the commit that removed it; 0: none has
 }
 
 // Volume is the id that record 0 makes.
@@ -83,6 +87,7 @@ func (l *Ledger) Clone() *Ledger {
 	c.records = slices.Clip(l.records)
 	c.epochs = slices.Clip(l.epochs)
 	c.devices = maps.Clone(l.devices)
+	c.removed = maps.Clone(l.removed)
 	return &c
 }
 
@@ -160,6 +165,14 @@ func (l *Ledger) apply(r Record) error {
 		err = l.applyDevice(r)
 	case KindEpoch:
 		err = l.applyEpoch(r)
+	case KindRemove:
+		err = l.applyRemove(r)
+	case KindRename:
+		err = l.applyRename(r)
+	case KindWriter:
+		err = l.applyWriter(r)
+	case KindAccepted:
+		err = l.applyAccepted(r)
 	default:
 		err = fmt.Errorf("%w: kind %d", ErrVersion, r.Kind)
 	}
@@ -181,6 +194,7 @@ func (l *Ledger) applyVolume(r Record) error {
 		return err
 	}
 	l.owner, l.signer, l.devices = v.owner, v.owner.Principal(), map[meta.Device]Device{}
+	l.removed = map[meta.Device]Device{}
 	return nil
 }
 
@@ -192,7 +206,10 @@ func (l *Ledger) applyDevice(r Record) error {
 	if int(v.no) != int(l.highest)+1 {
 		return fmt.Errorf("%w: device number %d does not come after %d", ErrRefused, v.no, l.highest)
 	}
-	l.devices[v.no] = Device{No: v.no, Name: v.name, Key: v.key}
+	if other, ok := l.holder(v.key); ok {
+		return fmt.Errorf("%w: device %d has that key already", ErrRefused, other)
+	}
+	l.devices[v.no] = Device{No: v.no, Name: v.name, Key: v.key, Enrolled: r.Slot}
 	l.highest = v.no
 	return nil
 }

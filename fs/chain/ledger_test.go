@@ -144,8 +144,8 @@ func TestAppendLeavesTheLedgerAlone(t *testing.T) {
 		"epoch left out":      {w.record(w.owner, 1, KindEpoch, epochBody{epoch: 3, previous: make([]byte, previousSize)}.encode()), ErrRefused},
 		"epoch twice":         {w.record(w.owner, 1, KindEpoch, epochBody{epoch: 1}.encode()), ErrRefused},
 		"second volume":       {w.record(w.owner, 1, KindVolume, w.start.Suffix(0)[0].Body), ErrRefused},
-		"kind of tomorrow":    {w.record(w.owner, 1, 9, nil), ErrVersion},
-		"larger than allowed": {w.record(w.owner, 1, 9, make([]byte, MaxRecord)), ErrRefused},
+		"kind of tomorrow":    {w.record(w.owner, 1, 200, nil), ErrVersion},
+		"larger than allowed": {w.record(w.owner, 1, 200, make([]byte, MaxRecord)), ErrRefused},
 	} {
 		if err := w.start.Append(c.r); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

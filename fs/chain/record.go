@@ -19,7 +19,12 @@ const (
 	KindVolume Kind = 1 // record 0: makes the volume
 	KindDevice Kind = 2 // gives a machine a number
 	KindEpoch  Kind = 3 // opens an epoch
-	// 4 member, 5 remove, 6 grant, 7 succession
+	KindRemove Kind = 5 // takes a machine's number away
+	KindRename Kind = 8 // calls a machine another name
+	KindWriter Kind = 9 // hands on to another device that it alone writes
+
+	KindAccepted Kind = 10 // says that a store that was set back was taken for the right one
+	// 4 member, 6 grant, 7 succession
 )
 
 // Record is one entry of the ledger, in a form that does not depend on its kind:

@@ -12,6 +12,10 @@ import (
 type Past interface {
 	Packed(meta.PackNo) bool  // a commit has put the pack's record
 	Retired(meta.PackNo) bool // and one has marked it as going to be deleted
+
+	// Fenced says that a batch of a device breaks a lease of another in a slot, as
+	// meta.Fence tells.
+	Fenced(b *meta.Batch, by meta.Device, slot Slot) bool
 }
 
 // check holds a commit on the state's head, by a device that may sign it, to the
@@ -30,8 +34,20 @@ func (s *State) check(c *Commit, after *Ledger, past Past) error {
 	if err := s.checkRecords(c); err != nil {
 		return err
 	}
+	if err := s.checkRemovals(c); err != nil {
+		return err
+	}
+	if err := s.checkWriter(c); err != nil {
+		return err
+	}
 	if s.Head == rootID(s.Volume) && !putsRoot(c.Batch) {
 		return fmt.Errorf("%w: the first commit makes no root directory", ErrRefused)
+	}
+	if err := checkPrograms(c); err != nil {
+		return err
+	}
+	if past != nil && past.Fenced(c.Batch, c.Device, c.Slot) {
+		return fmt.Errorf("%w: another device has a lease of what it changes", ErrRefused)
 	}
 	return checkPacks(c, past)
 }
@@ -61,13 +77,38 @@ func (s *State) checkRecords(c *Commit) error {
 		switch r.Kind {
 		case KindDevice:
 			// The author being unknown before and known after, the record is its own.
-			if known || len(c.Records) != 1 {
+			if (known || len(c.Records) != 1) && !handsOver(c) {
 				return fmt.Errorf("%w: a device record that is not alone in the device's first commit", ErrRefused)
+			}
+		case KindAccepted:
+			if v, err := decodeAccepted(r.Body); err != nil || v.Device != c.Device || len(c.Records) != 1 {
+				return fmt.Errorf("%w: device %d accepts a rollback for another, or with other records", ErrRefused, c.Device)
 			}
 		case KindEpoch:
 			if epochs++; epochs > 1 {
 				return fmt.Errorf("%w: two epochs in one commit", ErrRefused)
 			}
+		}
+	}
+	return nil
+}
+
+// checkPrograms: what a device works with it says itself, and for nobody else.
+func checkPrograms(c *Commit) error {
+	own := func(key []byte) error {
+		if no, err := meta.ParseProgramKey(key); err == nil && no != c.Device {
+			return fmt.Errorf("%w: it says what device %d works with", ErrRefused, no)
+		}
+		return nil
+	}
+	for _, k := range c.Batch.Deletes {
+		if err := own(k); err != nil {
+			return err
+		}
+	}
+	for _, kv := range c.Batch.Puts {
+		if err := own(kv.Key); err != nil {
+			return err
 		}
 	}
 	return nil

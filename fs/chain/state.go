@@ -33,6 +33,9 @@ type State struct {
 	dropped   int                       // commits above base that steps has no more, being too many
 	baseOps   map[meta.Device]meta.OpNo // LastOp as of base
 	baseUsage meta.Usage                // as of base
+	recent    []Remembered              // the newest commits, ascending; never written in place
+	seen      map[meta.Device]Seen      // newest commit of each device
+	baseSeen  map[meta.Device]Seen      // as of base
 }
 
 // NewState returns the state at slot 0. The ledger is any of the volume's, and key is
@@ -63,6 +66,7 @@ func newState(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Slot) (*State, err
 	return &State{
 		Volume: v, Key: keys[epoch], Epoch: epoch, Head: rootID(v), Ledger: start,
 		LastOp: map[meta.Device]meta.OpNo{}, keys: keys, base: Link{0, rootID(v)}, baseOps: map[meta.Device]meta.OpNo{},
+		seen: map[meta.Device]Seen{}, baseSeen: map[meta.Device]Seen{},
 	}, nil
 }
 
@@ -70,7 +74,7 @@ func newState(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Slot) (*State, err
 func (s *State) Clone() *State {
 	c := *s
 	c.Ledger = s.Ledger.Clone()
-	c.LastOp = maps.Clone(s.LastOp)
+	c.LastOp, c.seen = maps.Clone(s.LastOp), maps.Clone(s.seen)
 	c.keys = maps.Clone(s.keys)
 	c.steps = slices.Clone(s.steps)
 	return &c
@@ -98,8 +102,9 @@ func (s *State) Advance(c *Commit) error {
 		return ErrOrder
 	}
 	s.Slot, s.Head, s.Ledger = c.Slot, c.ID, c.after
-	s.LastOp[c.Device] = c.Last
+	s.LastOp[c.Device], s.seen[c.Device] = c.Last, Seen{c.Slot, c.Time.UnixNano()}
 	s.pass(c)
+	s.recall(c)
 	if c.opened != nil {
 		s.Epoch, s.Key = s.Epoch+1, c.opened
 		s.keys[s.Epoch] = c.opened

@@ -26,7 +26,11 @@ func recordVectors(w *world) []vector {
 		{name: "epoch", expect: "ok", comment: "record 1", hex: first[1].Encode()},
 		{name: "device", expect: "ok", comment: "record 2", hex: dev},
 		{name: "device-2", expect: "ok", comment: "a device that enrols in slot 1", hex: w.device(1, 2, desktop, "desktop").Encode()},
-		{name: "unknown-kind", expect: "ok", comment: "decodes; no ledger takes it", hex: w.record(w.owner, 1, 9, []byte("x")).Encode()},
+		{name: "remove", expect: "ok", comment: "device 2 is none any more", hex: w.record(w.owner, 1, KindRemove, removeBody{2}.encode()).Encode()},
+		{name: "rename", expect: "ok", comment: "device 1 has another name", hex: w.record(w.owner, 1, KindRename, renameBody{1, "desk"}.encode()).Encode()},
+		{name: "writer", expect: "ok", comment: "device 1 hands the writing on to device 2", hex: w.record(w.owner, 1, KindWriter, writerBody{1, 2}.encode()).Encode()},
+		{name: "accepted", expect: "ok", comment: "device 1 gives up slots 4 to 9", hex: w.record(w.owner, 4, KindAccepted, acceptance.encode()).Encode()},
+		{name: "unknown-kind", expect: "ok", comment: "decodes; no ledger takes it", hex: w.record(w.owner, 1, 200, []byte("x")).Encode()},
 		{name: "empty", expect: "malformed", comment: "no bytes"},
 		{name: "cut", expect: "malformed", comment: "the last byte is missing", hex: dev[:len(dev)-1]},
 		{name: "tail", expect: "malformed", comment: "a byte too many", hex: append(bytes.Clone(dev), 0)},
@@ -50,6 +54,17 @@ func ledgerVectors(w *world) []vector {
 	unsigned.Slot++
 	late := good
 	late.N++
+	// after is the ledger with the second device and what it is then told.
+	after := func(kind Kind, b []byte) []byte {
+		two := w.start.Clone()
+		if err := two.Append(good); err != nil {
+			w.tb.Fatal(err)
+		}
+		r := Record{N: good.N + 1, Prev: two.Head(), Slot: 1, Kind: kind, Body: b, Signer: good.Signer}.sign(w.Volume, w.owner)
+		both := appendBytes(four(good), r.Encode())
+		both[3]++
+		return both
+	}
 	return []vector{
 		{name: "three", expect: "ok", comment: "as init leaves it", hex: three},
 		{name: "four", expect: "ok", comment: "a second device", hex: four(good)},
@@ -65,7 +80,20 @@ func ledgerVectors(w *world) []vector {
 		{name: "device-gap", expect: "refused", comment: "device 3 before device 2", hex: four(w.record(w.owner, 1, KindDevice, body(3, "phone")))},
 		{name: "device-name", expect: "malformed", comment: "a name with a slash", hex: four(w.record(w.owner, 1, KindDevice, body(2, "a/b")))},
 		{name: "device-key", expect: "malformed", comment: "the identity point as a key", hex: four(w.record(w.owner, 1, KindDevice, weakDevice()))},
-		{name: "unknown-kind", expect: "newer", comment: "kind 9, signed by the owner", hex: four(w.record(w.owner, 1, 9, []byte("x")))},
+		{name: "writer", expect: "ok", comment: "a second device, to which the first hands the writing on", hex: after(KindWriter, writerBody{1, 2}.encode())},
+		{name: "writer-unknown", expect: "refused", comment: "to a device that is none", hex: after(KindWriter, writerBody{1, 3}.encode())},
+		{name: "writer-itself", expect: "malformed", comment: "from device 1 to device 1", hex: after(KindWriter, []byte{0, 1, 0, 1})},
+		{name: "writer-tail", expect: "malformed", comment: "a byte too many", hex: after(KindWriter, []byte{0, 1, 0, 2, 0})},
+		{name: "device-key-again", expect: "refused", comment: "a second device with the key of the first", hex: four(w.record(w.owner, 1, KindDevice, deviceBody{2, "b", w.laptop.Public()}.encode()))},
+		{name: "remove", expect: "ok", comment: "a second device, and it is removed", hex: after(KindRemove, removeBody{2}.encode())},
+		{name: "remove-unknown", expect: "refused", comment: "a device that is none", hex: after(KindRemove, removeBody{3}.encode())},
+		{name: "remove-none", expect: "malformed", comment: "device 0", hex: after(KindRemove, []byte{0, 0})},
+		{name: "remove-tail", expect: "malformed", comment: "a byte too many", hex: after(KindRemove, []byte{0, 2, 0})},
+		{name: "rename", expect: "ok", comment: "a second device gets another name", hex: after(KindRename, renameBody{2, "desk"}.encode())},
+		{name: "rename-unknown", expect: "refused", comment: "a device that is none", hex: after(KindRename, renameBody{3, "desk"}.encode())},
+		{name: "rename-name", expect: "malformed", comment: "a name with a slash", hex: after(KindRename, renameBody{2, "a/b"}.encode())},
+		{name: "rename-length", expect: "malformed", comment: "the name claims a byte more", hex: after(KindRename, changed(renameBody{2, "desk"}.encode(), 2))},
+		{name: "unknown-kind", expect: "newer", comment: "kind 200, signed by the owner", hex: four(w.record(w.owner, 1, 200, []byte("x")))},
 	}
 }
 
@@ -85,7 +113,7 @@ func commitVectors(w *world) []vector {
 	phone := device(w.tb, 0x70)
 	forbidden := append(root.Puts[:1:1], meta.KV{Key: []byte("u"), Value: []byte("rws")})
 	withFile := batch(append(file(meta.MakePack(1, 1), 1).Puts, root.Puts...)...)
-	newer := w.record(w.owner, 1, 9, []byte("x"))
+	newer := w.record(w.owner, 1, 200, []byte("x"))
 	return []vector{
 		{name: "first", expect: "valid", comment: "makes the root directory", slot: 1, hex: good},
 		{name: "late", expect: "valid", comment: "slot 1 is dead", slot: 2, hex: w.forge(forgery{slot: 2, batch: rootOnly})},
@@ -107,7 +135,7 @@ func commitVectors(w *world) []vector {
 		{name: "fork", expect: "evidence", comment: "signed on another commit", slot: 1, hex: w.forge(forgery{slot: 1, prev: &other, batch: rootOnly})},
 		{name: "enrol-on-fork", expect: "evidence", comment: "a new device on another commit", slot: 1, hex: w.forge(forgery{slot: 1, prev: &other, by: phone, no: 2,
 			recs: []Record{w.device(1, 2, phone, "phone")}})},
-		{name: "unknown-record", expect: "stop", comment: "a record of kind 9, signed by the owner", slot: 1, hex: w.forge(forgery{slot: 1, recs: []Record{newer}})},
+		{name: "unknown-record", expect: "stop", comment: "a record of kind 200, signed by the owner", slot: 1, hex: w.forge(forgery{slot: 1, recs: []Record{newer}})},
 	}
 }
 
@@ -133,13 +161,16 @@ func bodyVectors(w *world) []vector {
 	steps := []Step{{4, ID{1}, ID{2}}, {7, ID{3}, ID{4}}}
 	origin := Link{0, rootID(w.Volume)}
 	ops := map[meta.Device]meta.OpNo{1: 5, 3: 70}
+	seen := map[meta.Device]Seen{1: {4, noon.UnixNano()}, 3: {7, noon.UnixNano() + 1}}
 	return []vector{
 		{name: "first", expect: "ok", comment: "the root directory", hex: good},
 		{name: "enrolment", expect: "ok", comment: "a device record", hex: records},
 		{name: "checkpoint", expect: "ok", comment: "announces the first checkpoint, of slot 7, without a table", hex: announcing(&Checkpoint{
-			Link: link, Usage: meta.Usage{Inodes: 3, Bytes: 70000}, LastOp: ops, Base: origin, Steps: steps})},
+			Link: link, Usage: meta.Usage{Inodes: 3, Bytes: 70000}, LastOp: ops, Seen: seen, Base: origin, Steps: steps})},
 		{name: "checkpoint-later", expect: "ok", comment: "one after another, without steps, with tables", hex: announcing(&Checkpoint{
-			Link: link, Usage: meta.Usage{Inodes: 3, Bytes: 70000}, LastOp: ops, Base: link, Before: Link{5, ID{9}}, Tables: []byte("tables")})},
+			Link: link, Usage: meta.Usage{Inodes: 3, Bytes: 70000}, LastOp: ops, Seen: seen, Base: link, Before: Link{5, ID{9}}, Tables: []byte("tables")})},
+		{name: "checkpoint-seen", expect: "malformed", comment: "a device made a commit after the checkpoint", hex: announcing(&Checkpoint{
+			Link: link, LastOp: ops, Seen: map[meta.Device]Seen{3: {8, 0}}, Base: link})},
 		{name: "checkpoint-to-come", expect: "malformed", comment: "of the commit's own slot", hex: announcing(&Checkpoint{
 			Link: Link{9, ID{1}}, LastOp: ops, Base: Link{9, ID{1}}})},
 		{name: "checkpoint-before", expect: "malformed", comment: "the one before was announced later", hex: announcing(&Checkpoint{
@@ -166,7 +197,7 @@ func cutCheckpoint(content []byte) []byte {
 	// prev, body length, fields before the batch, empty batch, usage, checkpoint
 	// length, link, usage, two devices, two links, number of steps
 	empty := len((&meta.Batch{}).Encode())
-	return changed(content, 32+4+62+4+empty+16+4+40+16+2+2*10+80+1)
+	return changed(content, 32+4+62+4+empty+16+4+40+16+2+2*26+80+1)
 }
 
 func hintVectors(w *world) []vector {

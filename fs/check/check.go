@@ -104,12 +104,24 @@ type checker struct {
 	packs   packs
 	pending []*Finding // whose files have no paths yet
 	fixes   []fix
+	books   *books // what an account needs to know; nil: none is asked for
 }
 
 // Run checks a drive. The report is there also when an error ends the check before its
 // end; it is then not whole. Errors are those of the store and of ctx, and what Load
 // of fs/sync says of a drive that cannot be read at all.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	c := begin(o)
+	defer c.blocks.Close()
+	err := c.run(ctx)
+	c.publish()
+	c.report.fixes, c.report.blind = c.fixes, c.blind
+	c.report.finish(c.o.Now())
+	return c.report, err
+}
+
+// begin makes a checker that has done nothing yet. Its blocks are to be closed.
+func begin(o Options) *checker {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -132,12 +144,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		Place: func(o block.Object) string { return chain.TableName(c.vol, o.Name) },
 		Bad:   func(string, error) {},
 	})
-	defer c.blocks.Close()
-	err := c.run(ctx)
-	c.publish()
-	c.report.fixes, c.report.blind = c.fixes, c.blind
-	c.report.finish(o.Now())
-	return c.report, err
+	return c
 }
 
 // run is the stages in turn.

@@ -95,12 +95,12 @@ func (h *historian) do() {
 		case k < 14 && err == nil:
 			_, err = v.Link(ctx, a.Ref, to, other)
 		case k < 16 && err == nil:
-			if must := v.Open(ctx, a.Ref, true); must == nil { // deleted while it is open, and written
+			if as, must := v.Open(ctx, a.Ref, true); must == nil { // deleted while it is open, and written
 				err = v.Unlink(ctx, dir, name)
 				if a.Inode.Kind == meta.File {
-					_ = v.Write(ctx, a.Ref, 5, []byte("nobody will read this"))
+					_ = v.Write(ctx, as, 5, []byte("nobody will read this"))
 				}
-				v.Release(a.Ref)
+				v.Release(as)
 			}
 		case k < 17:
 			err = v.Rmdir(ctx, dir, name)

@@ -23,6 +23,9 @@ type history struct {
 	to    chain.Slot
 	last  chain.Slot   // passed before
 	dead  []chain.Slot // passed since the last commit that was found
+
+	missing []chain.Slot // known commits that the store does not list, descending
+	lowest  chain.Slot   // of the commits that were found and announce no checkpoint
 }
 
 // checkCommits reads every commit from the head down to the first that is there.
@@ -97,9 +100,12 @@ func (h *history) pass(s chain.Slot, object []byte) {
 	h.dead = nil
 	h.c.report.Counts.Commits++
 	h.noted(s, commit.ID)
+	h.c.books.commit(commit)
 	h.want = &chain.Link{Slot: s - 1, ID: commit.Prev}
 	if commit.Checkpoint != nil {
 		h.learn(commit)
+	} else {
+		h.lowest = s
 	}
 }
 
@@ -127,7 +133,7 @@ func (h *history) gap(s chain.Slot) {
 	}
 	slices.Sort(lost)
 	for _, t := range slices.Backward(lost) {
-		h.damaged(t, nil)
+		h.missing = append(h.missing, t)
 		h.want = h.below(t)
 	}
 }
@@ -208,6 +214,7 @@ func (h *history) end() {
 	if n := len(h.c.slots); n > 0 {
 		lowest = h.c.slots[n-1]
 	}
+	trimmed := h.tellMissing()
 	switch {
 	case h.want != nil && h.want.ID == chain.ID(h.c.vol):
 		for _, d := range h.dead {
@@ -215,11 +222,33 @@ func (h *history) end() {
 		}
 	case len(h.dead) > 0:
 		h.damaged(h.dead[0], []byte{})
-	case lowest > 1:
+	case lowest > 1 && !trimmed:
 		// Commits under a checkpoint may go, the oldest first.
 		h.c.find(Finding{
 			Kind: KindCommit, Severity: Note, Cause: Missing, Slot: uint64(lowest - 1), Object: chain.SlotName(h.c.vol, lowest-1),
 			Detail: fmt.Sprintf("the history before slot %d is not in the store; it lies under a checkpoint, and nothing of the present needs it", lowest),
 		})
 	}
+}
+
+// tellMissing tells of the commits that are known and not there. Trimming goes upwards and
+// leaves those that announce a checkpoint: what is missing above another commit was not
+// trimmed. It says whether some was.
+func (h *history) tellMissing() bool {
+	var trimmed []chain.Slot
+	for _, t := range h.missing {
+		if h.lowest != 0 && t > h.lowest {
+			h.damaged(t, nil)
+		} else {
+			trimmed = append(trimmed, t)
+		}
+	}
+	if len(trimmed) == 0 {
+		return false
+	}
+	h.c.find(Finding{
+		Kind: KindCommit, Severity: Note, Cause: Missing, Slot: uint64(trimmed[0]), Object: chain.SlotName(h.c.vol, trimmed[0]),
+		Detail: fmt.Sprintf("the commits up to slot %d were trimmed, but for those that announce a checkpoint; what they wrote lies in tables, and nothing of the present needs them", trimmed[0]),
+	})
+	return true
 }

@@ -158,7 +158,8 @@ func (c *checker) least(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !ok || id != main.MinCommit {
+	least := chain.Link{Slot: chain.Slot(main.MinSlot), ID: main.MinCommit}
+	if (!ok || id != main.MinCommit) && !c.loaded.Chain.Ledger.GaveUp(least) {
 		c.find(Finding{
 			Kind: KindHistory, Severity: Lost, Cause: Missing, Slot: main.MinSlot, Object: chain.SlotName(c.vol, chain.Slot(main.MinSlot)),
 			Detail: "the store shows an older or another history than the drive's header demands",
@@ -205,6 +206,7 @@ func (c *checker) checkHints(ctx context.Context) error {
 			continue
 		}
 		c.ids[h.Slot] = h.Commit
+		c.books.hint(h)
 		best = max(best, h.Fold.Slot)
 	}
 	if len(bad) > 0 && bad[0] != nil {
@@ -250,7 +252,12 @@ func (c *checker) hint(ctx context.Context, name string, newest bool) (*chain.Hi
 	if err != nil {
 		return nil, wrong(Altered, "%v", err), nil
 	}
-	if err := h.VerifySignature(c.vol, c.state.Ledger); err != nil {
+	// Who signed it may have been removed since.
+	then, err := c.state.Ledger.Until(h.Slot)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := h.VerifySignature(c.vol, then); err != nil {
 		return nil, wrong(Forged, "%v", err), nil
 	}
 	if slot != h.Slot {

@@ -25,6 +25,9 @@ func (c *checker) checkTree(ctx context.Context) error {
 		{meta.DirentKey(meta.Root, nil), t.dirent},
 		{meta.XattrKey(meta.RootRef, nil), t.xattr},
 		{meta.SnapshotKey([]byte("s")), t.snapshot},
+		{meta.LeaseKey(meta.Root), t.lease},
+		{meta.ConflictKey(meta.ConflictID{}), t.conflict},
+		{meta.ProgramKey(1), t.program},
 	} {
 		r := kindOf(pass.like)
 		t.passed = append(t.passed, r)
@@ -143,6 +146,40 @@ func (t *tree) snapshot(k, v []byte) error {
 	}
 	if err != nil {
 		t.record(0, "the record of a snapshot")
+	}
+	return nil
+}
+
+// program is what a device says that it works with.
+func (t *tree) program(k, v []byte) error {
+	no, err := meta.ParseProgramKey(k)
+	if err == nil {
+		_, err = meta.DecodeProgram(v)
+	}
+	if err != nil || no > t.state.Ledger.HighestDevice() {
+		t.record(0, "what a device works with")
+	}
+	return nil
+}
+
+func (t *tree) conflict(k, v []byte) error {
+	_, err := meta.ParseConflictKey(k)
+	if err == nil {
+		_, err = meta.DecodeConflict(v)
+	}
+	if err != nil {
+		t.record(0, "the record of a conflict")
+	}
+	return nil
+}
+
+func (t *tree) lease(k, v []byte) error {
+	ino, err := meta.ParseLeaseKey(k)
+	if err == nil {
+		_, err = meta.DecodeLeaseEntry(v)
+	}
+	if err != nil {
+		t.record(ino, "the record of a lease")
 	}
 	return nil
 }

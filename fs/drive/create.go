@@ -26,6 +26,9 @@ type CreateOptions struct {
 	DeviceName string         // what this machine is called
 	UID, GID   uint32         // owner of the root directory
 
+	// Program is what this machine works with, once that is known; nil: it is not noted.
+	Program func() (p meta.Program, known bool)
+
 	// SingleWriter lets this machine alone write to the drive. That is for the
 	// caller to enforce: see Unlocked.Writer.
 	SingleWriter bool
@@ -166,8 +169,14 @@ func (o *CreateOptions) header(id ID, vol crypt.VolumeID, owner *identity.Identi
 // firstCommit takes slot 1 with the root directory.
 func firstCommit(ctx context.Context, b store.Bucket, st *chain.State, device *identity.Device, o CreateOptions, now time.Time) error {
 	t := meta.Time{Sec: now.Unix(), Nsec: uint32(now.Nanosecond())}
+	batch := meta.InitBatch(t, o.UID, o.GID)
+	if o.Program != nil {
+		if p, known := o.Program(); known && p.Valid() {
+			batch.Puts = append(batch.Puts, meta.KV{Key: meta.ProgramKey(1), Value: meta.AppendProgram(nil, p)})
+		}
+	}
 	c, err := st.Build(1, device, 1, now, chain.Content{
-		First: 1, Last: 1, Batch: meta.InitBatch(t, o.UID, o.GID), Usage: meta.Delta{Inodes: 1},
+		First: 1, Last: 1, Batch: batch, Usage: meta.Delta{Inodes: 1},
 	})
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ const headersMax = 16
 // header, newest first. Nothing vouches for them. Where no header in b can be
 // read they are this machine's own that lie there. Errors are those of Unlock.
 func Peek(ctx context.Context, b store.Bucket, stateRoot string) ([]ID, error) {
-	found, err := headers(ctx, b, slog.New(slog.DiscardHandler))
+	found, err := headers(ctx, b, slog.New(slog.DiscardHandler), nil)
 	if err != nil && !lockedOut(err) {
 		return nil, err
 	}
@@ -58,8 +58,8 @@ func Peek(ctx context.Context, b store.Bucket, stateRoot string) ([]ID, error) {
 }
 
 // headers returns the headers that decode, newest first: one at least, or an
-// error.
-func headers(ctx context.Context, b store.Bucket, log *slog.Logger) ([]*keyslot.Header, error) {
+// error. Where the newest of them is enough the others are not fetched; nil: it never is.
+func headers(ctx context.Context, b store.Bucket, log *slog.Logger, enough func(*keyslot.Header) bool) ([]*keyslot.Header, error) {
 	page, err := b.List(ctx, keyslot.Prefix, "", headersMax)
 	if err != nil {
 		return nil, fmt.Errorf("look for a drive: %w", err)
@@ -99,6 +99,9 @@ func headers(ctx context.Context, b store.Bucket, log *slog.Logger) ([]*keyslot.
 			continue
 		}
 		found = append(found, h)
+		if len(found) == 1 && enough != nil && enough(h) {
+			break
+		}
 	}
 	switch {
 	case len(found) > 0:

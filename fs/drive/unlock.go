@@ -2,6 +2,7 @@ package drive
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type UnlockOptions struct {
 	Expect     *ID           // refuse any other drive; nil takes what is there
 	Confirm    func(ID) bool // asks a person whether words alone opened the right drive; nil is no
 	StateRoot  string        // holds a state folder a drive, with this machine's copy of the header; empty is none
+	Older      bool          // where the store shows an older header than this machine saw, go on with this machine's copy instead of ErrOlder
 	Log        *slog.Logger  // nil discards
 }
 
@@ -41,7 +43,19 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	found, err := headers(ctx, b, o.Log)
+	// The newest header opens, but for those that strangers put before it.
+	var newest *Unlocked
+	var nerr error
+	found, err := headers(ctx, b, o.Log, func(h *keyslot.Header) bool {
+		if o.Expect != nil && ID(h.Drive) != *o.Expect {
+			return false
+		}
+		newest, nerr = o.try([]*keyslot.Header{h})
+		return nerr == nil
+	})
+	if newest != nil {
+		return o.notOlder(ctx, b, newest)
+	}
 	if err != nil && !lockedOut(err) {
 		return nil, err
 	}
@@ -51,10 +65,15 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 			err = ErrOther
 		}
 	}
-	if err == nil {
-		var u *Unlocked
-		if u, err = o.try(found); err == nil {
-			return o.notOlder(u)
+	if others := found; err == nil {
+		if nerr != nil {
+			err, others = nerr, found[1:]
+		}
+		if len(others) > 0 {
+			var u *Unlocked
+			if u, err = o.try(others); err == nil {
+				return o.notOlder(ctx, b, u)
+			}
 		}
 	}
 	kept, kerr := o.kept(ctx, b, found)
@@ -71,14 +90,27 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 }
 
 // notOlder refuses a header that is older than one which this machine saw of the
-// drive: an old header still has the ways in that were taken away since.
-func (o *UnlockOptions) notOlder(u *Unlocked) (*Unlocked, error) {
+// drive: an old header still has the ways in that were taken away since. One that is in
+// the store all the same, behind objects that strangers put before it, is taken.
+func (o *UnlockOptions) notOlder(ctx context.Context, b store.Bucket, u *Unlocked) (*Unlocked, error) {
 	for _, c := range copies(o.StateRoot) {
-		if ID(c.Drive) == u.ID && c.Counter > u.header.Counter {
-			err := fmt.Errorf("%w: number %d, not %d", ErrOlder, u.header.Counter, c.Counter)
-			u.Wipe()
-			return nil, err
+		if ID(c.Drive) != u.ID || c.Counter <= u.header.Counter {
+			continue
 		}
+		was := u.header.Counter
+		u.Wipe()
+		there, err := b.Get(ctx, keyslot.ObjectName(c.Counter), 0, keyslot.MaxSize+1)
+		switch {
+		case err == nil && bytes.Equal(there, c.Encode()):
+			o.Log.Warn("the newest drive header is hidden behind objects that are none", "object", keyslot.ObjectName(c.Counter))
+		case err != nil && !errors.Is(err, store.ErrNotExist):
+			return nil, fmt.Errorf("read the drive header: %w", err)
+		case !o.Older:
+			return nil, fmt.Errorf("%w: number %d, not %d", ErrOlder, was, c.Counter)
+		default:
+			o.Log.Warn("the store shows an older drive header than this machine saw; its own copy is used", "number", was, "own", c.Counter)
+		}
+		return o.try([]*keyslot.Header{c.Header})
 	}
 	return u, nil
 }

@@ -21,4 +21,10 @@ var (
 
 	// ErrName: a device's name is longer than 64 bytes.
 	ErrName = errors.New("name of the device is too long")
+
+	// ErrEnrolled: a request of a machine that is a device of the drive already.
+	ErrEnrolled = errors.New("this machine is a device of the drive already")
+
+	// ErrRequest: a text that is no request, is not whole, or is of another drive.
+	ErrRequest = errors.New("no request of a machine that unlocked this drive")
 )

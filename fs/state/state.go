@@ -38,8 +38,10 @@ type State struct {
 	secret *crypt.Key
 	saved  bool // the secret file is there
 	d      data
-	ino    uint64 // last inode counter given out
-	pack   uint64 // last pack counter given out
+	ino    uint64             // last inode counter given out
+	pack   uint64             // last pack counter given out
+	frozen bool               // Remember and Note change nothing
+	recent []chain.Remembered // the newest commits one by one, ascending; never written in place
 
 	// alien: what the files say is another device's, from Open's Moved or from
 	// Renew until Enrolled. Nothing is written over it.
@@ -66,6 +68,7 @@ const (
 	NotFresh Fresh = ""
 	Empty    Fresh = "this machine has no state of the drive"
 	Moved    Fresh = "the state folder was copied, restored or moved"
+	Accepted Fresh = "an older or another history of the store was accepted"
 )
 
 // Create makes the state of a machine that is device number of the drive. It
@@ -155,6 +158,7 @@ func (s *State) open(name string, previous []*crypt.Key) (Fresh, error) {
 	if err != nil {
 		return "", err
 	}
+	s.loadRemembered()
 	// What was reserved and not given out before a crash stays unused.
 	s.ino, s.pack = s.d.inos, s.d.packs
 	switch {
@@ -208,6 +212,9 @@ func (s *State) Enrolled(number meta.Device) error {
 func (s *State) Remember(h chain.Head, known meta.OpNo) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.frozen {
+		return nil
+	}
 	head, was := s.d.head, s.d.known
 	if h.Slot >= head.Slot {
 		s.d.head = h

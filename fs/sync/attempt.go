@@ -39,6 +39,9 @@ func (s *Syncer) conclude(ctx context.Context) error {
 	if err := s.tell(); err != nil {
 		return err
 	}
+	if err := s.show(ctx); err != nil {
+		return err
+	}
 	a := s.attempt
 	if a == nil {
 		return nil
@@ -47,6 +50,9 @@ func (s *Syncer) conclude(ctx context.Context) error {
 		return err
 	}
 	won, err := s.send(ctx, a)
+	if errors.Is(err, errReturned) {
+		return nil // and its slot is known to be ours or not
+	}
 	if err != nil || won == nil {
 		return err
 	}
@@ -140,12 +146,15 @@ func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error)
 	}
 	// Until the slot is passed the attempt stands: given up before, the next commit
 	// would be signed for the same slot.
-	passed, err := s.pass(ctx, a.Slot, j, len(object))
+	passed, err := s.pass(ctx, a.Slot, j, object)
 	if !passed {
 		return nil, err
 	}
 	s.attempt = nil
-	return nil, errors.Join(err, s.lost(a))
+	if err := errors.Join(err, s.lost(a)); err != nil {
+		return nil, err
+	}
+	return nil, s.catchUp(ctx)
 }
 
 // won moves the chain over a commit of ours.
@@ -162,10 +171,12 @@ func (s *Syncer) won(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	}
 	if len(j.Commit.Records) > 0 {
 		s.o.Keys.learn(s.o.Chain)
+		s.owing = true
 	}
 	s.bytes += int64(len(a.Object))
-	s.moved, s.heard, s.own = time.Now(), s.o.Uptime(), j.Commit.ID
+	s.moved, s.own = time.Now(), j.Commit.ID
 	s.knows(j.Commit.ID, a.Object)
+	s.keep(a.Slot, a.Object)
 	s.setNext(a.Slot + 1)
 	return j.Commit, nil
 }
@@ -194,6 +205,7 @@ func (s *Syncer) tell() error {
 	if err := s.o.State.Remember(s.o.Chain.Remember(), t.last); err != nil {
 		return fmt.Errorf("remember slot %d: %w", t.slot, err)
 	}
+	s.note()
 	s.o.Step("sync.remembered")
 	r := journal.SettledRecord{Slot: uint64(t.slot), ID: t.id, Last: t.last}
 	for _, p := range t.packs {

@@ -25,50 +25,92 @@ func uptime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// awake is asked before a commit is put. Commits under a checkpoint are deleted some
-// day, the oldest first, and a slot that was deleted can be taken a second time: what a
-// machine that slept puts there nobody reads. So after sleepMax the
-// slot of its head must still be there; working is held.
+// awake is asked before a commit is put, and where the chain seems to end. Commits under
+// a checkpoint are deleted some day, and a slot that was deleted can be taken a second
+// time: what a machine that slept puts there nobody reads. So after sleepMax it looks for
+// a hint of a later slot. Is there one, and no commit in the next slot, then others went
+// on, and this machine goes where they are: that is errReturned, and whatever was begun
+// on the old state begins anew. Is there none, the slot of its head must still be there;
+// working is held.
+//
+// That something lies in the slot of the head, or in the next, proves nothing: commits
+// that announce a checkpoint are never trimmed.
 func (s *Syncer) awake(ctx context.Context) error {
 	if s.o.Uptime()-s.heard < sleepMax {
 		return nil
 	}
+	newer, err := s.newerHint(ctx)
+	if err != nil {
+		return fmt.Errorf("look for newer hints: %w", err)
+	}
+	if newer {
+		object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, s.slot()), 0)
+		if err == nil && len(object) > 0 {
+			return nil // it is followed first, or lost against
+		}
+		if err != nil && !errors.Is(err, store.ErrNotExist) {
+			return fmt.Errorf("look at slot %d: %w", s.slot(), err)
+		}
+		if err := s.jump(ctx); err != nil {
+			return err
+		}
+		return errReturned
+	}
 	head := s.o.Chain.Slot
 	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, head), chain.MaxCommit)
-	if errors.Is(err, store.ErrNotExist) || err == nil && !s.o.Chain.Is(head, s.o.Chain.Head, object) {
-		// Where nobody went on the store was set back, which headThere tells, and which
-		// may pass.
-		on, err := s.wentOn(ctx, head)
-		if err == nil && on {
-			err = s.stop(fmt.Errorf("%w: slot %d, the last that this machine knows, is gone", ErrAsleep, head))
-		}
-		return err
-	}
-	if err != nil {
+	switch {
+	case head == 0:
+	case errors.Is(err, store.ErrNotExist) || err == nil && !s.o.Chain.Is(head, s.o.Chain.Head, object):
+		return nil // the store was set back, which headThere tells, and which may pass
+	case err != nil:
 		return fmt.Errorf("look whether slot %d is still there: %w", head, err)
 	}
 	s.heard = s.o.Uptime()
 	return nil
 }
 
-// wentOn says whether there is a hint of a slot above head.
-func (s *Syncer) wentOn(ctx context.Context, head chain.Slot) (bool, error) {
+// comeBack is awake for who has begun nothing yet; working is held.
+func (s *Syncer) comeBack(ctx context.Context) error {
+	if err := s.awake(ctx); !errors.Is(err, errReturned) {
+		return err
+	}
+	return nil
+}
+
+// newerHint says whether there is a good hint of a slot above the head.
+func (s *Syncer) newerHint(ctx context.Context) (bool, error) {
 	page, err := s.o.Bucket.List(ctx, chain.HintPrefix(s.o.Chain.Volume), "", 1)
 	s.reached(err)
 	if err != nil {
-		return false, fmt.Errorf("look for newer hints: %w", err)
+		return false, err
 	}
-	for _, i := range page {
-		if slot, ok := chain.ParseHintName(s.o.Chain.Volume, i.Name); ok && slot > head {
-			return true, nil
-		}
+	if len(page) == 0 {
+		return false, nil
 	}
-	return false, nil
+	if slot, ok := chain.ParseHintName(s.o.Chain.Volume, page[0].Name); ok && slot <= s.o.Chain.Slot {
+		return false, nil
+	}
+	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.log)
+	if errors.Is(err, ErrNoKey) || errors.Is(err, ErrElsewhere) {
+		return false, nil // what there is of them tells nothing
+	}
+	if err != nil {
+		return false, err
+	}
+	return f.hint.Slot > s.o.Chain.Slot && s.knownHint(f), nil
+}
+
+// knownHint says whether a hint is of a ledger that goes on from this machine's, or is
+// part of it. Another history's proves nothing here.
+func (s *Syncer) knownHint(f found) bool {
+	mine := s.o.Chain.Ledger
+	return f.ledger.Head() == mine.Head() || extends(f.ledger, mine) || extends(mine, f.ledger)
 }
 
 // Resumed tells that the machine was asleep: what waits for its next try is tried now.
-// Each commit looks for the head before it is put, so nothing else is to be done.
+// Each commit looks for the head before it is put, and the follower looks at once.
 func (s *Syncer) Resumed() {
+	s.lookNow()
 	select {
 	case s.wake <- struct{}{}:
 	default:

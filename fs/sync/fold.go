@@ -41,6 +41,10 @@ func fold(ctx context.Context, st *chain.State, c *chain.Commit, confirmed *view
 	if k == nil || k.Slot <= st.Folded().Slot {
 		return nil, nil
 	}
+	if o.Wrong.has(k) {
+		o.Log.Warn("checkpoint passed over: it is wrong, or rests on one that is", "slot", uint64(k.Slot), "announced", uint64(c.Slot), "device", int(c.Device))
+		return nil, nil
+	}
 	set, err := trust(ctx, st, k, confirmed, o)
 	if passing(ctx, err) {
 		return nil, err
@@ -88,7 +92,7 @@ func (s *Syncer) folded(ctx context.Context, c *chain.Commit) {
 	if c.Checkpoint == nil {
 		return
 	}
-	o := LoadOptions{Tables: s.o.Tables, Memory: s.o.Memory, Log: s.log}
+	o := LoadOptions{Tables: s.o.Tables, Memory: s.o.Memory, Log: s.log, Wrong: s.wrong}
 	set, err := fold(ctx, s.o.Chain, c, s.o.View.Snapshot(), o)
 	if err != nil {
 		s.log.Warn("checkpoint not taken over", "slot", uint64(c.Checkpoint.Slot), "err", err)
@@ -98,6 +102,7 @@ func (s *Syncer) folded(ctx context.Context, c *chain.Commit) {
 	}
 	s.o.View.Rebase(uint64(c.Checkpoint.Slot), set)
 	s.tables, s.bytes = set, 0
+	s.o.Slots.Drop(c.Checkpoint.Slot + 1)
 	s.log.Info("folded", "slot", uint64(c.Checkpoint.Slot), "tables", set.Tables(), "bytes", set.Bytes())
 }
 
@@ -254,12 +259,13 @@ func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
 // leadTo writes a hint of the chain's head when the newest that is known leads to an
 // older checkpoint; working is held.
 func (s *Syncer) leadTo(ctx context.Context) error {
-	if s.hint.Fold.Slot >= s.o.Chain.Announced().Slot {
-		return nil
-	}
 	device, number, _ := s.o.State.Device()
 	if number == 0 {
 		return nil
+	}
+	lags, err := s.hintLags(ctx)
+	if !lags || err != nil {
+		return err
 	}
 	h, err := WriteHint(ctx, s.o.Bucket, s.o.Chain, device, number, s.hint)
 	s.reached(err)
@@ -287,7 +293,7 @@ func (s *Syncer) maintain(ctx context.Context) error {
 		}
 		if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
 			failed = time.Now()
-			s.log.Warn("not folded", "err", err, "again in", foldAgain)
+			s.log.Warn("not folded or trimmed", "err", err, "again in", foldAgain)
 		}
 	}
 }
@@ -298,15 +304,17 @@ func (s *Syncer) tidy(ctx context.Context) error {
 		return nil
 	}
 	due := s.foldDue(false)
-	if !due && s.halted() == nil && time.Since(s.moved) >= hintLag {
-		defer s.working.Unlock()
-		return s.leadTo(ctx)
+	if !due && s.halted() == nil && (time.Since(s.moved) >= hintLag || s.owes()) {
+		if err := s.leadTo(ctx); err != nil {
+			s.working.Unlock()
+			return err
+		}
 	}
 	s.working.Unlock()
 	if due {
 		return s.Fold(ctx)
 	}
-	return nil
+	return s.trimDue(ctx)
 }
 
 // hintLag is how long a hint may lead to an older checkpoint than the newest before

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/view"
 	"github.com/hushfs/hushfs/store"
 )
@@ -31,7 +32,17 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 		slot := s.slot()
 		object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
 		if errors.Is(err, store.ErrNotExist) {
-			return nil
+			// The end, or where others trimmed.
+			if err := s.show(ctx); err != nil {
+				return err
+			}
+			if err := s.comeBack(ctx); err != nil {
+				return err
+			}
+			if s.slot() == slot {
+				return nil
+			}
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("look at slot %d: %w", slot, err)
@@ -40,7 +51,7 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.pass(ctx, slot, j, len(object)); err != nil {
+		if _, err := s.pass(ctx, slot, j, object); err != nil {
 			return err
 		}
 	}
@@ -50,16 +61,28 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 // or junk, which two answers of the store agree on. Anything else stops
 // publishing and is an error.
 func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (chain.Judgement, error) {
-	j, err := judge(ctx, s.o.Chain, slot, object, s.o.View.Confirmed())
+	j, err := judge(ctx, s.o.Chain, slot, object, s.confirmed())
 	if err != nil {
 		return j, fmt.Errorf("judge slot %d: %w", slot, err)
+	}
+	if j.Verdict == chain.Evidence {
+		over, err := s.forks.over(ctx, s.o.Bucket, s.o.Chain, j.Commit, s.confirmed())
+		if err != nil {
+			return j, fmt.Errorf("judge slot %d: %w", slot, err)
+		}
+		if over {
+			return dead(j), nil
+		}
 	}
 	switch j.Verdict {
 	case chain.Valid:
 		_, number, _ := s.o.State.Device()
-		if number != 0 && j.Commit.Device == number {
+		// The commit that enrolled this machine may be met again, behind those that what
+		// waits was made on.
+		if _, enrolled := s.o.Chain.Ledger.Device(number); enrolled && j.Commit.Device == number {
 			return j, s.stop(fmt.Errorf("%w: slot %d", errTwin, slot))
 		}
+		s.keep(slot, object)
 		return j, nil
 	case chain.Junk:
 		again, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
@@ -79,56 +102,105 @@ func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (cha
 	return j, s.stop(trouble(slot, j))
 }
 
-// pass moves chain and view over a slot that was judged, and says whether they were
-// moved: an error may come after.
-func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, size int) (passed bool, err error) {
+// pass moves the chain over a slot that was judged, and says whether it was moved: an
+// error may come after. The view comes after, several slots at a time: see show.
+func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, object []byte) (passed bool, err error) {
 	if j.Verdict == chain.Junk {
-		s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
-		if slot-s.o.Chain.Slot > deadMax {
-			return false, s.stop(fmt.Errorf("%w: %d slots in a row hold no commit", ErrRollback, slot-s.o.Chain.Slot))
+		few := slot-s.o.Chain.Slot <= deadFew
+		if few {
+			s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
 		}
 		s.setNext(slot + 1)
+		if !few {
+			return true, s.skipDead(ctx)
+		}
 		return true, nil
 	}
-	var failed []view.Failure
-	err = Retry(ctx, func() (err error) {
-		// Under mu, or who asks in between would take what failed for stored.
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if failed, err = s.o.View.Follow(uint64(slot), j.Commit.Batch, j.Commit.Usage); err == nil {
-			s.next = slot + 1
-			s.failed += len(failed)
+	if len(s.unseen.slots) == 0 {
+		s.unseen.state = s.o.View.Snapshot()
+	}
+	if err := s.advance(j.Commit, object); err != nil {
+		return false, err
+	}
+	u := &s.unseen
+	u.slots = append(u.slots, view.Slot{No: uint64(slot), Batch: j.Commit.Batch, Usage: j.Commit.Usage})
+	u.state.Apply(uint64(slot), j.Commit.Batch, j.Commit.Usage)
+	u.bytes += len(object)
+	s.setNext(slot + 1)
+	if j.Commit.Checkpoint != nil || len(u.slots) >= unseenSlots || u.bytes >= unseenBytes {
+		if err := s.show(ctx); err != nil {
+			return true, err
 		}
-		return err
-	})
-	if err != nil {
-		return false, fmt.Errorf("follow slot %d: %w", slot, err)
-	}
-	if err := s.advance(ctx, j.Commit, size); err != nil {
-		return true, err
-	}
-	s.o.Changed(j.Commit.Batch)
-	if len(failed) > 0 {
-		// They stay in the journal, whole.
-		return true, s.stop(fmt.Errorf("%w: %d changes made here wait in the journal: %w", ErrConflict, len(failed), failed[0].Err))
-	}
-	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
-		return true, fmt.Errorf("remember slot %d: %w", slot, err)
+		s.folded(ctx, j.Commit)
 	}
 	return true, nil
 }
 
-// advance moves the chain over a commit that the view shows already.
-func (s *Syncer) advance(ctx context.Context, c *chain.Commit, size int) error {
+// unseen are slots that the chain was moved over and the view was not. What is pending
+// is executed again once for all of them.
+type unseen struct {
+	slots []view.Slot
+	state *view.Confirmed // after the last of them
+	bytes int             // of their commits
+}
+
+const (
+	unseenSlots = 64
+	unseenBytes = 8 << 20
+)
+
+// confirmed is the state after the newest slot of the chain; working is held.
+func (s *Syncer) confirmed() meta.Reader {
+	if len(s.unseen.slots) > 0 {
+		return s.unseen.state
+	}
+	return s.o.View.Confirmed()
+}
+
+// show moves the view to where the chain is; working is held. While it fails nothing
+// else is done, and it is tried again.
+func (s *Syncer) show(ctx context.Context) error {
+	if len(s.unseen.slots) == 0 {
+		return nil
+	}
+	if err := s.o.Gather(); err != nil {
+		return err
+	}
+	first, last := s.unseen.slots[0].No, s.o.Chain.Slot
+	err := Retry(ctx, func() error {
+		return s.o.Switch(s.unseen.slots, func() (view.Followed, error) {
+			return s.o.View.Follow(s.unseen.slots, s.o.Rebase(), s.o.Replace)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("follow slots %d to %d: %w", first, last, err)
+	}
+	s.unseen = unseen{}
+	s.o.Step("sync.followed")
+	// What stands for operations now must be on the disk before the state says that the
+	// slot was seen, or they would be executed on a state that they do not fit.
+	if err := s.o.Persist(); err != nil {
+		return err
+	}
+	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
+		return fmt.Errorf("remember slot %d: %w", last, err)
+	}
+	s.note()
+	return nil
+}
+
+// advance moves the chain over a commit of another device.
+func (s *Syncer) advance(c *chain.Commit, object []byte) error {
+	s.met()
 	if err := s.o.Chain.Advance(c); err != nil {
 		return s.stop(err)
 	}
 	if len(c.Records) > 0 {
 		s.o.Keys.learn(s.o.Chain)
+		s.noticeSelf()
 	}
-	s.bytes += int64(size)
-	s.moved, s.heard = time.Now(), s.o.Uptime()
-	s.folded(ctx, c)
+	s.bytes += int64(len(object))
+	s.moved = time.Now()
 	return nil
 }
 

@@ -51,11 +51,29 @@ func (s *Syncer) headThere(ctx context.Context) error {
 			return err
 		}
 		s.forgetUploads()
-		err = fmt.Errorf("%w: slot %d, the newest that this machine knows, is gone or another; what waits stays in the journal until the store is what it was", ErrRollback, head)
+		what, lerr := s.gone(ctx, head)
+		if lerr != nil {
+			return fmt.Errorf("look what is missing: %w", lerr)
+		}
+		err = fmt.Errorf("%w: slot %d, the newest that this machine knows, is gone or another%s; what waits stays in the journal until the store is what it was", ErrRollback, head, what)
 	}
 	s.setMissing(err)
 	s.end.seen = there
 	return err
+}
+
+// gone says what is missing besides the newest slot, as far as this machine knows.
+func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
+	page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(s.o.Chain.Volume), chain.SlotName(s.o.Chain.Volume, head), 1)
+	s.reached(err)
+	if err != nil {
+		return "", err
+	}
+	var had chain.Slot
+	if len(page) > 0 {
+		had, _ = chain.ParseSlotName(s.o.Chain.Volume, page[0].Name)
+	}
+	return fmt.Sprintf(". Below it the store has slot %d. Missing: %s", had, MissingOf(s.o.State.Remembered(), had, head)), nil
 }
 
 // forked looks whether another history goes on in the next slot, which stops this
@@ -128,5 +146,21 @@ func (s *Syncer) setMissing(err error) {
 	}
 	if err != nil {
 		s.release()
+	}
+}
+
+// keep hands on a commit that the chain moves over.
+func (s *Syncer) keep(slot chain.Slot, object []byte) {
+	if s.o.Keep != nil {
+		s.o.Keep(slot, object)
+	}
+	s.o.Slots.Put(slot, object)
+}
+
+// note remembers the newest commits one by one, so that it can be told what a store is
+// without that was set back. Nothing else depends on it.
+func (s *Syncer) note() {
+	if err := s.o.State.Note(s.o.Chain.Remembered()); err != nil {
+		s.log.Warn("the newest commits are not remembered one by one", "err", err)
 	}
 }

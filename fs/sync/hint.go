@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ func WriteHint(ctx context.Context, b store.Bucket, st *chain.State, device *ide
 		if err != nil {
 			return nil, err
 		}
-		if err := present(b.PutIfAbsent(ctx, chain.LedgerName(st.Volume, name), object)); err != nil {
+		if err := putLedger(ctx, b, chain.LedgerName(st.Volume, name), object); err != nil {
 			return nil, fmt.Errorf("write ledger: %w", err)
 		}
 		h.Ledger = chain.LedgerRef{Name: name, Size: int64(len(object)), Head: st.Ledger.Head()}
@@ -67,11 +68,36 @@ func sameHint(ctx context.Context, b store.Bucket, st *chain.State, name string,
 	return nil
 }
 
-// present makes an error of PutIfAbsent nil for objects of a kind that says the same
-// whoever was first.
-func present(err error) error {
-	if errors.Is(err, store.ErrExist) {
-		return nil
+// hintLags says whether the newest hint leads to an older checkpoint or ledger than those
+// that this machine knows; working is held. Another machine may have written one since
+// this one looked.
+func (s *Syncer) hintLags(ctx context.Context) (bool, error) {
+	behind := func() bool {
+		return s.hint.Fold.Slot < s.o.Chain.Announced().Slot || s.hint.Ledger.Head != s.o.Chain.Ledger.Head()
+	}
+	if !behind() || s.hint.Fold.Slot < s.o.Chain.Announced().Slot {
+		return behind(), nil
+	}
+	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.log)
+	switch {
+	case err == nil && f.hint.Slot > s.hint.Slot && f.hint.Slot <= s.o.Chain.Slot && f.hint.Fold.Slot >= s.hint.Fold.Slot:
+		s.hint = f.hint
+	case err != nil && !errors.Is(err, ErrNoKey):
+		return true, err
+	}
+	return behind(), nil
+}
+
+// putLedger puts a ledger object, whose name is its hash: what lies there already must
+// be it.
+func putLedger(ctx context.Context, b store.Bucket, name string, object []byte) error {
+	err := b.PutIfAbsent(ctx, name, object)
+	if !errors.Is(err, store.ErrExist) {
+		return err
+	}
+	got, err := b.Get(ctx, name, 0, int64(len(object))+1)
+	if err == nil && !bytes.Equal(got, object) {
+		err = fmt.Errorf("%s: %w: the store holds other bytes under its name", name, store.ErrExist)
 	}
 	return err
 }

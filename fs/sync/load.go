@@ -32,9 +32,24 @@ type LoadOptions struct {
 	Memory   *table.Memory
 	Log      *slog.Logger
 
-	// Whole has the chain followed from slot 1: for a machine that found a table of
-	// the checkpoint damaged. False is quicker.
+	// Whole has the chain followed from slot 1, or from as low as there are commits: for a
+	// machine that found a table of the checkpoint damaged. False is quicker.
 	Whole bool
+
+	// Settled are commits of other histories that a person has looked into: their slots
+	// are dead.
+	Settled []chain.Link
+
+	// Keep is given each commit that the chain moved over, for as long as it may be
+	// useful to say what it was; nil is none. It must not change object.
+	Keep func(slot chain.Slot, object []byte)
+
+	// Slots keeps the commits above the checkpoint, which others may trim; nil: nobody.
+	Slots *LocalSlots
+
+	// Wrong are the checkpoints that are passed over; nil: none. They grow while the chain
+	// is followed.
+	Wrong *WrongFolds
 }
 
 // Loaded is the chain as the store shows it, followed to its end.
@@ -49,6 +64,14 @@ type Loaded struct {
 	Evidence     []byte
 	EvidenceSlot chain.Slot
 
+	// Claim is the commit that a device of this history vouches for, and that is not
+	// shown; slot 0: none. Trouble says so too.
+	Claim chain.Link
+
+	// Above is a slot above one that is absent, with a commit in it; 0: none. Nothing can
+	// be written while it is there.
+	Above chain.Slot
+
 	o       LoadOptions
 	ids     map[chain.Slot]chain.ID // of the valid commits, as far as they are known
 	lowest  chain.Slot              // of those that ids has all of, up to the head
@@ -56,13 +79,16 @@ type Loaded struct {
 	newest  *chain.Ledger           // that of the hint, which may be ahead of the chain
 	key     *crypt.Key              // of its epoch
 	hint    *chain.Hint
+	under   chain.Slot // only checkpoints that were announced below are begun with; 0: all
 	begun   chain.Slot // of the announcing commit that was begun with, and its object
 	object  []byte
 	tables  *table.Set
 	bytes   int64             // of the commits above the checkpoint
 	ledgers map[chain.ID]bool // heads that the ledger had on the way
 	dead    int               // dead slots since the last commit
-	ended   bool              // a slot is absent: the chain ends before it
+	forks   forks
+	earlier bool // what came later is known to be there
+	ended   bool // a slot is absent: the chain ends before it
 }
 
 // hintsPage is how many hints are listed at a time, newest first, and hintsMax
@@ -76,12 +102,9 @@ const (
 	// fetchAhead is how many commits are on their way at a time.
 	fetchAhead = 16
 
-	// lookAbove is how many objects above the first absent slot are looked at.
+	// lookAbove is how many objects above the first absent slot are looked at, and how
+	// many of the newest.
 	lookAbove = 64
-
-	// deadMax is how many dead slots in a row are jumped. Junk costs whoever puts
-	// it there as little as a request.
-	deadMax = 10000
 
 	// damagedMax is how many objects are named.
 	damagedMax = 100
@@ -98,14 +121,14 @@ func Load(ctx context.Context, o LoadOptions) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := load(ctx, o, f, !o.Whole)
+	l, err := load(ctx, o, f, 0)
 	if err != nil {
 		return nil, err
 	}
 	if at := l.Chain.Announced(); l.begun > 0 && l.Trouble == nil && at.Slot == l.begun && l.ids[at.Slot] != at.ID {
 		// The commit that announced it is none of this chain's.
 		o.Log.Error("checkpoint passed over: its commit is not valid", "announced", uint64(at.Slot))
-		if l, err = load(ctx, o, f, false); err != nil {
+		if l, err = load(ctx, o, f, at.Slot); err != nil {
 			return nil, err
 		}
 	}
@@ -113,34 +136,22 @@ func Load(ctx context.Context, o LoadOptions) (*Loaded, error) {
 	return l, nil
 }
 
-// load follows the chain, from the checkpoint that the hint leads to or from slot 1.
-func load(ctx context.Context, o LoadOptions, f found, checkpoint bool) (*Loaded, error) {
-	l := &Loaded{o: o, newest: f.ledger, key: f.key, hint: f.hint, ledgers: map[chain.ID]bool{}}
-	begin := l.beginFirst
-	if checkpoint {
-		begin = func() error { return l.begin(ctx) }
+// load follows the chain, from the newest checkpoint that a hint leads to and that was
+// announced below the slot under, 0 is none; or from as low as it can.
+func load(ctx context.Context, o LoadOptions, f found, under chain.Slot) (*Loaded, error) {
+	if o.Wrong == nil {
+		o.Wrong = NewWrongFolds()
 	}
-	if err := begin(); err != nil {
+	l := &Loaded{o: o, newest: f.ledger, key: f.key, hint: f.hint, ledgers: map[chain.ID]bool{}, forks: newForks(o.Settled)}
+	l.under = under
+	begin := l.begin
+	if o.Whole {
+		begin = l.beginLow
+	}
+	if err := begin(ctx); err != nil {
 		return nil, err
 	}
 	return l, l.follow(ctx, math.MaxUint64)
-}
-
-// begin sets the state from which the chain is followed: that of the checkpoint which
-// the hint leads to, or that before slot 1. A checkpoint that cannot be begun with is
-// passed over, while the commits before it are there.
-func (l *Loaded) begin(ctx context.Context) error {
-	if l.hint.Fold.Slot > 0 {
-		err := l.beginAt(ctx, l.hint.Fold)
-		if err == nil {
-			return nil
-		}
-		if passing(ctx, err) {
-			return err
-		}
-		l.o.Log.Warn("checkpoint passed over", "slot", uint64(l.hint.Fold.Slot), "err", err)
-	}
-	return l.beginFirst()
 }
 
 // beginFirst begins before slot 1.
@@ -228,6 +239,12 @@ func (l *Loaded) ID(ctx context.Context, slot chain.Slot) (chain.ID, bool, error
 	return id, ok, nil
 }
 
+// Near is ID for slots whose ids are known already.
+func (l *Loaded) Near(slot chain.Slot) (chain.ID, bool) {
+	id, ok := l.ids[slot]
+	return id, ok
+}
+
 // passing tells an error that another try may not have from one of what is there.
 func passing(ctx context.Context, err error) bool {
 	return err != nil && (errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) || ctx.Err() != nil)
@@ -236,8 +253,12 @@ func passing(ctx context.Context, err error) bool {
 // walk learns the ids under the lowest that is known from the commits themselves. Where
 // these do not lead to it nothing is learned.
 func (l *Loaded) walk(ctx context.Context) error {
-	w := &Loaded{o: l.o, newest: l.newest, key: l.key, hint: l.hint, ledgers: map[chain.ID]bool{}}
-	w.o.Keys = &Keys{}
+	w := &Loaded{o: l.o, newest: l.newest, key: l.key, hint: l.hint, ledgers: map[chain.ID]bool{}, forks: newForks(l.o.Settled)}
+	w.o.Keys, w.o.Keep, w.o.Slots = &Keys{}, nil, nil
+	there, err := l.firstThere(ctx)
+	if err != nil || !there {
+		return err
+	}
 	if err := w.beginFirst(); err != nil {
 		return err
 	}
@@ -251,27 +272,6 @@ func (l *Loaded) walk(ctx context.Context) error {
 	return nil
 }
 
-// follow moves over the slots that the store has, up to last.
-func (l *Loaded) follow(ctx context.Context, last chain.Slot) error {
-	slots, err := listSlots(ctx, l.o.Bucket, l.o.Volume, l.Next)
-	if err != nil {
-		return err
-	}
-	slots = slices.DeleteFunc(slots, func(s chain.Slot) bool { return s > last })
-	for len(slots) > 0 && l.Trouble == nil && !l.ended {
-		n := min(len(slots), fetchAhead)
-		done, err := l.followRun(ctx, slots[:n])
-		if err != nil {
-			return err
-		}
-		slots = slots[done:]
-	}
-	if l.ended {
-		return l.above(ctx, slots[:min(len(slots), lookAbove)])
-	}
-	return nil
-}
-
 // claim holds the chain against what a hint says of it. It counts when the chain
 // knows the device that signed it and had the ledger that it names; or when that
 // ledger, which the owner signed, goes on where the chain's ends: then what made it
@@ -281,11 +281,15 @@ func (l *Loaded) claim() {
 	if got, ok := l.ids[h.Slot]; l.Trouble != nil || ok && got == h.Commit {
 		return
 	}
+	if l.Chain.Ledger.GaveUp(chain.Link{Slot: h.Slot, ID: h.Commit}) {
+		return // a person knows
+	}
 	d, known := l.newest.Device(h.Device)
 	if _, still := l.Chain.Ledger.Device(h.Device); !(still && l.ledgers[h.Ledger.Head]) && !extends(l.newest, l.Chain.Ledger) || !known {
 		l.o.Log.Warn("hint is not of this history", "slot", uint64(h.Slot), "device", int(h.Device))
 		return
 	}
+	l.Claim = chain.Link{Slot: h.Slot, ID: h.Commit}
 	l.Trouble = fmt.Errorf("%w: device %d (%s) vouches for slot %d, and it is not there", ErrRollback, h.Device, d.Name, h.Slot)
 }
 
@@ -310,6 +314,7 @@ func (l *Loaded) above(ctx context.Context, slots []chain.Slot) error {
 		}
 		if j.Verdict != chain.Junk {
 			l.damage(l.Next)
+			l.Above = s
 			l.Trouble = fmt.Errorf("%w: slot %d is not there, and slot %d is", ErrRollback, l.Next, s)
 			return nil
 		}
@@ -392,9 +397,27 @@ func (l *Loaded) judge(ctx context.Context, slot chain.Slot, object []byte) erro
 	if err != nil {
 		return err
 	}
+	if j.Verdict == chain.Evidence {
+		over, err := l.forks.over(ctx, l.o.Bucket, l.Chain, j.Commit, l.Confirmed)
+		if err != nil {
+			return err
+		}
+		if over {
+			l.o.Log.Warn("a commit of another history is passed over: it was settled, or its device removed", "object", chain.SlotName(l.Chain.Volume, slot), "commit", j.Commit.ID.String(), "device", int(j.Commit.Device))
+			l.Next = slot + 1
+			return nil
+		}
+	}
 	switch j.Verdict {
 	case chain.Valid:
-		return l.move(ctx, j.Commit, int64(len(object)))
+		if err := l.move(ctx, j.Commit, int64(len(object))); err != nil {
+			return err
+		}
+		if l.o.Keep != nil {
+			l.o.Keep(slot, object)
+		}
+		l.o.Slots.Put(slot, object)
+		return nil
 	case chain.Junk:
 		again, err := l.o.Bucket.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, chain.MaxCommit+1)
 		if err != nil {
@@ -403,12 +426,12 @@ func (l *Loaded) judge(ctx context.Context, slot chain.Slot, object []byte) erro
 		if !bytes.Equal(again, object) {
 			return fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
 		}
-		l.o.Log.Warn("dead slot", "object", chain.SlotName(l.Chain.Volume, slot), "reason", j.Reason)
+		if l.dead < deadFew {
+			l.o.Log.Warn("dead slot", "object", chain.SlotName(l.Chain.Volume, slot), "reason", j.Reason)
+		}
 		l.damage(slot)
 		l.Next = slot + 1
-		if l.dead++; l.dead > deadMax {
-			l.Trouble = fmt.Errorf("%w: %d slots in a row hold no commit", ErrRollback, l.dead)
-		}
+		l.dead++
 		return nil
 	}
 	l.Trouble = trouble(slot, j)

@@ -11,6 +11,7 @@ import (
 // read makes the verdict void.
 type past struct {
 	confirmed meta.Reader
+	unfenced  bool  // leases are not looked at
 	err       error // the first
 }
 
@@ -18,6 +19,18 @@ var _ chain.Past = (*past)(nil)
 
 func (p *past) Packed(no meta.PackNo) bool  { return p.has(meta.PackKey(no)) }
 func (p *past) Retired(no meta.PackNo) bool { return p.has(meta.RetiredKey(no)) }
+
+// Fenced is that of chain.Past.
+func (p *past) Fenced(b *meta.Batch, by meta.Device, slot chain.Slot) bool {
+	if p.unfenced {
+		return false
+	}
+	err := meta.Fence(p.confirmed, b, by, uint64(slot))
+	if err != nil && !errors.Is(err, meta.ErrLeased) && p.err == nil {
+		p.err = err
+	}
+	return err != nil
+}
 
 func (p *past) has(key []byte) bool {
 	_, err := p.confirmed.Get(key)

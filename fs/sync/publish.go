@@ -34,6 +34,9 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 	if err := s.halted(); err != nil {
 		return err
 	}
+	if err := s.comeBack(ctx); err != nil {
+		return err
+	}
 	if err := s.conclude(ctx); err != nil {
 		return err
 	}
@@ -47,7 +50,7 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 			if len(t.Ops) == 0 {
 				break
 			}
-			if err := s.publish(ctx, t); err != nil {
+			if err := s.publish(ctx, t); err != nil && !errors.Is(err, errReturned) {
 				return err
 			}
 			s.setFailure(nil) // before who waits looks
@@ -58,11 +61,15 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 }
 
 // take merges the oldest operations up to the number last, as many as fit into
-// a commit that names at most so many packs, if it has more than one operation.
+// a commit that names at most so many packs, if it has more than one operation. What
+// stands for one operation may be several steps, and longer than an operation is.
 func (s *Syncer) take(last meta.OpNo, packs int) view.Taken {
 	for limit := batchLimit; ; limit /= 2 {
 		t := s.o.View.Take(last, limit)
-		if len(t.Ops) <= 1 || len(packsOf(t.Batch)) <= packs {
+		if n := len(t.Ops); n == 0 || t.Ops[0].Stamp.No == t.Ops[n-1].Stamp.No {
+			return t
+		}
+		if len(packsOf(t.Batch)) <= packs && len(t.Batch.Encode()) <= batchMost {
 			return t
 		}
 	}
@@ -71,6 +78,9 @@ func (s *Syncer) take(last meta.OpNo, packs int) view.Taken {
 // publish takes one slot with what operations wrote. A slot that goes
 // to somebody else is followed, and nil is returned: they are pending still.
 func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
+	if err := s.halted(); err != nil {
+		return err // by what was followed
+	}
 	batch := t.Batch
 	looked := s.lookAhead(ctx)
 	packs, err := s.upload(ctx, batch)

@@ -11,11 +11,12 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Run publishes what is pending, and folds, until ctx ends.
+// Run publishes what is pending, follows others, and folds, until ctx ends.
 func (s *Syncer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.maintain(ctx) })
 	g.Go(func() error { return s.run(ctx) })
+	g.Go(func() error { return s.Follow(ctx) })
 	return g.Wait()
 }
 
@@ -36,7 +37,7 @@ func (s *Syncer) run(ctx context.Context) error {
 		if !s.due() {
 			continue
 		}
-		err := s.Publish(ctx)
+		err := s.publishInTurn(ctx)
 		if err == nil {
 			if failing {
 				s.log.Info("published again")
@@ -52,6 +53,7 @@ func (s *Syncer) run(ctx context.Context) error {
 			level = slog.LevelDebug // it was said, and status says what is the matter now
 		}
 		failing = true
+		s.lookNow() // what another machine did may be the reason
 		s.log.Log(ctx, level, "not published; it is tried again", "err", err, "wait", backoff)
 		if s.pause(ctx, backoff) != nil {
 			return nil
@@ -188,7 +190,7 @@ func (s *Syncer) stored(last meta.OpNo) bool {
 		return true
 	}
 	pending := s.o.View.Pending()
-	return s.failed == 0 && (len(pending) == 0 || pending[0].Stamp.No > last)
+	return len(pending) == 0 || pending[0].Stamp.No > last
 }
 
 // hurry says up to which operation the next commit is to go, at most last: no further

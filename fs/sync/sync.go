@@ -14,6 +14,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hushfs/hushfs/cache"
@@ -45,6 +46,8 @@ type Options struct {
 	Keys     *Keys
 	Memory   *table.Memory
 
+	Reading bool // nothing is ever published
+
 	// Persist brings everything that was executed to the journal, synced.
 	Persist func() error
 
@@ -52,9 +55,21 @@ type Options struct {
 	// needs, while no bytes are on their way from a pack to an operation.
 	Still func(fn func(needed map[meta.PackNo]bool) error) error
 
-	// Changed is told what the batch of another machine wrote, after the view
-	// shows it.
-	Changed func(b *meta.Batch)
+	// Gather makes operations of what programs wrote and is none yet, before the
+	// content of their files may change under them.
+	Gather func() error
+
+	// Rebase says how pending operations are executed again where other machines
+	// changed what they are about.
+	Rebase func() meta.RebaseOptions
+
+	// Replace writes down, in the order of the journal, that the map shows a slot now
+	// and what stands for some operations. The map waits for it.
+	Replace func(view.Followed) error
+
+	// Switch calls show, which has the view show slots of other machines, or with none
+	// another state, and makes all that depends on it fit, while nobody looks.
+	Switch func(slots []view.Slot, show func() (view.Followed, error)) error
 
 	// Evidence is given the object of a slot that proves two histories, before
 	// the store can take it away.
@@ -62,11 +77,20 @@ type Options struct {
 
 	Eager func() bool // says that what is pending is to go now, since it takes room; nil never says so
 
+	Keep func(slot chain.Slot, object []byte) // see LoadOptions.Keep; nil is none
+
+	Slots *LocalSlots // keeps the commits above the checkpoint; nil: nobody
+
+	Trim      TrimOptions
+	Untrimmed func(error)     // told why old commits stay, where a person should know; nil again when they go
+	Wrong     func(WrongFold) // told of a checkpoint that is wrong
+
 	Log  *slog.Logger
 	Step func(name string) // called at each step of Steps; nil is none
 
 	Uptime      func() time.Duration // of this machine, its sleep included; nil is what the system says
 	FoldCommits int                  // how many commits above a checkpoint are folded; 0 means 256
+	Poll        time.Duration        // how often the next slot is looked for while the mount is in use; 0 means 2 s
 }
 
 // Steps are the names given to Options.Step, in the order of a commit's life.
@@ -94,6 +118,10 @@ const (
 	// the envelope come on top.
 	batchLimit = 512 << 10
 
+	// batchMost is the length of a batch of several operations, so that the pack records
+	// and the envelope have room.
+	batchMost = batchLimit + meta.MaxOpBatch
+
 	// packsMax is how many packs the operations of one commit name. Only the commit
 	// frees their room on the disk, so on a slow line it must not take too many: of
 	// 256 MiB a commit is the smallest part.
@@ -116,6 +144,11 @@ type Syncer struct {
 	log  *slog.Logger
 	wake chan struct{} // of capacity 1: look now
 
+	polling polling
+	rival   atomic.Int64 // uptime when a commit of another machine came; 0: none did
+	rested  time.Time    // until when it lets others go first; used by run alone, as the next
+	took    time.Duration
+
 	folding sync.Mutex // held by who folds; taken before working
 
 	working sync.Mutex // held by who publishes, follows or enrols; taken before mu; guards what follows
@@ -125,15 +158,21 @@ type Syncer struct {
 	tables  *table.Set    // of the newest checkpoint
 	bytes   int64         // of the commits above it
 	moved   time.Time     // when the last of these came
-	heard   time.Duration // uptime when the head was known to be in the store
+	heard   time.Duration // uptime when nothing was known to have gone on without this machine
 	hint    *chain.Hint   // the newest that is known
+	owing   bool          // see owes
 	own     chain.ID      // of the newest commit that this machine made
 	end     end           // of the object of the head
+	unseen  unseen        // what the chain was moved over and the view was not
+	forks   forks
+	wrong   *WrongFolds
+	trim    trimming
+
+	surveyed atomic.Pointer[chain.State] // see Survey
 
 	mu       sync.Mutex // guards the fields below; taken before the view's lock
 	next     chain.Slot // the slot to be tried: above the head, dead slots jumped
 	settled  meta.OpNo  // newest operation of ours in the chain
-	failed   int        // operations that a followed slot no longer allowed
 	waiting  map[*waiter]bool
 	uploaded map[crypt.Name]bool // packs that the store took and no slot names yet
 	offline  error               // why the last request failed
@@ -170,20 +209,32 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 	if o.Evidence == nil {
 		o.Evidence = func(chain.Slot, []byte) {}
 	}
+	// Packs are sealed under the key of the state that is gone on from, which may be an
+	// earlier one than Load's.
+	o.Keys.learn(o.Chain)
+	heard := o.Uptime()
+	if l.earlier {
+		heard -= sleepMax // the slots above may be trimmed
+	}
 	return &Syncer{
 		o:        o,
 		log:      o.Log,
 		wake:     make(chan struct{}, 1),
+		polling:  newPolling(),
 		tables:   l.tables,
 		bytes:    l.bytes,
 		hint:     l.hint,
+		owing:    l.hint.Ledger.Head != l.Chain.Ledger.Head(),
 		moved:    time.Now(),
-		heard:    o.Uptime(),
+		heard:    heard,
 		next:     l.Next,
 		settled:  settled,
 		waiting:  map[*waiter]bool{},
 		uploaded: map[crypt.Name]bool{},
 		stopped:  l.Trouble,
+		forks:    l.forks,
+		wrong:    l.o.Wrong,
+		trim:     trimming{next: time.Now().Add(trimFirst)},
 	}
 }
 
@@ -207,15 +258,6 @@ func (s *Syncer) Failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failure
-}
-
-// Failed is the number of operations that cannot be published, because another
-// machine changed what they are about. They are in the journal, and in the view
-// no more.
-func (s *Syncer) Failed() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
 }
 
 // Settled is the newest operation of this device that is in the chain.

@@ -20,6 +20,7 @@ import (
 type Keys struct {
 	mu    sync.RWMutex // guards known
 	known map[crypt.Epoch]*crypt.Key
+	epoch crypt.Epoch // that objects are sealed under now; 0 before anything was learned
 }
 
 // Key returns the key of an epoch; false when it is not known.
@@ -30,11 +31,18 @@ func (k *Keys) Key(e crypt.Epoch) (*crypt.Key, bool) {
 	return key, ok
 }
 
+// Current returns the key that objects are sealed under now, and its epoch.
+func (k *Keys) Current() (*crypt.Key, crypt.Epoch) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.known[k.epoch], k.epoch
+}
+
 // learn takes over what a chain knows.
 func (k *Keys) learn(st *chain.State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.known = st.Keys()
+	k.known, k.epoch = st.Keys(), st.Epoch
 }
 
 // source reads tables through whoever reads objects.
@@ -81,10 +89,18 @@ func Bring(ctx context.Context, err error) error {
 	return nil
 }
 
+// Distant is an error that says what is not near, and can bring it.
+type Distant interface {
+	error
+	Fetch(ctx context.Context) error
+}
+
+var _ Distant = (*table.Far)(nil)
+
 // missing adds all that an error says is missing.
-func missing(all []*table.Far, err error) []*table.Far {
+func missing(all []Distant, err error) []Distant {
 	switch e := err.(type) {
-	case *table.Far:
+	case Distant:
 		return append(all, e)
 	case interface{ Unwrap() error }:
 		return missing(all, e.Unwrap())
@@ -116,10 +132,17 @@ func Retry(ctx context.Context, fn func() error) error {
 
 // judge says what an object is, given what confirmed says of the past.
 func judge(ctx context.Context, st *chain.State, slot chain.Slot, object []byte, confirmed meta.Reader) (j chain.Judgement, err error) {
-	err = Retry(ctx, func() error {
-		p := past{confirmed: confirmed}
-		j = st.Judge(slot, object, &p)
-		return p.err
-	})
+	look := func(unfenced bool) error {
+		return Retry(ctx, func() error {
+			p := past{confirmed: confirmed, unfenced: unfenced}
+			j = st.Judge(slot, object, &p)
+			return p.err
+		})
+	}
+	if err = look(false); errors.Is(err, block.ErrDamaged) {
+		// The damage may hide a lease, which a commit breaks on purpose or never. Better
+		// the drive is read than not.
+		err = look(true)
+	}
 	return j, err
 }

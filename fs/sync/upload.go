@@ -40,6 +40,10 @@ func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, er
 			}
 			continue
 		}
+		p, err := s.presentPack(ctx, p)
+		if err != nil {
+			return nil, errors.Join(err, g.Wait())
+		}
 		packs = append(packs, p)
 		g.Go(func() error { return s.uploadPack(gctx, p) })
 	}
@@ -169,6 +173,9 @@ func (s *Syncer) sweep() error {
 	var gone []pack.Info
 	err := s.o.Still(func(needed map[meta.PackNo]bool) error {
 		for _, p := range s.o.View.Pending() {
+			if p.Op == nil {
+				continue
+			}
 			for _, e := range meta.Contents(p.Op) {
 				needed[e.Pack] = true
 			}
@@ -180,8 +187,8 @@ func (s *Syncer) sweep() error {
 		}
 		return nil
 	})
-	if err != nil || len(gone) == 0 || s.Failed() > 0 {
-		return err // operations that failed are in the journal only, with their packs
+	if err != nil || len(gone) == 0 {
+		return err
 	}
 	nos := make([]meta.PackNo, len(gone))
 	for i, p := range gone {

@@ -14,6 +14,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -21,9 +24,11 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Pending is one operation that was executed here and lies in no slot yet.
+// Pending is one operation that was executed here and lies in no slot yet, or one of
+// the steps that stand for it since another machine changed what it was about: they
+// have its stamp, and come one after the other.
 type Pending struct {
-	Op    meta.Op
+	Op    meta.Change // nil: there is nothing to do any more; its number has to reach the chain
 	Stamp meta.Stamp
 	Batch *meta.Batch // what it wrote; not changed afterwards
 	Usage meta.Delta  // what that added to the usage
@@ -66,7 +71,7 @@ func (v *View) Read(fn func(r meta.Reader) error) error {
 // Execute applies op to the map and keeps it as pending. An operation that
 // changes nothing is not kept: its batch is empty. After an error the map is as
 // it was. Numbers must ascend.
-func (v *View) Execute(op meta.Op, at meta.Stamp) (*meta.Batch, error) {
+func (v *View) Execute(op meta.Change, at meta.Stamp) (*meta.Batch, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if n := len(v.ops); n > 0 && v.ops[n-1].Stamp.No >= at.No {
@@ -77,6 +82,9 @@ func (v *View) Execute(op meta.Op, at meta.Stamp) (*meta.Batch, error) {
 		return nil, err
 	}
 	if !p.Batch.Empty() {
+		if err := meta.Fence(v.merged(), p.Batch, at.Device, v.confirmed.Slot()+1); err != nil {
+			return nil, err
+		}
 		if err := p.overlay(v.merged()); err != nil {
 			return nil, err
 		}
@@ -86,8 +94,32 @@ func (v *View) Execute(op meta.Op, at meta.Stamp) (*meta.Batch, error) {
 	return p.Batch, nil
 }
 
+// Resume keeps as pending what stands for an operation since an earlier Follow, from
+// the step number from on, and returns how many of them it has done: where one fails, as
+// because it is not near, it goes on there.
+func (v *View) Resume(steps []meta.Change, from int, at meta.Stamp) (int, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if n := len(v.ops); from == 0 && n > 0 && v.ops[n-1].Stamp.No >= at.No {
+		return 0, fmt.Errorf("operation %d after %d", at.No, v.ops[n-1].Stamp.No)
+	}
+	if len(steps) == 0 {
+		return 0, v.add(nil, at, false)
+	}
+	for ; from < len(steps); from++ {
+		if err := v.add(steps[from:from+1], at, true); err != nil {
+			return from, err
+		}
+	}
+	return from, nil
+}
+
 // apply executes the operation on a map, which does not change.
 func (p *Pending) apply(m merged) (err error) {
+	if p.Op == nil {
+		p.Batch = &meta.Batch{}
+		return nil
+	}
 	if p.Batch, err = p.Op.Apply(m, p.Stamp); err != nil {
 		return err
 	}
@@ -137,7 +169,10 @@ func (v *View) Take(last meta.OpNo, limit int) (t Taken) {
 	v.mu.RUnlock()
 	var b meta.Builder
 	n := 0
-	for ; n < len(ops) && ops[n].Stamp.No <= last && (n == 0 || b.Size() < limit); n++ {
+	for ; n < len(ops) && ops[n].Stamp.No <= last; n++ {
+		if n > 0 && b.Size() >= limit && ops[n].Stamp.No != ops[n-1].Stamp.No {
+			break
+		}
 		b.Add(ops[n].Batch)
 		t.Usage = t.Usage.Plus(ops[n].Usage)
 	}
@@ -187,53 +222,175 @@ func (v *View) uncover(b *meta.Batch, last meta.OpNo) {
 // farMax is of how many operations Follow says at a time that the map is not near.
 const farMax = 1000
 
-// Failure is a pending operation that the state no longer allows.
-type Failure struct {
-	Pending
-	Err error
+// Slot is the content of one slot that another device took.
+type Slot struct {
+	No    uint64
+	Batch *meta.Batch
+	Usage meta.Delta // what Batch adds to the usage
 }
 
-// Follow applies the batch of a slot that another device took, which adds d to the
-// usage, and executes the pending operations again over it. Those that fail are
-// returned and leave no trace in the map; the caller decides what becomes of them. One
-// that changes nothing any more stays pending: its number has to reach the chain. An
-// error that says nothing of an operation, as that the map is not near, is returned,
-// and leaves the map as it was.
-func (v *View) Follow(slot uint64, b *meta.Batch, d meta.Delta) ([]Failure, error) {
+// Followed is what following did to the map.
+type Followed struct {
+	Slot     uint64       // that it shows now
+	Keys     []string     // those that may have another value now, ascending
+	Moved    []meta.Moved // inodes of pending operations that others stand for now
+	Replaced []Replaced   // operations that mean something else now, ascending
+	All      bool         // any key may have another value; Keys are none
+	Refused  []meta.Refusal
+}
+
+// Replaced says what stands for an operation from now on.
+type Replaced struct {
+	No    meta.OpNo
+	Steps []meta.Change // none: nothing
+}
+
+// Follow applies slots that other devices took, in their order, and executes the
+// pending operations again over them, as meta.Rebase does it. Before anybody sees the
+// map so, commit is called with what changed, to write it down; it must not call the
+// view. An error, as that the map is not near, or that of commit, leaves the map as it
+// was.
+func (v *View) Follow(slots []Slot, o meta.RebaseOptions, commit func(Followed) error) (Followed, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	touched := map[string]struct{}{}
+	for _, s := range slots {
+		for _, kv := range s.Batch.Puts {
+			touched[string(kv.Key)] = struct{}{}
+		}
+		for _, k := range s.Batch.Deletes {
+			touched[string(k)] = struct{}{}
+		}
+	}
+	next := View{confirmed: v.confirmed}
+	if len(v.ops) > 0 {
+		next.confirmed = v.confirmed.Clone()
+	}
+	for _, s := range slots {
+		next.confirmed.Apply(s.No, s.Batch, s.Usage)
+	}
 	if len(v.ops) == 0 {
-		v.confirmed.Apply(slot, b, d)
-		return nil, nil
+		return Followed{Slot: v.confirmed.Slot(), Keys: sorted(touched)}, nil
 	}
-	next := View{confirmed: v.confirmed.Clone()}
-	next.confirmed.Apply(slot, b, d)
-	var failed []Failure
-	var far []error
-	for _, p := range v.ops {
-		err := p.apply(next.merged())
-		if err == nil {
-			err = p.overlay(next.merged())
-		}
-		if errors.Is(err, meta.ErrUnknown) && len(far) < farMax {
-			far = append(far, err) // what the others miss can be brought with it
-			continue
-		}
-		if err != nil {
-			if !meta.Refused(err) {
-				return nil, errors.Join(append(far, err)...)
-			}
-			failed = append(failed, Failure{p, err})
-			continue
-		}
-		next.ops = append(next.ops, p)
-		next.usage = next.usage.Plus(p.Usage)
+	o.Slot = next.confirmed.Slot() + 1
+	re := meta.NewRebase(v.merged(), v.changes(), o)
+	changed, err := next.rebase(re, v.ops)
+	if err != nil {
+		return Followed{}, err
 	}
-	if len(far) > 0 {
-		return nil, errors.Join(far...)
+	differing(&v.pending, &next.pending, touched)
+	f := Followed{Slot: next.confirmed.Slot(), Keys: sorted(touched), Moved: re.Moved(), Replaced: next.replaced(changed), Refused: re.Refused()}
+	if err := commit(f); err != nil {
+		return Followed{}, err
 	}
 	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
-	return failed, nil
+	return f, nil
+}
+
+// replaced says what stands for the operations of those numbers.
+func (v *View) replaced(changed map[meta.OpNo]bool) (out []Replaced) {
+	for _, p := range v.ops {
+		if !changed[p.Stamp.No] {
+			continue
+		}
+		if n := len(out); n == 0 || out[n-1].No != p.Stamp.No {
+			out = append(out, Replaced{No: p.Stamp.No})
+		}
+		if p.Op != nil {
+			r := &out[len(out)-1]
+			r.Steps = append(r.Steps, p.Op)
+		}
+	}
+	return out
+}
+
+// changes are the pending changes and their stamps.
+func (v *View) changes() iter.Seq2[meta.Change, meta.Stamp] {
+	return func(yield func(meta.Change, meta.Stamp) bool) {
+		for _, p := range v.ops {
+			if !yield(p.Op, p.Stamp) {
+				return
+			}
+		}
+	}
+}
+
+// rebase executes operations over v, which has none yet, and returns the numbers of
+// those that others stand for now. Where the map is not near, the error names what
+// several of them miss.
+func (v *View) rebase(re *meta.Rebase, ops []Pending) (changed map[meta.OpNo]bool, err error) {
+	changed = map[meta.OpNo]bool{}
+	var far []error
+	for i, p := range ops {
+		var steps []meta.Change
+		var err error
+		if p.Op != nil && len(far) == 0 {
+			steps, err = re.Again(p.Op, v.merged(), p.Stamp)
+		} else if p.Op != nil {
+			// What comes after one that is missing is not executed, but what it
+			// needs can be brought with it.
+			_, err = p.Op.Apply(v.merged(), p.Stamp)
+			if !errors.Is(err, meta.ErrUnknown) {
+				continue
+			}
+		}
+		if err == nil && len(far) == 0 {
+			if p.Op != nil && (len(steps) != 1 || !meta.SameChange(steps[0], p.Op)) {
+				changed[p.Stamp.No] = true
+			}
+			err = v.add(steps, p.Stamp, i+1 < len(ops) && ops[i+1].Stamp.No == p.Stamp.No)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, meta.ErrUnknown):
+			far = append(far, err)
+		default:
+			far = append(far, fmt.Errorf("execute operation %d again: %w", p.Stamp.No, err))
+			return nil, errors.Join(append(far, re.Unread()...)...)
+		}
+		if len(far)+len(re.Unread()) >= farMax {
+			break
+		}
+	}
+	return changed, errors.Join(append(far, re.Unread()...)...)
+}
+
+// add executes the steps that stand for one operation, of which more may follow.
+func (v *View) add(steps []meta.Change, at meta.Stamp, more bool) error {
+	if n := len(v.ops); len(steps) == 0 && !more && (n == 0 || v.ops[n-1].Stamp.No != at.No) {
+		steps = []meta.Change{nil}
+	}
+	for _, s := range steps {
+		p := Pending{Op: s, Stamp: at}
+		if err := p.apply(v.merged()); err != nil {
+			return err
+		}
+		if err := p.overlay(v.merged()); err != nil {
+			return err
+		}
+		v.ops = append(v.ops, p)
+		v.usage = v.usage.Plus(p.Usage)
+	}
+	return nil
+}
+
+// differing adds the keys of which two pending layers say something else.
+func differing(a, b *btree.Map[string, entry], keys map[string]struct{}) {
+	each := func(a, b *btree.Map[string, entry]) {
+		a.Scan(func(k string, e entry) bool {
+			o, ok := b.Get(k)
+			if !ok || o.deleted != e.deleted || !bytes.Equal(o.value, e.value) {
+				keys[k] = struct{}{}
+			}
+			return true
+		})
+	}
+	each(a, b)
+	each(b, a)
+}
+
+func sorted(keys map[string]struct{}) []string {
+	return slices.Sorted(maps.Keys(keys))
 }
 
 // Rebase puts tables below the confirmed state that hold the state after the slot base.

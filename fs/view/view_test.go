@@ -145,9 +145,9 @@ func TestFollowKeepsWhatHasNoEffectAnyMore(t *testing.T) {
 	must(t, err)
 	b, err := chmod.Apply(w.base, meta.Stamp{Device: 2, No: 1, Time: meta.Time{Sec: 7}})
 	must(t, err)
-	failed, err := w.view.Follow(2, b, meta.Delta{})
-	if err != nil || len(failed) != 0 || len(w.view.Pending()) != 1 {
-		t.Fatalf("%v, %d failed, %d pending", err, len(failed), len(w.view.Pending()))
+	_, err = w.view.Follow([]Slot{{2, b, meta.Delta{}}}, meta.RebaseOptions{}, forgotten)
+	if err != nil || len(w.view.Pending()) != 1 {
+		t.Fatalf("%v, %d pending", err, len(w.view.Pending()))
 	}
 	took := w.view.Take(1, 1<<20)
 	w.view.Settle(3, took.Ops[0].Stamp.No, took.Batch, took.Usage)
@@ -203,7 +203,11 @@ func TestTablesFail(t *testing.T) {
 	before, usage := v.Dump(), v.Usage()
 	far := fmt.Errorf("a table: %w", meta.ErrUnknown)
 	for name, try := range map[string]func() error{
-		"follow": func() error { tables.get = far; _, err := v.Follow(3, foreign, meta.Delta{}); return err },
+		"follow": func() error {
+			tables.get = far
+			_, err := v.Follow([]Slot{{3, foreign, meta.Delta{}}}, meta.RebaseOptions{}, forgotten)
+			return err
+		},
 		"execute, scanned": func() error {
 			tables.scan = far
 			_, err := v.Execute(&meta.Unlink{Parent: meta.RootRef, Name: []byte("a"), Ref: first.Ref}, meta.Stamp{Device: 1, No: 4})

@@ -38,6 +38,10 @@ func (v *Volume) Accessed(ref meta.Ref) {
 	at := v.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.frozen(ref) != nil {
+		return // what is read is the file no more
+	}
+	ref = v.at(ref)
 	n, err := v.inode(ref)
 	if err != nil || v.closing {
 		return // it is not near, or gone

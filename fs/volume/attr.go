@@ -12,12 +12,13 @@ type Attr struct {
 	Ref    meta.Ref
 	Inode  *meta.Inode // not to be changed
 	Blocks uint64      // of 512 bytes, that hold data
+	Held   meta.Ref    // what a handle that was taken with it calls it
 }
 
-// base calls fn with the map that holds an inode: the view, or an orphan's own;
-// v is locked.
+// base calls fn with the map that holds an inode, as own calls it: the view, or an
+// orphan's own; v is locked.
 func (v *Volume) base(ref meta.Ref, fn func(r meta.Reader) error) error {
-	if o := v.orphans[ref.Ino]; o != nil {
+	if o := v.orphans[v.at(ref).Ino]; o != nil {
 		return fn(o.m)
 	}
 	return v.view.Read(fn)
@@ -26,7 +27,7 @@ func (v *Volume) base(ref meta.Ref, fn func(r meta.Reader) error) error {
 // stored returns an inode without what is dirty; v is locked.
 func (v *Volume) stored(ref meta.Ref) (n *meta.Inode, err error) {
 	err = v.base(ref, func(r meta.Reader) error {
-		n, err = meta.GetInode(r, ref)
+		n, err = meta.GetInode(r, v.own(ref))
 		return err
 	})
 	if errors.Is(err, meta.ErrNotExist) || errors.Is(err, meta.ErrAbsent) {
@@ -37,12 +38,17 @@ func (v *Volume) stored(ref meta.Ref) (n *meta.Inode, err error) {
 
 // inode returns an inode as a program sees it; v is locked.
 func (v *Volume) inode(ref meta.Ref) (*meta.Inode, error) {
+	ref = v.at(ref)
 	n, err := v.stored(ref)
 	if err != nil {
 		return nil, err
 	}
-	if v.orphans[ref.Ino] != nil {
+	if f := v.orphans[ref.Ino]; f != nil {
 		n.Nlink = 0
+		if f.frozen {
+			err = v.current(f, n)
+		}
+		return n, err
 	}
 	if d := v.dirty[ref.Ino]; d != nil {
 		n.Size = max(n.Size, d.size)
@@ -57,18 +63,19 @@ const blocksMax = 4096
 
 // attr completes an inode to an Attr; v is locked.
 func (v *Volume) attr(ref meta.Ref) (Attr, error) {
+	ref = v.at(ref)
 	n, err := v.inode(ref)
 	if err != nil {
 		return Attr{}, err
 	}
-	a := Attr{Ref: ref, Inode: n}
+	a := Attr{Ref: v.own(ref), Inode: n}
 	if n.Kind != meta.File {
 		return a, nil
 	}
 	var held uint64
 	left := blocksMax
 	err = v.base(ref, func(r meta.Reader) error {
-		return meta.Extents(r, ref, n, 0, n.Size, func(e meta.Extent) bool {
+		return meta.Extents(r, a.Ref, n, 0, n.Size, func(e meta.Extent) bool {
 			held += e.Len
 			left--
 			return left > 0

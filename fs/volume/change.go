@@ -31,6 +31,9 @@ func (v *Volume) writable(ctx context.Context) error {
 	if v.o.ReadOnly {
 		return ErrReadOnly
 	}
+	if err := v.sync.Removed(); err != nil {
+		return err
+	}
 	if enrolled, err := v.enrolled(); enrolled || err != nil {
 		return err
 	}
@@ -70,8 +73,8 @@ func (v *Volume) enrolled() (bool, error) {
 
 // apply changes one inode, which may have no name any more; v is locked.
 func (v *Volume) apply(ref meta.Ref, op meta.Op) error {
-	if o := v.orphans[ref.Ino]; o != nil {
-		return v.applyOrphan(o, op)
+	if o := v.orphans[v.at(ref).Ino]; o != nil {
+		return v.applyTo(o, op)
 	}
 	if _, err := v.stored(ref); err != nil {
 		return err

@@ -27,10 +27,12 @@ func (v *Volume) Copy(ctx context.Context, from, to Span) (n uint64, err error) 
 
 // clone is Copy with v locked.
 func (v *Volume) clone(from, to Span) (uint64, error) {
+	var err error
+	if to.Ref, err = v.changeable(to.Ref); err != nil {
+		return 0, err
+	}
+	from.Ref = v.at(from.Ref)
 	for _, ref := range []meta.Ref{from.Ref, to.Ref} {
-		if o := v.open[ref.Ino]; o != nil && o.stale {
-			return 0, ErrStale
-		}
 		// What was written before comes before.
 		if err := v.pin(ref.Ino); err != nil {
 			return 0, err
@@ -56,9 +58,9 @@ func (v *Volume) clone(from, to Span) (uint64, error) {
 			return 0, err
 		}
 	}
-	op := &meta.Clone{Ref: to.Ref, Observed: target.Version, Off: to.Off}
+	op := &meta.Clone{Ref: v.own(to.Ref), Observed: target.Version, Off: to.Off}
 	err = v.base(from.Ref, func(r meta.Reader) error {
-		return meta.Extents(r, from.Ref, source, from.Off, from.Off+n, func(e meta.Extent) bool {
+		return meta.Extents(r, v.own(from.Ref), source, from.Off, from.Off+n, func(e meta.Extent) bool {
 			if len(op.Extents) == extentsMax {
 				n = e.Off - from.Off // the rest is another call's
 				return false

@@ -153,3 +153,12 @@ func (c *counted) Delete(ctx context.Context, name string) error {
 	c.note("delete", 0, 0, err)
 	return err
 }
+
+// Watch implements store.Watcher where the bucket does. A watch that begins counts as a
+// request, one that ends says nothing of the store: it is asked beside.
+func (c *counted) Watch(ctx context.Context, prefix string, ready func(), told func(name string)) error {
+	return store.Watch(ctx, c.Bucket, prefix, func() {
+		c.note("watch", 0, 0, nil)
+		ready()
+	}, told)
+}

@@ -207,7 +207,7 @@ func (h *history) write(name string, n int) error {
 func (h *history) fsync(ref meta.Ref) error {
 	v := h.m.v
 	err := h.land(ref, func() error {
-		v.seal(ref.Ino, false)
+		v.seal(ref, false)
 		return v.locked(context.Background(), func() error { return v.pin(ref.Ino) })
 	})
 	if err != nil {

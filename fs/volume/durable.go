@@ -44,7 +44,10 @@ func (d Durability) String() string {
 func (v *Volume) Durable(ref meta.Ref) (Durability, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.orphans[ref.Ino] != nil || v.dirty[ref.Ino] != nil {
+	if v.frozen(ref) != nil {
+		return Durability{InStore, v.view.Slot()}, nil // another machine's, which was changed since
+	}
+	if ref = v.at(ref); v.orphans[ref.Ino] != nil || v.dirty[ref.Ino] != nil {
 		return Durability{Where: InMemory}, nil
 	}
 	no, slot, there := v.view.Newest(meta.InodeKey(ref))
@@ -65,12 +68,12 @@ func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, ref := range refs {
-		if v.orphans[ref.Ino] != nil {
+		if ref = v.at(ref); v.orphans[ref.Ino] != nil {
 			continue
 		}
 		no, _, there := v.view.Newest(meta.InodeKey(ref))
-		if o := v.open[ref.Ino]; !there || o != nil && o.stale {
-			return v.nextOp - 1 // changed or deleted elsewhere: its bytes went to another file
+		if !there {
+			return v.nextOp - 1 // deleted
 		}
 		last = max(last, no)
 	}
@@ -79,12 +82,13 @@ func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo) {
 
 // Confirm returns when the operations that touched these inodes, and all before them,
 // are in the store. It fails when ctx ends, with context.DeadlineExceeded after the
-// time that Options give, and when nothing is published any more. In any case they are
+// time that Options give, when nothing is published any more, and once with
+// publish.ErrConflict where what was written to an open file went to a copy. In any case they are
 // in the journal, and go on to be sent. Data that floats is not waited for.
 func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
 	last := v.newest(refs)
 	if last == 0 {
-		return v.allowed()
+		return nil
 	}
 	if err := v.persist(); err != nil {
 		return err
@@ -98,14 +102,10 @@ func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
 	if err := v.sync.Confirm(ctx, last); err != nil {
 		return fmt.Errorf("wait for the store: %w", err)
 	}
-	return nil
-}
-
-// allowed says whether nothing is missing in the store that is pending no more: what
-// another machine's change made impossible is in the journal alone.
-func (v *Volume) allowed() error {
-	if v.sync.Failed() > 0 {
-		return fmt.Errorf("wait for the store: %w", publish.ErrConflict)
+	for _, ref := range refs {
+		if v.tentative.left(v.Ino(ref)) {
+			return publish.ErrConflict
+		}
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (v *Volume) allowed() error {
 // WaitFile returns when all that was written to the inode called ino before is in the
 // store, with whatever this machine did before that.
 func (v *Volume) WaitFile(ctx context.Context, ino meta.Ino) error {
-	_ = v.seal(ino, false)
+	_ = v.seal(meta.Ref{Ino: ino}, false)
 	as := ino
 	err := v.locked(ctx, func() error {
 		d := v.dirty[as]
@@ -128,7 +128,7 @@ func (v *Volume) WaitFile(ctx context.Context, ino meta.Ino) error {
 	}
 	last := max(v.view.NewestOf(ino), v.view.NewestOf(as))
 	if last == 0 {
-		return v.allowed()
+		return nil
 	}
 	if v.o.ReadOnly {
 		return ErrReadOnly // it waits for a mount that may write

@@ -79,7 +79,7 @@ func TestDurableOfWhatHasNoName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.v.Open(t.Context(), a.Ref, true); err != nil {
+	if _, err := m.v.Open(t.Context(), a.Ref, true); err != nil {
 		t.Fatal(err)
 	}
 	as(m, unlink("f"))
@@ -417,7 +417,7 @@ func TestRenamesAreHeldBack(t *testing.T) {
 	}
 	// The kernel tells times of a file with bytes that it has accepted.
 	m.v.mu.Lock()
-	m.v.hold(a.Ref, a.Inode.Version)
+	m.v.hold(a.Ref)
 	m.v.mu.Unlock()
 	if err := m.v.Setattr(t.Context(), a.Ref, meta.Setattr{Valid: meta.SetMtime | meta.SetCtime}); err != nil {
 		t.Errorf("times of an open file: %v", err)

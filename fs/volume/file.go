@@ -7,55 +7,6 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Open takes a handle of an inode, which keeps its content until Release even
-// when its last name goes. A handle to write with is refused while the local
-// disk is full.
-func (v *Volume) Open(ctx context.Context, ref meta.Ref, write bool) error {
-	if write {
-		// What is written goes to the kernel's cache, and who waits for that to be taken
-		// over cannot be interrupted: becoming a device of the drive comes before.
-		if err := v.writable(ctx); err != nil {
-			return err
-		}
-		if err := v.room.open(); err != nil {
-			return err
-		}
-	}
-	return v.locked(ctx, func() error {
-		n, err := v.inode(ref)
-		if err != nil {
-			return err
-		}
-		v.hold(ref, n.Version)
-		return nil
-	})
-}
-
-// hold counts a handle of an inode whose content has that version; v is locked.
-func (v *Volume) hold(ref meta.Ref, version uint64) {
-	o := v.open[ref.Ino]
-	if o == nil {
-		o = &opened{ref: ref, found: version}
-		v.open[ref.Ino] = o
-	}
-	o.count++
-}
-
-// Release gives a handle back.
-func (v *Volume) Release(ref meta.Ref) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	o := v.open[ref.Ino]
-	if o == nil {
-		return
-	}
-	if o.count--; o.count == 0 {
-		v.parted(o)
-		delete(v.open, ref.Ino)
-		delete(v.orphans, ref.Ino)
-	}
-}
-
 // Write puts data into a file at off. It returns when reads see it; it is
 // durable after Fsync.
 func (v *Volume) Write(ctx context.Context, ref meta.Ref, off uint64, data []byte) error {
@@ -84,11 +35,12 @@ func (v *Volume) Write(ctx context.Context, ref meta.Ref, off uint64, data []byt
 // land makes written bytes part of a file, up to end; v is locked. Done again after it
 // failed, it changes nothing more.
 func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
-	if o := v.orphans[ref.Ino]; o != nil {
-		return v.applyOrphan(o, &meta.Write{Ref: ref, Extents: extents, Size: end})
+	ref, err := v.changeable(ref)
+	if err != nil {
+		return err
 	}
-	if o := v.open[ref.Ino]; o != nil && o.stale {
-		return ErrStale
+	if o := v.orphans[ref.Ino]; o != nil {
+		return v.applyOrphan(o, &meta.Write{Ref: o.ref, Extents: extents, Size: end})
 	}
 	d := v.dirty[ref.Ino]
 	if d == nil {
@@ -120,13 +72,18 @@ func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime 
 	if err != nil {
 		return err
 	}
+	as := ref
 	return v.changing(ctx, func() error {
+		ref, err := v.changeable(as)
+		if err != nil {
+			return err
+		}
 		n, err := v.inode(ref)
 		if err != nil {
 			return err
 		}
 		// Becoming a device of the drive, this machine may have followed others.
-		if o := v.open[ref.Ino]; o != nil && o.stale || o == nil && v.dirty[ref.Ino] == nil && n.Version != seen.Inode.Version {
+		if v.open[ref.Ino] == nil && v.dirty[ref.Ino] == nil && n.Version != seen.Inode.Version {
 			return ErrStale
 		}
 		if size > n.Size {
@@ -142,7 +99,7 @@ func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime 
 				return err
 			}
 		}
-		op := &meta.Truncate{Ref: ref, Observed: n.Version, Size: size, Mtime: mtime}
+		op := &meta.Truncate{Ref: v.own(ref), Observed: n.Version, Size: size, Mtime: mtime}
 		if mtime == nil && size != n.Size {
 			at := now()
 			op.Mtime = &at
@@ -161,7 +118,12 @@ func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime 
 
 // PunchHole makes a range of a file read as zeros.
 func (v *Volume) PunchHole(ctx context.Context, ref meta.Ref, off, length uint64) error {
+	as := ref
 	return v.changing(ctx, func() error {
+		ref, err := v.changeable(as)
+		if err != nil {
+			return err
+		}
 		if err := v.pin(ref.Ino); err != nil {
 			return err
 		}
@@ -170,6 +132,6 @@ func (v *Volume) PunchHole(ctx context.Context, ref meta.Ref, off, length uint64
 			return err
 		}
 		v.guess(ref.Ino, n)
-		return v.apply(ref, &meta.PunchHole{Ref: ref, Observed: n.Version, Off: off, Len: length})
+		return v.apply(ref, &meta.PunchHole{Ref: v.own(ref), Observed: n.Version, Off: off, Len: length})
 	})
 }

@@ -30,9 +30,9 @@ func (v *Volume) loose(d *dirty) (safe, loose []meta.Extent, bytes uint64) {
 // goes into the journal with an operation; with full only the packs that take nothing
 // more. No lock may be held. What fails is tried again, and told, by whoever brings
 // the operation to the journal; ripen tells it, since what floats on is in none.
-func (v *Volume) seal(ino meta.Ino, full bool) error {
+func (v *Volume) seal(ref meta.Ref, full bool) error {
 	v.mu.Lock()
-	d := v.dirty[ino]
+	d := v.dirty[v.at(ref).Ino]
 	if d == nil {
 		v.mu.Unlock()
 		return nil
@@ -67,18 +67,18 @@ func (v *Volume) sealNamed(parent meta.Ref, name []byte) {
 	}
 	v.mu.Unlock()
 	if floats && err == nil {
-		_ = v.seal(d.Ref.Ino, true)
+		_ = v.seal(d.Ref, true)
 	}
 }
 
 // sealClosed is seal for a file that was closed, and for full packs alone.
-func (v *Volume) sealClosed(ino meta.Ino) {
+func (v *Volume) sealClosed(ref meta.Ref) {
 	v.mu.Lock()
-	d := v.dirty[ino]
+	d := v.dirty[v.at(ref).Ino]
 	closed := d != nil && d.closed
 	v.mu.Unlock()
 	if closed {
-		_ = v.seal(ino, true)
+		_ = v.seal(ref, true)
 	}
 }
 
@@ -107,7 +107,7 @@ func (v *Volume) ripen(ctx context.Context, age time.Duration) error {
 	var errs error
 	for _, ino := range ripe {
 		since := time.Now()
-		errs = errors.Join(errs, v.seal(ino, false), v.locked(ctx, func() error { return v.pinSealed(ino, since) }))
+		errs = errors.Join(errs, v.seal(meta.Ref{Ino: ino}, false), v.locked(ctx, func() error { return v.pinSealed(ino, since) }))
 	}
 	v.keepAccesses()
 	return errs
@@ -138,11 +138,7 @@ func (v *Volume) pinSealed(ino meta.Ino, since time.Time) error {
 		}
 		return err
 	}
-	// Where another machine changed the file, d went on as a new one.
-	rest.ref, rest.base = d.ref, d.base
-	v.dirty[rest.ref.Ino] = &rest
-	if rest.ref.Ino != ino {
-		return v.pin(rest.ref.Ino) // who syncs the file that it was knows nothing of this one
-	}
+	rest.base = d.base
+	v.dirty[ino] = &rest
 	return nil
 }

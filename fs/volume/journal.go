@@ -15,6 +15,7 @@ import (
 	"github.com/hushfs/hushfs/fs/pack"
 	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/view"
 )
 
 // journalDir is where the journal called id lies, packDir where the closed packs
@@ -28,12 +29,27 @@ func packDir(journal string) string { return filepath.Join(journal, "packs") }
 // openJournal opens the journal and everything that hangs on it, as the device
 // that this machine is, or becomes.
 func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state.Fresh) error {
+	if v.older {
+		return v.openOlder(l)
+	}
+	if err := v.goOnAccepting(l); err != nil {
+		return err
+	}
 	m, err := v.unfinishedMove()
 	if err != nil {
 		return err
 	}
+	if m, err = v.faceRemoval(l, m); err != nil {
+		return err
+	}
 	if m != nil {
 		return v.renew(ctx, l, m)
+	}
+	if v.o.Rejoin != nil {
+		fresh = state.Empty
+	}
+	if v.accepted != nil {
+		fresh = state.Accepted
 	}
 	id, secret := v.state.Journal()
 	old, err := v.readJournal(v.journalDir(id), id, secret)
@@ -46,7 +62,7 @@ func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state
 	if err != nil {
 		return err
 	}
-	if why := reason(fresh, number, sure); why != "" {
+	if why := reason(fresh, number, sure); why != "" && v.removed == nil {
 		v.log.Warn("becoming a new device", "reason", why)
 		m = &move{was: number, known: settled, id: id}
 		if err := v.beginMove(m); err != nil {
@@ -55,11 +71,68 @@ func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state
 		return v.renew(ctx, l, m)
 	}
 	v.device = number
-	v.wire(l, old)
-	if err := v.attempts(ctx, l, old); err != nil {
+	return v.takeUp(ctx, l, old, settled)
+}
+
+// takeUp executes what waits in the journal on the state that it was made on, and
+// follows what other machines did since.
+func (v *Volume) takeUp(ctx context.Context, l *publish.Loaded, o *old, settled meta.OpNo) error {
+	ours := false
+	slot := chain.Slot(o.slot)
+	if o.attempt != nil {
+		var err error
+		if ours, err = o.ours(ctx, l); err != nil {
+			return err
+		}
+		if ours {
+			slot = max(slot, chain.Slot(o.attempt.Slot))
+		}
+	}
+	at, astray, err := v.stateAt(ctx, l, o, slot, settled)
+	if err != nil {
 		return err
 	}
-	return v.replay(ctx, old, settled)
+	v.wire(at, o)
+	v.astray = astray
+	if ours {
+		// What the commit brought must be there before what came after it.
+		if err := v.attempts(ctx, l, o); err != nil {
+			return err
+		}
+		if err := v.replay(ctx, o, settled); err != nil {
+			return err
+		}
+	} else {
+		if err := v.replay(ctx, o, settled); err != nil {
+			return err
+		}
+		if err := v.attempts(ctx, l, o); err != nil {
+			return err
+		}
+	}
+	if at == l || l.Trouble != nil {
+		return nil
+	}
+	return v.follow(ctx)
+}
+
+// stateAt returns the chain as of a slot, on which the operations of o were made, and
+// has the view show that. Where it cannot be had any more they are astray: they are
+// executed on what there is, as far as that is sure.
+func (v *Volume) stateAt(ctx context.Context, l *publish.Loaded, o *old, slot chain.Slot, settled meta.OpNo) (at *publish.Loaded, astray bool, err error) {
+	if slot == 0 || slot >= l.Chain.Slot || !o.waits(settled) {
+		return l, false, nil
+	}
+	at, err = l.At(ctx, slot)
+	if errors.Is(err, publish.ErrTrimmed) {
+		v.log.Error("what waits in the journal was made on a state that is gone; it is done on the newest as far as that is sure", "slot", uint64(slot), "err", err)
+		return l, true, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("go back to slot %d, which the journal follows: %w", slot, err)
+	}
+	v.view = view.New(at.Confirmed)
+	return at, false, nil
 }
 
 // reason says why the state cannot be this machine's own, so that its numbers may
@@ -68,6 +141,8 @@ func reason(fresh state.Fresh, number meta.Device, sure bool) string {
 	switch {
 	case fresh == state.Moved:
 		return string(state.Moved)
+	case fresh == state.Accepted:
+		return string(state.Accepted)
 	case number != 0 && !sure:
 		return "the chain has operations of this device that its journal does not know"
 	}
@@ -84,6 +159,29 @@ type old struct {
 	last    meta.OpNo // newest operation that it knows of
 	report  *journal.Report
 	stored  []meta.PackNo // packs whose files are gone because the store has them
+
+	slot     uint64                      // that the operations follow; 0: not known
+	replaced map[meta.OpNo][]meta.Change // what stands for some of them
+}
+
+// replace notes what stands for operations from then on.
+func (o *old) replace(list []journal.Replaced) error {
+	for _, r := range list {
+		steps := make([]meta.Change, len(r.Steps))
+		for i, b := range r.Steps {
+			var err error
+			if steps[i], err = meta.DecodeStep(b); err != nil {
+				return fmt.Errorf("%w: what stands for operation %d: %w", ErrJournal, r.No, err)
+			}
+		}
+		o.replaced[r.No] = steps
+	}
+	return nil
+}
+
+// waits says whether the journal has operations beyond settled.
+func (o *old) waits(settled meta.OpNo) bool {
+	return len(o.ops) > 0 && o.ops[len(o.ops)-1].No > settled
 }
 
 // settled returns the newest operation of device number, known to have come to
@@ -122,7 +220,8 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 	for _, d := range report.Damaged {
 		v.log.Error("journal file damaged", "file", d.File, "kept", d.Kept, "kept behind", d.Behind, "lost", d.Lost)
 	}
-	o := &old{dir: dir, journal: j, report: report, last: v.state.Known()}
+	o := &old{dir: dir, journal: j, report: report, last: v.state.Known(), slot: report.Slot, replaced: map[meta.OpNo][]meta.Change{}}
+	var more []journal.Replaced
 	for _, r := range recs {
 		switch r.Kind {
 		case journal.KindOp:
@@ -134,11 +233,27 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 			// An earlier one of the same slot was not sent: its record failed.
 			o.attempt = &r.Attempt
 			o.last = max(o.last, r.Attempt.Last)
+		case journal.KindPlace:
+			v.places.found(r.Place.Ref, r.Place.Parent, r.Place.Name)
+		case journal.KindFollowed:
+			if !r.Followed.Rest {
+				more = nil // of one that was not written whole
+			}
+			if more = append(more, r.Followed.Replaced...); r.Followed.More {
+				continue
+			}
+			if err := o.replace(more); err != nil {
+				return nil, errors.Join(err, j.Close())
+			}
+			o.slot, more = max(o.slot, r.Followed.Slot), nil
 		}
 	}
 	unrecorded(o)
+	if err := pack.Recover(packDir(dir), o.packs); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
 	// What a damaged journal does not name may yet be needed by who mends it.
-	if err := v.keepPacks(o, len(report.Damaged)+len(report.Aside) == 0); err != nil {
+	if err := v.keepPacks(o, len(report.Damaged)+len(report.Aside) == 0 && !v.older); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return o, nil

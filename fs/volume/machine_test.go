@@ -22,6 +22,7 @@ import (
 	"github.com/hushfs/hushfs/crypt/keyslot"
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
 	"github.com/hushfs/hushfs/store/mem"
@@ -51,9 +52,11 @@ type machine struct {
 	log    *lines
 	step   func(string)
 	ro     bool
-	fold   int          // Options.FoldCommits
-	slept  atomic.Int64 // nanoseconds that the machine was asleep
-	near   int64        // Options.CacheSize; most tests have no cache
+	fold   int            // Options.FoldCommits
+	slept  atomic.Int64   // nanoseconds that the machine was asleep
+	near   int64          // Options.CacheSize; most tests have no cache
+	set    func(*Options) // of the next mounts; nil changes nothing
+	trim   publish.TrimOptions
 
 	v     *Volume // nil while locked
 	stop  context.CancelFunc
@@ -110,11 +113,15 @@ func (m *machine) open() error {
 			m.step(name)
 		}
 	}
-	m.v, err = Open(context.Background(), Options{
-		Bucket: m.bucket, Drive: u, State: m.state(), Cache: m.cache(), CacheSize: m.near, FoldCommits: m.fold, Uptime: func() time.Duration { return time.Duration(m.slept.Load()) }, ReadOnly: m.ro,
+	o := Options{
+		Bucket: m.bucket, Drive: u, State: m.state(), Cache: m.cache(), CacheSize: m.near, FoldCommits: m.fold, Trim: m.trim, Uptime: func() time.Duration { return time.Duration(m.slept.Load()) }, ReadOnly: m.ro,
 		DeviceName: m.name, UID: 1000, GID: 1000, Step: step,
 		Log: slog.New(slog.NewTextHandler(m.log, nil)),
-	})
+	}
+	if m.set != nil {
+		m.set(&o)
+	}
+	m.v, err = Open(context.Background(), o)
 	if err != nil {
 		u.Wipe()
 	}

@@ -346,7 +346,8 @@ func (p *player) deed(d deed) error {
 			v.Release(p.refs[d.Hold])
 		}
 		p.refs[d.Hold], p.gone[d.Hold] = a.Ref, false
-		return v.Open(ctx, a.Ref, true)
+		_, err = v.Open(ctx, a.Ref, true)
+		return err
 	case "write":
 		return p.flushed(a.Ref, v.Write(ctx, a.Ref, uint64(d.Off), bytesOf(d)))
 	case "truncate":

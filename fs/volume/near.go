@@ -51,7 +51,7 @@ func (v *Volume) changing(ctx context.Context, fn func() error) error {
 // nothing is held while the store is asked for it.
 func (v *Volume) known(ctx context.Context, ref meta.Ref) error {
 	return v.locked(ctx, func() error {
-		if v.dirty[ref.Ino] != nil || v.orphans[ref.Ino] != nil {
+		if ref := v.at(ref); v.dirty[ref.Ino] != nil || v.orphans[ref.Ino] != nil {
 			return nil
 		}
 		_, err := v.inode(ref)

@@ -43,9 +43,11 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 		bucket:  &counted{Bucket: o.Bucket},
 		dirty:   map[meta.Ino]*dirty{},
 		open:    map[meta.Ino]*opened{},
+		held:    map[meta.Ino]*opened{},
 		orphans: map[meta.Ino]*orphan{},
 		decided: map[meta.Ino]bool{},
 	}
+	v.equals.v, v.squeezed.v = v, v
 	v.life, v.kill = context.WithCancel(context.Background())
 	if err := v.load(ctx); err != nil {
 		v.kill()
@@ -67,13 +69,15 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 
 // load makes the parts, each from those before it.
 func (v *Volume) load(ctx context.Context) error {
-	u, vol := v.o.Drive, v.o.Drive.Main()
+	u := v.o.Drive
 	st, fresh, err := state.Open(v.o.State, u.Root(), u.ID, v.o.DeviceName, u.Previous()...)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
 	v.state = st
+	v.slots = publish.OpenLocalSlots(filepath.Join(v.o.State, slotsDir), v.log)
 	v.openRoom()
+	v.openCommits()
 	if err := v.openCache(); err != nil {
 		return err
 	}
@@ -86,24 +90,31 @@ func (v *Volume) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := v.checkHeads(ctx, loaded, vol.MinSlot, vol.MinCommit); err != nil {
+	if err := v.face(ctx, loaded); err != nil {
 		return err
 	}
 	if err := v.alarmed(loaded); err != nil {
 		return err
+	}
+	if err := v.writing(loaded, fresh); err != nil {
+		return err
+	}
+	if v.o.check {
+		return errChecked
 	}
 	for _, d := range loaded.Damaged {
 		v.notes.damage(d)
 	}
 	v.view = view.New(loaded.Confirmed)
 	if _, err := meta.GetInode(loaded.Confirmed, meta.RootRef); errors.Is(err, meta.ErrNotExist) {
-		return fmt.Errorf("%w: its first commit is missing or damaged: %s", ErrRollback, chain.SlotName(vol.ID, 1))
+		return fmt.Errorf("%w: its first commit is missing or damaged: %s", ErrRollback, chain.SlotName(u.Main().ID, 1))
 	}
 	if err := v.openJournal(ctx, loaded, fresh); err != nil {
 		return err
 	}
+	v.recallAll(loaded)
 	// What this machine has seen it never takes back, even if it only reads.
-	if h := loaded.Chain.Remember(); h != v.state.Head() {
+	if h := loaded.Chain.Remember(); h != v.state.Head() && !v.older {
 		if err := v.state.Remember(h, 0); err != nil {
 			v.log.Warn("newest slot not remembered", "slot", uint64(h.Slot), "err", err)
 		}
@@ -115,9 +126,15 @@ func (v *Volume) load(ctx context.Context) error {
 // be read.
 func (v *Volume) loadChain(ctx context.Context, whole bool) (*publish.Loaded, error) {
 	vol := v.o.Drive.Main().ID
+	settled, err := v.state.Settled()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	v.begun = nil
 	l, err := publish.Load(ctx, publish.LoadOptions{
 		Bucket: v.bucket, Volume: vol, Identity: v.o.Drive.Identity(),
 		Tables: v.tables, Keys: v.keys, Memory: v.memory, Log: v.log, Whole: whole,
+		Slots: v.slots, Wrong: v.wrongFolds(), Settled: settled, Keep: v.met,
 	})
 	if errors.Is(err, publish.ErrElsewhere) {
 		return nil, fmt.Errorf("%s opens, and %w", v.o.Drive.HeaderName(), err)

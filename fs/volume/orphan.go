@@ -2,17 +2,19 @@ package volume
 
 import (
 	"errors"
+	"math"
 
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/view"
 )
 
-// orphan is a file that has handles and no name any more. It ends with them; no
-// slot ever says anything of it.
+// orphan is a file that has handles, and a content that no name leads to any more. It
+// ends with them; no slot ever says anything of it.
 type orphan struct {
-	ref  meta.Ref
-	m    *view.Confirmed // its inode, extents and attributes alone
-	home meta.Ref        // of one that never had a name, and may get one: the directory that it was made in
+	ref    meta.Ref        // in m
+	m      *view.Confirmed // its inode, extents and attributes; of one that is frozen it may be all that was
+	home   meta.Ref        // of one that never had a name, and may get one: the directory that it was made in
+	frozen bool            // another machine changed it; what is written to it is to be kept
 }
 
 // parting is called before an operation that takes a name from ref. Where it is
@@ -44,26 +46,10 @@ func (v *Volume) parting(ref meta.Ref) (gone func(), err error) {
 
 // orphan copies what a file is, newest writes included; v is locked.
 func (v *Volume) orphan(ref meta.Ref) (*orphan, error) {
-	o := &orphan{ref: ref, m: view.NewConfirmed(0, nil, meta.Usage{})}
-	err := v.view.Read(func(r meta.Reader) error {
-		var b meta.Batch
-		key := meta.InodeKey(ref)
-		val, err := r.Get(key)
-		if err != nil {
-			return err
-		}
-		b.Puts = append(b.Puts, meta.KV{Key: key, Value: val})
-		for _, all := range []meta.Range{meta.ExtentRange(ref.Ino), meta.XattrRange(ref)} {
-			err = r.Scan(all.From, all.To, func(k, val []byte) bool {
-				b.Puts = append(b.Puts, meta.KV{Key: append([]byte(nil), k...), Value: append([]byte(nil), val...)})
-				return true
-			})
-			if err != nil {
-				return err
-			}
-		}
-		o.m.Apply(0, &b, meta.Delta{})
-		return nil
+	o := &orphan{ref: ref}
+	err := v.view.Read(func(r meta.Reader) (err error) {
+		o.m, err = extract(r, ref, math.MaxInt)
+		return err
 	})
 	d := v.dirty[ref.Ino]
 	if err != nil || d == nil {
@@ -89,8 +75,14 @@ func (v *Volume) applyOrphan(o *orphan, op meta.Op) error {
 	return nil
 }
 
-// packs adds the packs that the orphan's extents name.
-func (o *orphan) packs(needed map[meta.PackNo]bool) error {
+// packs adds the packs that the orphan's extents name. Those that are not near are in
+// tables, and their packs in the store.
+func (o *orphan) packs(needed map[meta.PackNo]bool) (err error) {
+	defer func() {
+		if o.frozen && errors.Is(err, meta.ErrUnknown) {
+			err = nil
+		}
+	}()
 	n, err := meta.GetInode(o.m, o.ref)
 	if err != nil || n.Kind != meta.File {
 		return err

@@ -41,9 +41,6 @@ func (v *Volume) pin(ino meta.Ino) error {
 			}
 			err = v.execute(w)
 		}
-		if errors.Is(err, ErrStale) || errors.Is(err, meta.ErrConflict) {
-			return v.rescue(d)
-		}
 		if err != nil {
 			return fmt.Errorf("write inode %d: %w", ino, err)
 		}
@@ -72,42 +69,4 @@ func (v *Volume) pinOld(ctx context.Context, age time.Duration) error {
 	}
 	v.keepAccesses()
 	return errs
-}
-
-// rescueNames is how many names are tried for one file.
-const rescueNames = 100
-
-// rescue puts bytes that were written here to a file that another machine
-// deleted or changed meanwhile into a new file of the root directory: the program was
-// told that they are written. v is locked, and its state is written to the disk every
-// few thousand files.
-func (v *Volume) rescue(d *dirty) error {
-	ino, err := v.state.NextIno()
-	if err != nil {
-		return err
-	}
-	ref := meta.Ref{Home: meta.Root, Ino: ino}
-	for i := 1; ; i++ {
-		name := fmt.Sprintf("recovered-%x-%d", uint64(d.ref.Ino), i)
-		err = v.execute(&meta.Make{
-			Parent: meta.RootRef, Name: []byte(name), Ref: ref, Kind: meta.File, Perm: 0o600, UID: v.o.UID, GID: v.o.GID,
-		})
-		if !errors.Is(err, meta.ErrExist) || i == rescueNames {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("recover what was written to inode %d: %w", d.ref.Ino, err)
-	}
-	was := d.ref
-	delete(v.dirty, was.Ino)
-	n, err := v.stored(ref)
-	if err != nil {
-		return err
-	}
-	d.ref, d.base = ref, n.Version
-	v.dirty[ino] = d
-	v.log.Warn("file was deleted or changed elsewhere while it was written; its new bytes are recovered", "inode", uint64(was.Ino), "into", uint64(ino))
-	v.notes.warn("recovered", fmt.Errorf("files were deleted or changed by another machine while they were written here; what was written here lies in the root folder, the last as recovered-%x", uint64(was.Ino)))
-	return v.pin(ino)
 }

@@ -42,14 +42,20 @@ func (v *Volume) execute(op meta.Op) error {
 		return err
 	}
 	v.nextOp++
-	v.queue = append(v.queue, queued{at.No, at.Time, op})
+	v.enlist(at, op)
+	v.noteProgram()
 	return nil
+}
+
+// enlist queues an operation that the view has executed; v is locked.
+func (v *Volume) enlist(at meta.Stamp, op meta.Op) {
+	v.queue = append(v.queue, queued{no: at.No, time: at.Time, op: op, slot: v.view.Slot()})
 }
 
 // Fsync returns when the file, and every operation before, survives a crash. Data of
 // other files that is no operation yet is not waited for.
 func (v *Volume) Fsync(ctx context.Context, ref meta.Ref) error {
-	_ = v.seal(ref.Ino, false)
+	_ = v.seal(ref, false)
 	err := v.locked(ctx, func() error {
 		return v.settleFile(ref, func(d *dirty) error { return v.pin(d.ref.Ino) })
 	})
@@ -105,32 +111,46 @@ func (v *Volume) enqueue() (pos uint64, last meta.OpNo, err error) {
 	queue, pos, last := v.queue, v.pos, v.nextOp-1
 	v.mu.Unlock()
 	for len(queue) > 0 {
-		recs, err := v.records(queue)
+		recs, n, told, err := v.records(queue)
 		if err != nil {
 			return 0, 0, err
 		}
 		if pos, err = v.journal.Append(recs...); err != nil {
 			return 0, 0, v.unwritten(err)
 		}
-		queue = queue[len(recs):]
+		queue, v.told = queue[n:], told
 		v.mu.Lock()
 		v.pos = pos
-		v.queue = v.queue[len(recs):]
+		v.queue = v.queue[n:]
 		v.mu.Unlock()
 	}
 	return pos, last, nil
 }
 
-// records makes journal records of the first operations of queue, as many as go
-// in one call, and sees that the data they name is durable or comes with them.
-func (v *Volume) records(queue []queued) ([]journal.Record, error) {
-	var recs []journal.Record
-	for size := 0; len(queue) > 0 && size < appendMax; queue = queue[1:] {
-		q := queue[0]
+// records makes journal records of the first n of queue, as many as go in one call, and
+// sees that the data they name is durable or comes with them. Before an operation stands
+// the slot that it follows, where that was not told; told is the newest that is then.
+func (v *Volume) records(queue []queued) (recs []journal.Record, n int, told uint64, err error) {
+	told = v.told
+	for size := 0; n < len(queue) && size < appendMax; n++ {
+		q := queue[n]
+		if f := q.followed; f != nil {
+			told = max(told, f.Slot)
+			r := journal.Followed(*f)
+			size += followedSize(f)
+			recs = append(recs, r)
+			continue
+		}
+		if q.slot > told {
+			told = q.slot
+			recs = append(recs, journal.Followed(journal.FollowedRecord{Slot: told}))
+		}
+		if p, ok := v.places.tell(q.no, q.op, v.sync.Settled()); ok {
+			recs = append(recs, journal.Placed(p))
+		}
 		r := journal.OpRecord{No: q.no, Time: q.time, Op: meta.EncodeOp(q.op), Inode: uint64(subject(q.op).Ino)}
-		var err error
 		if r.Inline, err = v.secure(meta.Contents(q.op)); err != nil {
-			return nil, err
+			return nil, 0, 0, err
 		}
 		for _, i := range r.Inline {
 			size += len(i.Data)
@@ -138,7 +158,7 @@ func (v *Volume) records(queue []queued) ([]journal.Record, error) {
 		size += len(r.Op) + 64
 		recs = append(recs, journal.Operation(r))
 	}
-	return recs, nil
+	return recs, n, told, nil
 }
 
 // secure returns the bytes of extents that are not in a durable pack, when they are

@@ -71,6 +71,7 @@ func (v *Volume) readRuns(ctx context.Context, runs []meta.Extent, off uint64, d
 func (v *Volume) extents(ref meta.Ref, off, end uint64) ([]meta.Extent, uint64, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	ref = v.at(ref)
 	var runs []meta.Extent
 	n, err := v.stored(ref)
 	if err != nil {
@@ -78,7 +79,7 @@ func (v *Volume) extents(ref meta.Ref, off, end uint64) ([]meta.Extent, uint64, 
 	}
 	size := n.Size
 	err = v.base(ref, func(r meta.Reader) error {
-		return meta.Extents(r, ref, n, off, end, func(e meta.Extent) bool {
+		return meta.Extents(r, v.own(ref), n, off, end, func(e meta.Extent) bool {
 			runs = append(runs, e)
 			return true
 		})

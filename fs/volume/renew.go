@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/view"
 )
 
 // move is a journal of a device that this machine is no more, on its way into the
@@ -120,11 +122,47 @@ func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 		return fmt.Errorf("%w: %w", ErrEnroll, err)
 	}
 	v.device, v.nextOp = number, 1
+	if v.accepted != nil {
+		if err := v.accepted.say(ctx, v); err != nil {
+			return err
+		}
+	}
 	a := &adoption{ctx: ctx, v: v, from: o, to: fresh, was: m.was, settled: settled, doubtful: l.Chain.LastOp[m.was]}
+	at := l
+	if a.doubtful <= settled && v.accepted == nil {
+		// Nobody else worked under the number: all goes on where it was, and what other
+		// machines did since is followed.
+		if at, a.astray, err = v.stateAt(ctx, l, o, chain.Slot(o.slot), settled); err != nil {
+			return err
+		}
+		if at != l {
+			v.wireSync(at, packDir(fresh.dir))
+		}
+	}
 	if err := a.run(); err != nil {
 		return err
 	}
-	return v.endMove(m, a.left)
+	err = v.endMove(m, a.left)
+	switch {
+	case err != nil:
+		return err
+	case v.accepted != nil:
+		return v.accepted.end(v)
+	case at != l:
+		return v.follow(ctx)
+	}
+	return nil
+}
+
+// follow shows what other machines did while this one was away. Where the store is away
+// now, what is shown is right too, and the store is asked again.
+func (v *Volume) follow(ctx context.Context) error {
+	err := v.sending(ctx, v.sync.CatchUp)
+	if err != nil && ctx.Err() == nil {
+		v.log.Warn("what other machines did is not shown yet", "err", err)
+		return nil
+	}
+	return err
 }
 
 // endMove says that the new journal holds all that could be moved; left is how
@@ -164,6 +202,7 @@ type adoption struct {
 	was      meta.Device
 	settled  meta.OpNo // operations up to here are in the chain
 	doubtful meta.OpNo
+	astray   bool
 	left     int // operations that were not executed
 	torn     salvage
 
@@ -180,6 +219,9 @@ func (a *adoption) run() error {
 		return err
 	}
 	last := a.settled
+	if a.v.accepted != nil || a.astray {
+		a.torn.gap(0, 0) // what is waiting was made on more than the store has
+	}
 	for _, r := range a.from.ops {
 		if r.No <= a.settled {
 			continue
@@ -196,6 +238,12 @@ func (a *adoption) run() error {
 		default:
 			return fmt.Errorf("%w: operation %d: %w", ErrJournal, r.No, err)
 		}
+	}
+	if a.v.accepted != nil {
+		if err := a.rescueOlder(); err != nil {
+			return err
+		}
+		return a.v.persist()
 	}
 	a.torn.tell(a.v, a.from)
 	return a.v.persist()
@@ -246,28 +294,51 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	if err != nil {
 		return err
 	}
-	if m, ok := op.(*meta.Make); ok {
-		if a.inos[m.Ref.Ino], err = a.v.state.NextIno(); err != nil {
+	steps, replaced := a.from.replaced[r.No]
+	if !replaced || a.torn.gaps {
+		steps, replaced = nil, false
+	}
+	var whole meta.Op // with the bytes that it brings, once they are where they belong
+	defer func() { a.fits(whole, r.No, err) }()
+	for _, c := range append([]meta.Change{op}, steps...) {
+		ref, ok := meta.Makes(c)
+		if _, known := a.inos[ref.Ino]; !ok || known || ref.Ino.Device() != a.was {
+			continue
+		}
+		if a.inos[ref.Ino], err = a.v.state.NextIno(); err != nil {
 			return err
 		}
 		defer func() {
 			if err != nil {
-				delete(a.inos, m.Ref.Ino)
-				a.unborn[m.Ref.Ino] = true
+				delete(a.inos, ref.Ino)
+				a.unborn[ref.Ino] = true
 			}
 		}()
 	}
-	if a.needsUnborn(op) {
+	unborn := a.needsUnborn(op)
+	if unborn && a.v.accepted == nil {
 		return errUnborn
 	}
-	r.Op = meta.EncodeOp(meta.Renumber(op, renumber(a.inos), renumber(a.packs)))
+	op = meta.Renumber(op, renumber(a.inos), renumber(a.packs))
+	if a.v.accepted != nil && !a.hasBytes(op, r) {
+		return errTorn // they went to the store with what it has no more
+	}
+	r.Op = meta.EncodeOp(op)
 	// A pack that the chain has under a number of the old device may be the
 	// twin's: bytes that came inline are the only ones that are sure.
 	if op, err = a.v.restore(r, func(no meta.PackNo) bool { return no.Device() != a.was && a.v.complete(no) }); err != nil {
 		return err
 	}
+	if a.v.accepted != nil {
+		if whole = op; unborn {
+			return errUnborn
+		}
+	}
 	// What was observed of our own changes changes its number with them.
 	op = meta.Reobserve(op, renumber(a.versions))
+	if replaced {
+		return a.adoptSteps(op, steps, r)
+	}
 	v := a.v
 	var at meta.Stamp
 	var b *meta.Batch
@@ -288,9 +359,34 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	defer v.mu.Unlock()
 	a.versions[meta.Stamp{Device: a.was, No: r.No}.Version()] = at.Version()
 	v.nextOp++
-	v.queue = append(v.queue, queued{at.No, at.Time, op})
+	v.enlist(at, op)
 	a.torn.done(op)
 	return nil
+}
+
+// adoptSteps executes what stands for an operation. Its packs were closed before that was
+// written down.
+func (a *adoption) adoptSteps(op meta.Op, steps []meta.Change, r journal.OpRecord) error {
+	v := a.v
+	mine := make([]meta.Change, len(steps))
+	for i, c := range steps {
+		mine[i] = meta.ReobserveStep(meta.RenumberStep(c, renumber(a.inos), renumber(a.packs)), renumber(a.versions))
+	}
+	at, done := meta.Stamp{}, 0
+	err := v.locked(a.ctx, func() (err error) {
+		at = meta.Stamp{Device: v.device, No: v.nextOp, Time: r.Time}
+		done, err = v.view.Resume(mine, done, at)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a.versions[meta.Stamp{Device: a.was, No: r.No}.Version()] = at.Version()
+	v.nextOp++
+	v.enlist(at, op)
+	return v.replace(view.Followed{Slot: v.view.Slot(), Replaced: []view.Replaced{{No: at.No, Steps: mine}}})
 }
 
 // needsUnborn says whether op names an inode that was not made.

@@ -44,6 +44,9 @@ func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error 
 func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 	settled = max(settled, v.sync.Settled())
 	n, last, s := 0, settled, &salvage{}
+	if v.astray {
+		s.gap(settled+1, settled+1)
+	}
 	for _, r := range o.ops {
 		if r.No <= settled {
 			continue
@@ -52,11 +55,28 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 			s.gap(want, r.No)
 		}
 		last = r.No
+		at := meta.Stamp{Device: v.device, No: r.No, Time: r.Time}
+		if steps, ok := o.replaced[r.No]; ok && !s.gaps && !v.astray {
+			done := 0
+			err := v.near(ctx, func() (err error) {
+				done, err = v.view.Resume(steps, done, at)
+				return err
+			})
+			if err == nil {
+				n++
+				continue
+			}
+			if len(o.report.Damaged) == 0 || !refused(err) {
+				return fmt.Errorf("%w: operation %d, as it is since slot %d: %w", ErrJournal, r.No, o.slot, err)
+			}
+			s.gap(r.No, r.No)
+		}
 		op, err := v.restore(r, v.complete)
 		if err == nil {
-			err = v.near(ctx, func() error {
-				return v.again(s, op, meta.Stamp{Device: v.device, No: r.No, Time: r.Time})
-			})
+			err = v.near(ctx, func() error { return v.again(s, op, at) })
+		}
+		if !s.gaps && refused(err) && len(o.report.Damaged) > 0 {
+			s.gap(r.No, r.No) // what it was to follow may be what is lost
 		}
 		if s.gaps && refused(err) {
 			s.refused(op, r.No)

@@ -352,7 +352,7 @@ func (v *Volume) Room() error { return v.room.open() }
 func (v *Volume) enterTo(ctx context.Context, ref meta.Ref, op meta.Setattr) error {
 	if op.Valid == meta.SetMtime|meta.SetCtime {
 		v.mu.Lock()
-		open := v.open[ref.Ino] != nil
+		open := v.open[v.at(ref).Ino] != nil
 		v.mu.Unlock()
 		if open {
 			return nil

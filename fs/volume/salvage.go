@@ -157,7 +157,7 @@ func (s *salvage) refused(op meta.Op, no meta.OpNo) {
 }
 
 // subject is the inode that an operation changes.
-func subject(op meta.Op) meta.Ref {
+func subject(op meta.Change) meta.Ref {
 	switch o := op.(type) {
 	case *meta.Make:
 		return o.Ref
@@ -258,6 +258,10 @@ func (s *salvage) tell(v *Volume, o *old) {
 	if !s.gaps && len(o.report.Damaged) == 0 {
 		return
 	}
+	what := "the journal was damaged on the local disk"
+	if v.astray && len(o.report.Damaged) == 0 {
+		what = "the changes that waited here were made on a state that the store has no more"
+	}
 	inodes, unknown := map[meta.Ino]bool{}, 0
 	for _, no := range s.lost {
 		if ino, ok := o.report.Inodes[no]; ok && ino != 0 {
@@ -275,13 +279,13 @@ func (s *salvage) tell(v *Volume, o *old) {
 		saved[p.ino] = true
 	}
 	lost, not := slices.Sorted(maps.Keys(inodes)), slices.Sorted(maps.Keys(s.undone))
-	v.log.Error("the journal was damaged on the local disk", "lost", len(s.lost), "records lost", recordsLost(o.report), "inodes", told(lost), "of unknown inodes", unknown,
+	v.log.Error(what, "lost", len(s.lost), "records lost", recordsLost(o.report), "inodes", told(lost), "of unknown inodes", unknown,
 		"executed behind", s.behind, "not executed", undone, "of inodes", told(not), "recovered", told(slices.Sorted(maps.Keys(saved))))
 	var text bytes.Buffer
 	if n := recordsLost(o.report); len(s.lost) == 0 && n > 0 {
-		fmt.Fprintf(&text, "the journal was damaged on the local disk. Lost: up to %d of the newest changes", n)
+		fmt.Fprintf(&text, "%s. Lost: up to %d of the newest changes", what, n)
 	} else {
-		fmt.Fprintf(&text, "the journal was damaged on the local disk. Lost: %d changes", len(s.lost))
+		fmt.Fprintf(&text, "%s. Lost: %d changes", what, len(s.lost))
 	}
 	if len(lost) > 0 {
 		fmt.Fprintf(&text, ", of inodes %s", told(lost))
@@ -296,7 +300,9 @@ func (s *salvage) tell(v *Volume, o *old) {
 	if len(saved) > 0 {
 		fmt.Fprintf(&text, "; what these wrote lies in the root folder as recovered-…, of inodes %s", told(slices.Sorted(maps.Keys(saved))))
 	}
-	text.WriteString(". The damaged files stay in the journal folder as damaged-…")
+	if len(o.report.Damaged) > 0 {
+		text.WriteString(". The damaged files stay in the journal folder as damaged-…")
+	}
 	v.notes.warn("damage", errors.New(text.String()))
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
 )
 
 // WaitStored returns when everything that was written before is in the store.
@@ -25,7 +26,8 @@ func (v *Volume) WaitStored(ctx context.Context) error {
 // Shutdown takes no further change, brings everything to the journal and from
 // there to the store until ctx ends, then closes the volume and wipes its keys.
 // It fails with ErrUndrained when something stays in the journal, or did not even
-// get there; Undrained tells how much. It is called once.
+// get there; Undrained tells how much; and with publish.ErrRollback when nothing does,
+// but the store lost what it had. It is called once.
 func (v *Volume) Shutdown(ctx context.Context) error {
 	v.mu.Lock()
 	if v.closing {
@@ -55,12 +57,28 @@ func (v *Volume) Shutdown(ctx context.Context) error {
 		<-stopped
 	}
 	if err == nil && !v.o.ReadOnly {
+		err = v.stillThere(ctx)
+	}
+	if err == nil && !v.o.ReadOnly {
+		v.raiseMinimum(ctx)
 		// For the next machine's sake; all is in the store without it.
 		if ferr := v.sync.Leave(ctx); ferr != nil {
 			v.log.Warn("not folded", "err", ferr)
 		}
 	}
 	return v.end(err)
+}
+
+// stillThere fails with the reason when the store was set back since this machine wrote
+// to it: then not everything is in the store, though nothing waits. A store that does not
+// answer had it all.
+func (v *Volume) stillThere(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, raiseTime)
+	defer cancel()
+	if err := v.sync.StillThere(ctx); errors.Is(err, publish.ErrRollback) {
+		return err
+	}
+	return nil
 }
 
 // save brings everything to the journal. A disk that refuses may be freed before
@@ -111,7 +129,7 @@ func (v *Volume) end(err error) error {
 	if cerr := v.journal.Close(); err == nil {
 		err = cerr
 	}
-	left := len(v.view.Pending()) + v.sync.Failed()
+	left := len(v.view.Pending())
 	v.closeNear()
 	v.state.Wipe()
 	v.o.Drive.Wipe()

@@ -40,6 +40,7 @@ type Status struct {
 	Stopped       string           `json:"stopped"`        // why nothing more is written to the store; empty: it is
 	Damaged       []string         `json:"damaged"`        // objects that are missing or do not verify
 	Warnings      []string         `json:"warnings"`       //
+	Conflicts     int              `json:"conflicts"`      // that nobody has resolved, as far as is known
 	Requests      map[string]int64 `json:"requests"`       // to the store since mount, by kind
 
 	Traffic map[string]Traffic `json:"traffic"` // the same with bytes
@@ -96,7 +97,7 @@ func (v *Volume) Status() Status {
 		Slot:         v.view.Slot(),
 		Files:        usage.Inodes,
 		Bytes:        usage.Bytes,
-		PendingOps:   len(pending) + v.sync.Failed(),
+		PendingOps:   len(pending),
 		PendingBytes: v.packs.Bytes(),
 		JournalBytes: journalBytes,
 		CacheBytes:   v.cache.Usage().Bytes,
@@ -132,7 +133,9 @@ func (v *Volume) Status() Status {
 	}
 	v.mu.Unlock()
 	s.PendingFiles = len(files)
+	s.PendingOps += v.aside
 	s.Stored = s.PendingOps == 0
+	s.Conflicts = v.countConflicts()
 	s.Slowed, s.Refused = v.room.state()
 	s.Confirming, s.ConfirmSince = v.confirming.count()
 	stopped, offline := v.sync.Trouble()

@@ -119,11 +119,11 @@ func TestLostSlotIsFollowed(t *testing.T) {
 	as(w.laptop, write("old", "x"), drained)
 	as(desk, write("theirs", "2"))
 	var heard []string
-	w.laptop.v.Follow(func(c Change) {
+	w.laptop.v.Watch(ear(func(c Change) {
 		for _, n := range c.Names {
 			heard = append(heard, string(n.Name))
 		}
-	})
+	}))
 	as(w.laptop, write("mine", big))
 	as(desk, drained)
 	as(w.laptop, drained, read("theirs", "2"), read("mine", big), lock)
@@ -160,30 +160,69 @@ func TestLostSlotUploadsNoPackTwice(t *testing.T) {
 	}
 }
 
-// A change that another machine's makes impossible is said, kept, and not taken
-// for stored.
-func TestConflictStopsPublishing(t *testing.T) {
+// beside reads what lies beside a path since machine device was second to use it.
+func beside(path, device, content string) act {
+	return func(m *machine) error {
+		return read(fmt.Sprintf("%s (conflict, %s, %s)", path, device, time.Now().UTC().Format(time.DateOnly)), content)(m)
+	}
+}
+
+// Two machines that make the same name both keep what they wrote, and nobody is stuck.
+func TestConflictKeepsBoth(t *testing.T) {
 	w := newWorld(t)
 	desk := w.machine("desktop")
 	as(w.laptop, write("x", "0"), drained)
 	as(desk, write("y", "0"))
 	as(w.laptop, write("a", "mine"), fsync("a"))
 	as(desk, write("a", "theirs"), drained)
-	as(w.laptop, refuses(drained, publish.ErrConflict), read("a", "theirs"))
-	s := w.laptop.v.Status()
-	if s.Stored || s.PendingOps == 0 || s.Stopped == "" {
+	as(w.laptop, drained, read("a", "theirs"), beside("a", "laptop", "mine"))
+	if s := w.laptop.v.Status(); !s.Stored || s.PendingOps != 0 || s.Stopped != "" {
 		t.Errorf("status %+v", s)
 	}
-	if err := w.laptop.v.WaitStored(t.Context()); !errors.Is(err, publish.ErrConflict) {
-		t.Errorf("wait: %v", err)
+	as(w.laptop, lock, read("a", "theirs"), beside("a", "laptop", "mine"))
+	as(desk, lock, read("a", "theirs"), beside("a", "laptop", "mine"))
+	w.checkOps(1)
+}
+
+// What waits is executed again after a kill as it was before: on the state that it was
+// made on, in the form that it had got.
+func TestConflictSurvivesKills(t *testing.T) {
+	w := newWorld(t)
+	desk, m := w.machine("desktop"), w.laptop
+	as(m, write("x", "0"), mkdir("d"), write("d/f", "base"), drained)
+	as(desk, read("x", "0"), mkdir("mine"), drained)
+	as(m, write("a", "mine"), write("d/f", big), fsync("d/f"))
+	as(desk, write("a", "theirs"), write("d/f", "their f"), drained)
+	as(m, func(m *machine) error { return m.v.sync.CatchUp(context.Background()) }, read("a", "theirs"), beside("a", "laptop", "mine"), beside("d/f", "laptop", big),
+		write("a (conflict, laptop, "+time.Now().UTC().Format(time.DateOnly)+")", "mine, again"), fsync("a"))
+	want := m.tree()
+	m.crash()
+	m.mustOpen()
+	if got := m.tree(); got != want {
+		t.Errorf("after a kill it sees\n%s\nbefore it saw\n%s", got, want)
 	}
-	if err := w.laptop.shut(time.Second); !errors.Is(err, ErrUndrained) || !errors.Is(err, publish.ErrConflict) {
-		t.Errorf("lock: %v", err)
-	}
-	if err := w.laptop.open(); !errors.Is(err, ErrJournal) {
-		t.Errorf("mount: %v", err)
-	}
-	as(desk, lock, read("a", "theirs"))
+	m.crash()
+	as(desk, mkdir("more"), write("more/x", "1"), drained)
+	as(m, read("more/x", "1"), beside("a", "laptop", "mine, again"), drained, beside("d/f", "laptop", big), read("d/f", "their f"), lock)
+	as(desk, lock, beside("a", "laptop", "mine, again"), beside("d/f", "laptop", big))
+}
+
+// A state folder that was copied while conflicts waited in it goes on as a new device,
+// with all that they kept.
+func TestConflictInACopiedState(t *testing.T) {
+	w := newWorld(t)
+	desk, m := w.machine("desktop"), w.laptop
+	as(m, write("f", "base"), drained)
+	as(desk, write("mine", "1"), drained)
+	as(m, write("f", "mine"), write("a", "mine"), fsync("a"), fsync("f"))
+	as(desk, write("f", "theirs"), write("a", "theirs"), drained)
+	as(m, func(m *machine) error { return m.v.sync.CatchUp(context.Background()) })
+	m.crash()
+	phone := w.machine("phone")
+	copyFolder(t, m.state(), phone.state())
+	as(desk, write("news", "2"), drained)
+	as(phone, read("f", "theirs"), beside("f", "laptop", "mine"), beside("a", "laptop", "mine"), read("news", "2"), lock)
+	as(desk, lock, beside("f", "laptop", "mine"), beside("a", "laptop", "mine"))
 }
 
 // What was written to a file that another machine deletes is neither dropped nor
@@ -198,23 +237,23 @@ func TestWriteToFileDeletedElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.v.Open(context.Background(), a.Ref, true); err != nil {
+	h, err := m.v.Open(context.Background(), a.Ref, true)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.v.Write(t.Context(), a.Ref, 0, []byte("new")); err != nil {
+	if err := m.v.Write(t.Context(), h, 0, []byte("new")); err != nil {
 		t.Fatal(err)
 	}
 	as(desk, drained)
 	as(m, mkdir("d"), func(m *machine) error { return m.v.persist() },
 		func(m *machine) error { return m.v.sync.Publish(context.Background()) }, // without the floating bytes
-		missing("a"), write("b", "1"))
-	if err := m.v.Flush(context.Background(), a.Ref); err != nil {
+		read("a", "new"), write("b", "1"))
+	if err := m.v.Flush(context.Background(), h); err != nil {
 		t.Errorf("close: %v", err)
 	}
-	name := fmt.Sprintf("recovered-%x-1", uint64(a.Ref.Ino))
-	as(m, read(name, "new"), lock, read(name, "new"), read("b", "1"))
-	if s := m.log.String(); !strings.Contains(s, "recovered") {
-		t.Errorf("nobody was told: %s", s)
+	as(m, read("a", "new"), lock, read("a", "new"), read("b", "1"))
+	if got := m.conflicts(); !slices.Equal(got, []meta.ConflictKind{meta.ConflictRevived}) {
+		t.Errorf("nobody is told: %v", got)
 	}
 }
 
@@ -411,4 +450,18 @@ func TestHiddenSlotsAfterHint(t *testing.T) {
 	}
 	m := w.machine("third")
 	as(m, missing("a"), refuses(mkdir("b"), publish.ErrRollback))
+}
+
+// After a restart, too, a copy lies beside the file that it is a copy of: the journal says
+// where that was.
+func TestConflictAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	desk, m := w.machine("desktop"), w.laptop
+	as(m, mkdir("d"), mkdir("d/e"), write("d/e/f", "base"), drained)
+	as(desk, write("mine", "1"), drained)
+	as(m, rewrite("d/e/f", "mine"), fsync("d/e/f"))
+	m.crash()
+	as(desk, rewrite("d/e/f", "theirs"), drained)
+	as(m, read("d/e/f", "theirs"), beside("d/e/f", "laptop", "mine"), lock)
+	as(desk, lock, beside("d/e/f", "laptop", "mine"))
 }

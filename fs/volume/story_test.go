@@ -208,7 +208,7 @@ func TestTemporaryFilesAreNotUploaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.v.Open(context.Background(), a.Ref, true); err != nil {
+		if _, err := m.v.Open(context.Background(), a.Ref, true); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.v.Write(t.Context(), a.Ref, 0, make([]byte, 5<<20)); err != nil {
@@ -252,7 +252,7 @@ func TestRefusedOperationLeavesFilesAlone(t *testing.T) {
 	m := w.laptop
 	as(m, mkdir("d"), write("a", "1"), write("d/x", "2"))
 	_, _, a, _ := m.find("a")
-	if err := m.v.Open(context.Background(), a.Ref, true); err != nil {
+	if _, err := m.v.Open(context.Background(), a.Ref, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.v.Write(t.Context(), a.Ref, 1, []byte("2")); err != nil {

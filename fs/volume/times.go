@@ -7,23 +7,6 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// opened counts the handles of one inode.
-type opened struct {
-	ref   meta.Ref
-	count int
-
-	// Who has the file open found the content of this version, and writes to it. When
-	// another machine changes it the handles are stale: what the kernel has of it, and
-	// what the program makes of that, is no part of the new content.
-	found uint64
-	stale bool
-
-	// An operation of the file carries the time of receipt, and this is what the
-	// kernel had: see guess.
-	guessed      bool
-	mtime, ctime meta.Time
-}
-
 // With the writeback cache the kernel owns mtime and ctime of a file that it writes:
 // it takes them from us when it first hears of the file, changes them by its own
 // clock, and tells by SETATTR what it changed; at a close or fsync at the latest, but
@@ -46,10 +29,12 @@ func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) err
 		return err
 	}
 	if op.Valid&meta.SetMtime != 0 {
-		v.sealClosed(ref.Ino)
+		v.sealClosed(ref)
 	}
+	as := ref
 	return v.changing(ctx, func() error {
-		op.Ref = ref
+		ref := v.at(as)
+		op.Ref = v.own(as)
 		// A program that closes a file and then says of when it is wants its content
 		// there with the time: others take what has the time for the content.
 		if d := v.dirty[ref.Ino]; d != nil && d.closed && op.Valid&meta.SetMtime != 0 {
@@ -88,6 +73,7 @@ func (v *Volume) Flush(ctx context.Context, ref meta.Ref) error {
 // settleFile has pin make operations of a file's data, and puts guessed times right; v
 // is locked.
 func (v *Volume) settleFile(ref meta.Ref, pin func(*dirty) error) error {
+	ref = v.at(ref)
 	o := v.open[ref.Ino]
 	if d := v.dirty[ref.Ino]; d != nil {
 		if o != nil {
@@ -123,7 +109,7 @@ func (v *Volume) parted(o *opened) {
 	if d := v.dirty[o.ref.Ino]; d != nil {
 		d.timed = true
 	}
-	if !o.guessed || o.stale || v.closing || v.broken != nil {
+	if !o.guessed || v.closing || v.broken != nil {
 		return
 	}
 	op := &meta.Setattr{Ref: o.ref, Valid: meta.SetMtime | meta.SetCtime, Mtime: o.mtime, Ctime: o.ctime}

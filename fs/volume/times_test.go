@@ -110,7 +110,8 @@ func (m *machine) kernel(ref meta.Ref, does rune) error {
 		m.v.Release(ref)
 		return nil
 	case 'o':
-		return m.v.Open(ctx, ref, true)
+		_, err := m.v.Open(ctx, ref, true)
+		return err
 	case 'h':
 		return m.v.PunchHole(ctx, ref, 0, 1)
 	case 'k':
@@ -162,8 +163,8 @@ func TestTimeAfterContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	err = errors.Join(
-		m.v.Open(ctx, f.Ref, true),
+	_, err = m.v.Open(ctx, f.Ref, true)
+	err = errors.Join(err,
 		m.v.Write(ctx, f.Ref, 0, []byte(is)),
 		m.v.Flush(ctx, f.Ref))
 	if err != nil {

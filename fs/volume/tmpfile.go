@@ -41,8 +41,9 @@ func (v *Volume) Tmpfile(ctx context.Context, parent meta.Ref, n Node) (a Attr, 
 		o := &orphan{ref: ref, m: view.NewConfirmed(0, nil, meta.Usage{}), home: parent}
 		o.m.Apply(0, &meta.Batch{Puts: []meta.KV{{Key: meta.InodeKey(ref), Value: meta.AppendInode(nil, inode)}}}, meta.Delta{})
 		v.orphans[ino] = o
-		v.hold(ref, 0)
+		held := v.hold(ref)
 		a, err = v.attr(ref)
+		a.Held = held
 		return err
 	})
 	return a, err

@@ -21,6 +21,9 @@ func (v *Volume) Lookup(ctx context.Context, parent meta.Ref, name []byte) (a At
 			return err
 		}
 		a, err = v.attr(d.Ref)
+		if err == nil && d.Kind == meta.File {
+			v.places.found(d.Ref, parent, name)
+		}
 		return err
 	})
 	return a, err
@@ -78,6 +81,7 @@ type Node struct {
 	UID, GID uint32
 	Rdev     uint32
 	Target   []byte
+	Sure     bool // the program relies on having been the first to take the name
 }
 
 // Make makes an inode under a name. With held a handle of it is taken.
@@ -93,14 +97,18 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 		return Attr{}, err
 	}
 	ref := meta.Ref{Home: parent.Ino, Ino: ino}
+	sure := n.Sure && v.sure(ctx, parent)
 	err = v.changing(ctx, func() error {
-		err := v.execute(&meta.Make{Parent: parent, Name: name, Ref: ref, Kind: n.Kind, Perm: n.Perm, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Target: n.Target})
+		err := v.executeName(sure, parent, name, &meta.Make{Parent: parent, Name: name, Ref: ref, Kind: n.Kind, Perm: n.Perm, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Target: n.Target})
 		if err != nil {
 			return err
 		}
+		if n.Kind == meta.File {
+			v.places.found(ref, parent, name)
+		}
 		// All of it is pending, and so is near.
 		if a, err = v.attr(ref); err == nil && held {
-			v.hold(ref, a.Inode.Version)
+			a.Held = v.hold(ref)
 		}
 		return err
 	})
@@ -121,12 +129,32 @@ func (v *Volume) Unlink(ctx context.Context, parent meta.Ref, name []byte) error
 		if err != nil {
 			return err
 		}
-		if err := v.execute(&meta.Unlink{Parent: parent, Name: name, Ref: d.Ref}); err != nil {
+		seen, err := v.seen(d)
+		if err != nil {
+			return err
+		}
+		if err := v.execute(&meta.Unlink{Parent: parent, Name: name, Ref: d.Ref, Observed: seen}); err != nil {
 			return err
 		}
 		gone()
 		return nil
 	})
+}
+
+// seen is the version of a file's content: who removes it means that one, and not what
+// another machine makes of it; v is locked. Of what is no file it is 0.
+func (v *Volume) seen(d meta.Dirent) (uint64, error) {
+	if d.Kind != meta.File || v.orphans[d.Ref.Ino] != nil {
+		return 0, nil
+	}
+	n, err := v.stored(d.Ref)
+	if errors.Is(err, ErrStale) {
+		return 0, nil // a name that stands for nothing
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n.Version, nil
 }
 
 // Rmdir removes an empty directory.
@@ -147,6 +175,7 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 		return err
 	}
 	v.sealNamed(parent, name)
+	sure := v.sure(ctx, newParent)
 	return v.changing(ctx, func() error {
 		d, err := v.lookup(parent, name)
 		if err != nil {
@@ -157,6 +186,11 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 		switch {
 		case err == nil:
 			op.Replaced = &over.Ref
+			if flags&meta.Exchange == 0 {
+				if op.Observed, err = v.seen(over); err != nil {
+					return err
+				}
+			}
 		case !errors.Is(err, meta.ErrNotExist):
 			return err
 		}
@@ -177,18 +211,29 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 				return err
 			}
 		}
-		if err := v.execute(op); err != nil {
+		if err := v.executeName(sure, newParent, newName, op); err != nil {
 			return err
 		}
+		v.renamed(op, d.Kind, over.Kind)
 		gone()
 		return nil
 	})
 }
 
+// renamed remembers where files are now: the kernel knows, and will not look them up.
+func (v *Volume) renamed(op *meta.Rename, kind, over meta.Kind) {
+	if kind == meta.File {
+		v.places.found(op.Ref, op.NewParent, op.NewName)
+	}
+	if op.Flags&meta.Exchange != 0 && over == meta.File {
+		v.places.found(*op.Replaced, op.Parent, op.Name)
+	}
+}
+
 // Link gives an inode a further name.
 func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a Attr, err error) {
 	v.mu.Lock()
-	o := v.orphans[ref.Ino]
+	o := v.orphans[v.at(ref).Ino]
 	v.mu.Unlock()
 	if o != nil && o.home.Ino != 0 {
 		if err := v.nameIt(ctx, o, parent, name); err != nil {
@@ -199,15 +244,22 @@ func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a
 	if err := v.room.change(ctx); err != nil {
 		return Attr{}, err
 	}
-	_ = v.seal(ref.Ino, true)
+	_ = v.seal(ref, true)
+	sure := v.sure(ctx, parent)
+	as := ref
 	err = v.changing(ctx, func() error {
-		if v.orphans[ref.Ino] != nil {
+		if v.orphans[v.at(as).Ino] != nil {
 			return meta.ErrNotExist
 		}
+		ref := v.at(as)
 		if err := v.pin(ref.Ino); err != nil {
 			return err
 		}
-		return v.execute(&meta.Link{Ref: ref, Parent: parent, Name: name})
+		if err := v.executeName(sure, parent, name, &meta.Link{Ref: ref, Parent: parent, Name: name}); err != nil {
+			return err
+		}
+		v.places.found(ref, parent, name)
+		return nil
 	})
 	if err != nil {
 		return Attr{}, err

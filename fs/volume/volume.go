@@ -11,12 +11,14 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/cache"
 	"github.com/hushfs/hushfs/fs/block"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
@@ -32,44 +34,65 @@ import (
 type Options struct {
 	Bucket        store.Bucket
 	Drive         *drive.Unlocked
-	State, Cache  string        // folders of this drive, made when missing
-	ReadOnly      bool          // nothing is written to the bucket
-	NoAtime       bool          // reading changes no atime
-	DeviceName    string        // what this machine is called if it has to be enrolled
-	UID, GID      uint32        // of the mounting user
-	CacheSize     int64         // bytes of the disk for cache and journal together; 0 means the lesser of 10 GiB and 20 % of the free disk, less than 0 no cache
-	NoCache       error         // why the folder Cache cannot be used; nil: it is tried
-	Patience      time.Duration // a program that makes this machine a device waits for the store no longer; 0 means DefaultPatience
-	Remote        bool          // fsync and its like return when the store has it, where no directory says otherwise
-	RemoteTimeout time.Duration // or after so long, with an error; 0: they wait as long as it takes
-	FullTimeout   time.Duration // without progress of the store for so long, a full journal refuses; 0 means DefaultFull
+	State, Cache  string                              // folders of this drive, made when missing
+	ReadOnly      bool                                // nothing is written to the bucket
+	NoAtime       bool                                // reading changes no atime
+	DeviceName    string                              // what this machine is called if it has to be enrolled
+	Program       func() (p meta.Program, known bool) // what this machine works with, once that is known; nil: nothing is noted of it
+	Rejoin        *Rejoin                             // this machine, which was removed, joins anew; nil: it does not
+	UID, GID      uint32                              // of the mounting user
+	CacheSize     int64                               // bytes of the disk for cache and journal together; 0 means the lesser of 10 GiB and 20 % of the free disk, less than 0 no cache
+	NoCache       error                               // why the folder Cache cannot be used; nil: it is tried
+	Patience      time.Duration                       // a program that makes this machine a device waits for the store no longer; 0 means DefaultPatience
+	Remote        bool                                // fsync and its like return when the store has it, where no directory says otherwise
+	RemoteTimeout time.Duration                       // or after so long, with an error; 0: they wait as long as it takes
+	FullTimeout   time.Duration                       // without progress of the store for so long, a full journal refuses; 0 means DefaultFull
 	Log           *slog.Logger
 	Step          func(name string)    // called at each step of journal, packs and publishing; nil is none
 	Clock         func() time.Time     // the kernel's, by which it gives times to files; nil is time.Now
 	Uptime        func() time.Duration // of this machine, its sleep included; nil is what the system says
 	FoldCommits   int                  // how many commits above a checkpoint are folded; 0 means 256
-	Writer        meta.Device          // the one device that may write, in a store that cannot tell who was first; 0: any
+	Poll          time.Duration        // how often the store is asked for what other machines did, while programs use the mount; 0 means 2 s
+	Trim          publish.TrimOptions  // when commits under a checkpoint are deleted; the zero value is what docs/operations.md says
+	Writer        meta.Device          // the one device that may write, in a store that cannot tell who was first, unless the ledger names another by now; 0: any
+
+	Older  bool                 // show a store that is behind what was seen, read-only and without what waits in the journal; one that is not behind is mounted as always
+	Accept func(*Setback) error // asks a person whether such a store is to be gone on with; nil refuses it. A store that is not behind is ErrNothingMissing
+
+	check bool // find out whether this machine may write, and go no further
 }
 
 // Volume is one mounted volume. Its methods are safe for concurrent use.
 type Volume struct {
-	o       Options
-	log     *slog.Logger
-	view    *view.View
-	state   *state.State
-	journal *journal.Journal
-	packs   *pack.Writer
-	reader  *pack.Reader
-	cache   *cache.Cache
-	tables  *block.Reader
-	keys    *publish.Keys
-	memory  *table.Memory
-	sync    *publish.Syncer
-	bucket  *counted
-	room    *room
-	spare   *spare
-	notes   notes
-	ahead   ahead // what is read, and what will be
+	o            Options
+	log          *slog.Logger
+	view         *view.View
+	state        *state.State
+	journal      *journal.Journal
+	packs        *pack.Writer
+	reader       *pack.Reader
+	cache        *cache.Cache
+	tables       *block.Reader
+	keys         *publish.Keys
+	memory       *table.Memory
+	sync         *publish.Syncer
+	slots        *publish.LocalSlots
+	commits      *publish.LocalSlots // the newest, for the day when the store has them no more; nil without a cache
+	removed      error               // why this machine is no device any more; nil: it is, or may be
+	scratch      uint64              // pack numbers that were given out though it is none
+	programNoted bool                // the chain has what this machine works with, or what is pending has
+	programFar   bool                // it is not known whether it has: a table is not near
+	begun        []metCommit         // while the chain is loaded, what commits will have
+
+	older    bool       // the store is behind what was seen, and is shown all the same
+	gone     chain.Link // the minimum head of the drive's header, where it was given up
+	aside    int        // operations of the journal that are therefore not shown
+	accepted *accepted  // nil: nothing was accepted, or it is done
+	bucket   *counted
+	room     *room
+	spare    *spare
+	notes    notes
+	ahead    ahead // what is read, and what will be
 
 	life context.Context // ends when Shutdown begins
 	kill context.CancelFunc
@@ -82,43 +105,49 @@ type Volume struct {
 
 	confirming waiting // programs that wait for the store
 
-	mu        sync.Mutex // guards the fields below; held over view.Execute, never over the store, and over the disk in rescue alone
+	kept atomic.Uint64 // slot as of which this machine's leases were looked at
+
+	counting atomic.Bool // conflicts are being brought near, to be counted
+
+	told      uint64    // the newest slot that the journal has of those that its operations follow; persisting guards it
+	tentative tentative // operations whose programs wait for the store
+	equals    equals
+	squeezed  squeezed
+	places    places
+	astray    bool // what the journal held was not made on the state that it was executed on
+
+	mu        sync.Mutex // guards the fields below; held over view.Execute, never over the store, and over the disk where another machine's change makes a copy alone
 	device    meta.Device
 	nextOp    meta.OpNo
 	queue     []queued  // executed, not in the journal yet
 	pos       uint64    // the journal's position after the newest record of ours
 	synced    meta.OpNo // operations up to this one are in the journal, synced
 	dirty     map[meta.Ino]*dirty
-	open      map[meta.Ino]*opened
+	open      map[meta.Ino]*opened // by what it is
+	held      map[meta.Ino]*opened // by what those call it who have it open
+	holds     uint64
 	orphans   map[meta.Ino]*orphan
 	accesses  accesses
 	decided   map[meta.Ino]bool // what Remote said of directories
 	decisions uint64            // rises when that is forgotten
 	closing   bool
 	broken    error // the journal takes nothing more, and no change is accepted
-	onChange  func(Change)
+	watcher   Watcher
 
 	stop    context.CancelFunc // ends Run; nil while it does not work
 	stopped chan struct{}      // closed when Run returned
 }
 
-// queued is an operation on its way to the journal.
+// queued is an operation on its way to the journal, or what another machine's slots
+// made of those before it. In the journal they stand in the order in which they happened:
+// what replaces an operation never without that.
 type queued struct {
 	no   meta.OpNo
 	time meta.Time
 	op   meta.Op
-}
+	slot uint64 // that the operation was executed on, or an earlier one that it fits as well
 
-// Change tells what a slot of another machine changed, for the kernel's caches.
-type Change struct {
-	Inodes []meta.Ref
-	Names  []Name
-}
-
-// Name is an entry of a directory.
-type Name struct {
-	Parent meta.Ino
-	Name   []byte
+	followed *journal.FollowedRecord // nil: it is an operation
 }
 
 const (
@@ -150,7 +179,9 @@ func (v *Volume) Run(ctx context.Context) error {
 	}()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return v.packs.Run(ctx) })
-	if !v.o.ReadOnly {
+	if v.o.ReadOnly {
+		g.Go(func() error { return v.sync.Follow(ctx) })
+	} else {
 		g.Go(func() error { return v.sync.Run(ctx) })
 	}
 	g.Go(func() error {
@@ -162,6 +193,8 @@ func (v *Volume) Run(ctx context.Context) error {
 				return nil
 			case <-tick.C:
 				v.settle(ctx, settleAge)
+				v.bringProgram(ctx)
+				v.keepLeases(ctx)
 			}
 		}
 	})
@@ -184,11 +217,4 @@ func (v *Volume) noted(subject string, err error) {
 	} else if v.notes.warn(subject, err) {
 		v.log.Warn("changes wait in memory", "subject", subject, "err", err)
 	}
-}
-
-// Follow makes fn hear of what other machines change. It must not block.
-func (v *Volume) Follow(fn func(Change)) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.onChange = fn
 }

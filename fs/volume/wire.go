@@ -18,13 +18,15 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 	v.nextOp = max(o.last, l.Chain.LastOp[v.device]) + 1
 	v.synced = v.nextOp - 1
 	v.packs = pack.NewWriter(pack.Options{
-		Dir:    packDir(o.dir),
-		Key:    l.Chain.Key,
-		Volume: l.Chain.Volume,
-		Epoch:  l.Chain.Epoch,
-		Next:   v.state.NextPack,
-		Closed: v.closed,
-		Step:   v.o.Step,
+		Dir:      packDir(o.dir),
+		Key:      l.Chain.Key,
+		Volume:   l.Chain.Volume,
+		Epoch:    l.Chain.Epoch,
+		Current:  v.keys.Current,
+		Next:     v.nextPack,
+		Closed:   v.closed,
+		Resealed: v.resealed,
+		Step:     v.o.Step,
 	}, o.packs)
 	v.reader = pack.NewReader(pack.ReaderOptions{
 		Writer: v.packs,
@@ -36,13 +38,19 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 		Find:   v.findPack,
 		Bad:    v.damaged,
 	})
+	v.wireSync(l, packDir(o.dir))
+}
+
+// wireSync makes what publishes and follows, beginning with the state of l, which the
+// view shows.
+func (v *Volume) wireSync(l *publish.Loaded, packs string) {
 	v.sync = publish.New(publish.Options{
 		Bucket:   v.bucket,
 		Chain:    l.Chain,
 		View:     v.view,
 		Journal:  v.journal,
 		Packs:    v.packs,
-		PackDir:  packDir(o.dir),
+		PackDir:  packs,
 		State:    v.state,
 		Identity: v.o.Drive.Identity(),
 		Cache:    v.cache,
@@ -50,15 +58,25 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 		Keys:     v.keys,
 		Memory:   v.memory,
 		Persist:  v.persist,
+		Reading:  v.o.ReadOnly,
 		Still:    v.still,
-		Changed:  v.changed,
+		Gather:   v.gather,
+		Rebase:   v.rebase,
+		Replace:  v.replace,
+		Switch:   v.switched,
 		Evidence: v.evidence,
+		Keep:     v.recallable,
 		Eager:    func() bool { return v.room.look(0) != ample },
 		Log:      v.log,
 		Step:     v.o.Step,
 
 		Uptime:      v.o.Uptime,
 		FoldCommits: v.o.FoldCommits,
+		Poll:        v.o.Poll,
+		Slots:       v.slots,
+		Trim:        v.o.Trim,
+		Wrong:       v.wrongFold,
+		Untrimmed:   v.untrimmed,
 	}, l, l.Chain.LastOp[v.device])
 }
 
@@ -85,6 +103,10 @@ func (v *Volume) findPack(no meta.PackNo) (i pack.Info, err error) {
 	err = v.view.Read(func(r meta.Reader) error {
 		b, err := r.Get(meta.PackKey(no))
 		if errors.Is(err, meta.ErrAbsent) {
+			if lent, ok := v.equals.pack(no); ok {
+				i = lent
+				return nil
+			}
 			return pack.ErrUnknown
 		}
 		if err != nil {
@@ -126,6 +148,7 @@ func (v *Volume) still(fn func(needed map[meta.PackNo]bool) error) error {
 	v.landing.pass()
 	needed := map[meta.PackNo]bool{}
 	v.mu.Lock()
+	v.squeezed.needed(needed)
 	for _, d := range v.dirty {
 		for _, e := range d.extents {
 			needed[e.Pack] = true

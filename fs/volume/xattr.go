@@ -19,7 +19,7 @@ func (v *Volume) Xattr(ctx context.Context, ref meta.Ref, name []byte) (value []
 			return err
 		}
 		return v.base(ref, func(r meta.Reader) error {
-			value, err = meta.GetXattr(r, ref, n, name)
+			value, err = meta.GetXattr(r, v.own(ref), n, name)
 			return err
 		})
 	})
@@ -36,7 +36,7 @@ func (v *Volume) Xattrs(ctx context.Context, ref meta.Ref) (names []byte, err er
 		}
 		names = nil
 		return v.base(ref, func(r meta.Reader) error {
-			return meta.ListXattrs(r, ref, n, func(name []byte) bool {
+			return meta.ListXattrs(r, v.own(ref), n, func(name []byte) bool {
 				names = append(append(names, name...), 0)
 				return true
 			})
@@ -50,18 +50,20 @@ func (v *Volume) SetXattr(ctx context.Context, ref meta.Ref, name, value []byte,
 	if err := v.room.enter(ctx); err != nil {
 		return err
 	}
-	return v.amend(ctx, ref, &meta.Setxattr{Ref: ref, Name: name, Value: value, Flags: flags})
+	return v.amend(ctx, ref, func(ref meta.Ref) meta.Op {
+		return &meta.Setxattr{Ref: ref, Name: name, Value: value, Flags: flags}
+	})
 }
 
 // RemoveXattr removes an extended attribute, or fails with meta.ErrNoAttr.
 func (v *Volume) RemoveXattr(ctx context.Context, ref meta.Ref, name []byte) error {
-	return v.amend(ctx, ref, &meta.Removexattr{Ref: ref, Name: name})
+	return v.amend(ctx, ref, func(ref meta.Ref) meta.Op { return &meta.Removexattr{Ref: ref, Name: name} })
 }
 
 // amend executes an operation that concerns one inode alone, which may have no
 // name any more.
-func (v *Volume) amend(ctx context.Context, ref meta.Ref, op meta.Op) error {
-	return v.changing(ctx, func() error { return v.apply(ref, op) })
+func (v *Volume) amend(ctx context.Context, ref meta.Ref, op func(meta.Ref) meta.Op) error {
+	return v.changing(ctx, func() error { return v.apply(ref, op(v.own(ref))) })
 }
 
 // Demote takes privileges from an inode whose content or owner changes: its
@@ -73,6 +75,11 @@ func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
 		if err != nil || n.Kind == meta.Dir {
 			return err
 		}
+		apply := func(op meta.Op) error { return v.apply(ref, op) }
+		if f := v.frozen(ref); f != nil {
+			// The file that it is about to become; the other machine's keeps what it has.
+			apply = func(op meta.Op) error { return v.applyOrphan(f, op) }
+		}
 		const setuid, setgid, groupExec = 04000, 02000, 00010
 		perm := n.Perm
 		if ids {
@@ -83,14 +90,14 @@ func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
 		}
 		if perm != n.Perm {
 			// The kernel tells the ctime of what takes them.
-			if err := v.apply(ref, &meta.Setattr{Ref: ref, Valid: meta.SetPerm | meta.KeepCtime, Perm: perm}); err != nil {
+			if err := apply(&meta.Setattr{Ref: v.own(ref), Valid: meta.SetPerm | meta.KeepCtime, Perm: perm}); err != nil {
 				return err
 			}
 		}
 		if !n.Xattrs {
 			return nil
 		}
-		err = v.apply(ref, &meta.Removexattr{Ref: ref, Name: []byte(capability)})
+		err = apply(&meta.Removexattr{Ref: v.own(ref), Name: []byte(capability)})
 		if errors.Is(err, meta.ErrNoAttr) {
 			return nil
 		}

@@ -75,6 +75,18 @@ func (c *Client) wait(ctx context.Context, q url.Values, timeout time.Duration) 
 	return s, err
 }
 
+// Sync fetches and sends now. Where timeout is 0 it fails when the store is away, else it
+// waits for it until the time is over.
+func (c *Client) Sync(ctx context.Context, timeout time.Duration) (Synced, error) {
+	q := url.Values{}
+	if timeout > 0 {
+		q.Set("timeout", timeout.String())
+	}
+	var s Synced
+	err := c.do(ctx, http.MethodPost, "/sync", q, &s)
+	return s, err
+}
+
 // Unmount takes the kernel's mount away. The daemon goes on to drain.
 func (c *Client) Unmount(ctx context.Context, lazy bool) (Status, error) {
 	q := url.Values{}

@@ -5,13 +5,14 @@
 //	GET  /status            what is mounted and what waits          -> Status
 //	POST /wait?timeout=1m   answers when all is in the store        -> Status
 //	                        ?inode=7 when all of one file is
+//	POST /sync?timeout=1m   fetches and sends now                   -> Synced
 //	POST /unmount?lazy=1    takes the kernel's mount away           -> Status
 //	POST /shutdown          unmounts, drains, answers at the end    -> Result
 //	                        ?lazy=1 as above, ?now=1 leaves the rest in the journal
 //
 // The daemon answers as long as it lives, also while it drains. An error is a
-// Problem under the name "error". Nothing here holds a key or a name that lies
-// in the drive.
+// Problem under the name "error". Nothing here holds a key, and names that lie
+// in the drive stand in answers about conflicts alone.
 package control
 
 import (
@@ -51,6 +52,14 @@ type Status struct {
 	Goroutines int           `json:"goroutines"`    // that the daemon has now; many that stay are a fault
 	Why        string        `json:"read_only_why"` // why it is mounted read-only though nobody asked for that; else empty
 	Volume     volume.Status `json:"volume"`
+}
+
+// Synced is what a sync has done: everything that was written before it is in the store,
+// and everything that was in the store is shown.
+type Synced struct {
+	Status Status `json:"status"`
+	Before uint64 `json:"before"` // newest slot that was shown when it began
+	Slot   uint64 `json:"slot"`   // newest slot that is shown
 }
 
 // Probe is what a test of a bucket has shown.
@@ -95,6 +104,9 @@ type Daemon interface {
 	WaitStored(ctx context.Context) error
 	// WaitFile returns when all that was written to an inode is in the store.
 	WaitFile(ctx context.Context, inode uint64) error
+	// Sync sends what waits and fetches what others wrote, and returns when the kernel
+	// shows it. It fails when the store is away, unless it is to be patient.
+	Sync(ctx context.Context, patient bool) (Synced, error)
 	// Unmount returns when the mount is gone from the tree; lazy also when
 	// programs use it.
 	Unmount(ctx context.Context, lazy bool) error

@@ -44,6 +44,13 @@ func (f *fake) WaitFile(ctx context.Context, inode uint64) error {
 	return f.WaitStored(ctx)
 }
 
+func (f *fake) Sync(ctx context.Context, patient bool) (Synced, error) {
+	if !patient {
+		return Synced{Status: f.Status(), Before: 1, Slot: 3}, nil
+	}
+	return Synced{}, f.WaitStored(ctx)
+}
+
 func (f *fake) Unmount(_ context.Context, lazy bool) error {
 	if !lazy {
 		return errBusy

@@ -25,8 +25,11 @@ func Serve(ctx context.Context, l net.Listener, grace time.Duration, o ServerOpt
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("POST /wait", s.wait)
+	mux.HandleFunc("POST /sync", s.sync)
 	mux.HandleFunc("POST /unmount", s.unmount)
 	mux.HandleFunc("POST /shutdown", s.shutdown)
+	s.handleDevices(mux)
+	s.handleConflicts(mux)
 	h := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -56,18 +59,37 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 	s.answer(w, s.Daemon.Status(), nil)
 }
 
-func (s *server) wait(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	if t := r.URL.Query().Get("timeout"); t != "" {
-		d, err := time.ParseDuration(t)
-		if err != nil || d < 0 {
-			http.Error(w, "timeout is no duration", http.StatusBadRequest)
-			return
-		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
+// limited is the context of a request that says how long it may take.
+func limited(w http.ResponseWriter, r *http.Request) (ctx context.Context, cancel context.CancelFunc, ok bool) {
+	t := r.URL.Query().Get("timeout")
+	if t == "" {
+		return r.Context(), func() {}, true
 	}
+	d, err := time.ParseDuration(t)
+	if err != nil || d < 0 {
+		http.Error(w, "timeout is no duration", http.StatusBadRequest)
+		return nil, nil, false
+	}
+	ctx, cancel = context.WithTimeout(r.Context(), d)
+	return ctx, cancel, true
+}
+
+func (s *server) sync(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel, ok := limited(w, r)
+	if !ok {
+		return
+	}
+	defer cancel()
+	synced, err := s.Daemon.Sync(ctx, r.URL.Query().Has("timeout"))
+	s.answer(w, synced, err)
+}
+
+func (s *server) wait(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel, ok := limited(w, r)
+	if !ok {
+		return
+	}
+	defer cancel()
 	var err error
 	if text := r.URL.Query().Get("inode"); text == "" {
 		err = s.Daemon.WaitStored(ctx)

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/hushfs/hushfs/fs/check"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// leaseFlags of hushfs lease.
+type leaseFlags struct {
+	release bool
+	list    bool
+	steal   string // name of the device that has it
+}
+
+func (a *app) leaseCommand() *cobra.Command {
+	var o leaseFlags
+	c := &cobra.Command{
+		Use:   "lease [flags] PATH",
+		Short: "Have a file or folder of a mounted drive for this machine alone",
+		Long: `Give this machine a lease of PATH, a file or folder in a mounted drive: for a
+database, say, which no two machines may write at once. As soon as it returns,
+what another machine changes in it does not count, whatever that machine knows.
+Others can read, and get EROFS when they open something in it for writing; what
+they wrote before they knew becomes a conflict copy. New files may come into a
+leased folder.
+
+A lease covers what lies in the folder when it is taken, and what this machine
+makes or moves there afterwards; take it again after another machine, or a move
+of a whole folder, has brought something in. It is held as long as this machine
+takes part: after 256 commits of others without one of its own it runs out.
+
+With --release it is given back. With --list the leases of the drive that PATH is
+in are shown. A lease of another machine can be taken away with its name typed,
+or given to --steal: that machine's unsent changes then become conflict copies.
+
+Needs the store. Ends with 10 when PATH is in no mount, 24 when another machine
+has a lease.`,
+		Example: `  hushfs lease ~/Drive/books.sqlite
+  hushfs lease ~/Drive/postgres
+  hushfs lease --release ~/Drive/postgres
+  hushfs lease --list ~/Drive
+  hushfs lease --steal "old laptop" ~/Drive/postgres`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := c.Flags()
+	f.BoolVar(&o.release, "release", false, "give the lease of PATH back")
+	f.BoolVar(&o.list, "list", false, "show the leases of the drive")
+	f.StringVar(&o.steal, "steal", "", "take the lease away from the machine called `NAME`, without asking")
+	return a.command(c, func(ctx context.Context, args []string) error {
+		if o.release && o.list || o.steal != "" && (o.release || o.list) {
+			return usage("--release, --list and --steal exclude each other")
+		}
+		path, err := filepath.Abs(args[0])
+		if err != nil {
+			return err
+		}
+		if err := inDrive(path); err != nil {
+			return leaseError("lease", err)
+		}
+		switch {
+		case o.list:
+			return a.listLeases(path)
+		case o.release:
+			return a.releaseLease(path)
+		}
+		return a.takeLease(o, path)
+	})
+}
+
+// inDrive fails where path is in no mounted drive: another file system would keep what
+// is said to it as an attribute of a file, and nobody would be told.
+func inDrive(path string) error {
+	root, err := rootOf(path)
+	if err == nil {
+		_, err = getXattr(root, volume.LeasesAttr)
+	}
+	if errors.Is(err, unix.ENODATA) {
+		return unix.EOPNOTSUPP
+	}
+	return err
+}
+
+// leaseError explains what the mount answered.
+func leaseError(what string, err error) error {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EPERM):
+		return &problem{code: codeNotMounted, what: what + ": PATH is not in a mounted drive", next: "Mount the drive first: hushfs mount STORE DIR"}
+	case errors.Is(err, unix.ENODATA):
+		return &problem{code: codeFailure, what: what + ": this machine has no lease of PATH itself", next: "See: hushfs lease --list PATH"}
+	case errors.Is(err, unix.EBUSY):
+		return &problem{code: codeLeased, what: what + ": another machine has a lease", next: "See: hushfs lease --list PATH"}
+	case errors.Is(err, unix.EEXIST):
+		return &problem{code: codeFailure, what: what + ": this machine has leased a folder around it, or a part of it, already", next: "See: hushfs lease --list PATH"}
+	case errors.Is(err, unix.EFBIG), errors.Is(err, unix.E2BIG):
+		return &problem{code: codeFailure, what: fmt.Sprintf("%s: more than %d files and folders lie in it", what, meta.MaxLeased), next: "Lease the folders in it that need it."}
+	case errors.Is(err, unix.EROFS):
+		return &problem{code: codeFailure, what: what + ": the drive is mounted read-only"}
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EHOSTDOWN), errors.Is(err, unix.ENETUNREACH):
+		return &problem{code: codeStore, what: what, why: err, next: "A lease needs the store. See: hushfs status"}
+	}
+	return &problem{code: codeFailure, what: what, why: err}
+}
+
+// leaseAt reads the lease that a path is under; nil: none.
+func leaseAt(path string) (*volume.Leased, error) {
+	b, err := getXattr(path, volume.LeaseAttr)
+	if errors.Is(err, unix.ENODATA) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var l volume.Leased
+	if err := json.Unmarshal(b, &l); err != nil {
+		return nil, fmt.Errorf("the mount's answer: %w", err)
+	}
+	return &l, nil
+}
+
+func getXattr(path, name string) ([]byte, error) {
+	b := make([]byte, meta.MaxXattr)
+	n, err := unix.Getxattr(path, name, b)
+	if err != nil {
+		return nil, err
+	}
+	return b[:n], nil
+}
+
+// takeLease takes a lease; from another machine only when its name was typed.
+func (a *app) takeLease(o leaseFlags, path string) error {
+	const what = "lease"
+	have, err := leaseAt(path)
+	if err != nil {
+		return leaseError(what, err)
+	}
+	value := "take"
+	if have != nil && !have.This {
+		named := fmt.Sprintf("%s is leased by %s (device %d)", check.Printable(have.Path), check.Printable(have.Name), have.Device)
+		if o.steal == "" {
+			if o.steal, err = a.askHolder(named); err != nil {
+				return err
+			}
+		}
+		if o.steal != have.Name {
+			return &problem{code: codeLeased, what: what + ": " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME PATH"}
+		}
+		value = "steal " + have.Number
+	}
+	if err := unix.Setxattr(path, volume.LeaseAttr, []byte(value), 0); err != nil {
+		return leaseError(what, err)
+	}
+	now, err := leaseAt(path)
+	if err != nil {
+		return leaseError(what, err)
+	}
+	if now == nil || !now.This {
+		return &problem{code: codeLeased, what: what + ": another machine was faster", next: "See: hushfs lease --list PATH"}
+	}
+	if a.json {
+		a.print(now)
+		return nil
+	}
+	a.say("Leased to this machine: %s. To give it back: hushfs lease --release %s", check.Printable(now.Path), shellQuote(path))
+	return nil
+}
+
+// askHolder has the name of the machine typed from which a lease is taken away.
+func (a *app) askHolder(named string) (string, error) {
+	if !isTerminal(a.stdin) || a.json {
+		return "", &problem{code: codeLeased, what: "lease: " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME PATH"}
+	}
+	fmt.Fprintf(a.stderr, "%s.\nTaken away from it, what it has not sent yet becomes conflict copies, and a program that\nworks with it there will fail. To take it away, type the name of that machine: ", named)
+	line, err := bufio.NewReader(a.stdin).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+func (a *app) releaseLease(path string) error {
+	if err := unix.Removexattr(path, volume.LeaseAttr); err != nil {
+		return leaseError("give the lease back", err)
+	}
+	if a.json {
+		a.print(struct{}{})
+	}
+	a.say("Given back.")
+	return nil
+}
+
+// listLeases shows the leases of the drive.
+func (a *app) listLeases(path string) error {
+	root, err := rootOf(path)
+	if err != nil {
+		return leaseError("list leases", err)
+	}
+	b, err := getXattr(root, volume.LeasesAttr)
+	if err != nil {
+		return leaseError("list leases", err)
+	}
+	var all []volume.Leased
+	if err := json.Unmarshal(b, &all); err != nil {
+		return fmt.Errorf("the mount's answer: %w", err)
+	}
+	if a.json {
+		a.print(all)
+		return nil
+	}
+	for _, l := range all {
+		who := fmt.Sprintf("%s (device %d)", check.Printable(l.Name), l.Device)
+		if l.This {
+			who += ", this machine"
+		}
+		taken := ""
+		if l.Taken {
+			taken = ", taken away from another"
+		}
+		a.say("%s: %s, since %s%s; unless it takes part, until %d more commits", check.Printable(l.Path), who, stamp(l.Since), taken, l.Until-l.Slot)
+	}
+	if len(all) == 0 {
+		a.say("Nothing is leased.")
+	}
+	return nil
+}
+
+// rootOf is the root of the file system that a path is in.
+func rootOf(path string) (string, error) {
+	var st, up syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return "", err
+	}
+	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		path = filepath.Dir(path)
+	}
+	for path != "/" {
+		above := filepath.Dir(path)
+		if err := syscall.Stat(above, &up); err != nil {
+			return "", err
+		}
+		if up.Dev != st.Dev {
+			return path, nil
+		}
+		path = above
+	}
+	return path, nil
+}

@@ -1,0 +1,299 @@
+package view
+
+import (
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// A pair is two machines that begin with one tree. Scripts change it, a command a line:
+//
+//	put PATH TEXT     make the file or write it anew, as a program that opens and writes
+//	save PATH TEXT    write another file and rename it over PATH, as an editor
+//	add PATH TEXT     write behind its end
+//	mkdir, rm, rmdir, mv, swap, ln, symlink, chmod, attr
+type pair struct {
+	*fleet
+	texts map[meta.PackNo]string
+}
+
+func newPair(t *testing.T) *pair {
+	return &pair{newFleet(t, 1, 1, 2), map[meta.PackNo]string{}}
+}
+
+func (p *pair) find(m *machine, path string) (dir meta.Ref, name string, d meta.Dirent, there bool) {
+	p.t.Helper()
+	dir = meta.RootRef
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		d, err := meta.Lookup(m.view.merged(), dir.Ino, []byte(part))
+		if i == len(parts)-1 {
+			return dir, part, d, err == nil
+		}
+		if err != nil {
+			p.t.Fatalf("%s: %v", path, err)
+		}
+		dir = d.Ref
+	}
+	return
+}
+
+func (p *pair) must(m *machine, op meta.Op) {
+	p.t.Helper()
+	p.clock++
+	m.no++
+	if _, err := m.view.Execute(op, meta.Stamp{Device: m.id, No: m.no, Time: meta.Time{Sec: 1772323200 + p.clock}}); err != nil {
+		p.t.Fatalf("%T: %v", op, err)
+	}
+}
+
+func (p *pair) version(m *machine, ref meta.Ref) uint64 {
+	n, err := meta.GetInode(m.view.merged(), ref)
+	must(p.t, err)
+	return n.Version
+}
+
+// write puts a text into a file. The pack says what it is.
+func (p *pair) write(m *machine, ref meta.Ref, off uint64, text string) {
+	p.packs++
+	no := meta.MakePack(m.id, p.packs)
+	p.texts[no] = text
+	p.must(m, &meta.Write{Ref: ref, Observed: p.version(m, ref), Extents: []meta.Extent{{Off: off, Len: uint64(len(text)), Pack: no}}})
+}
+
+func (p *pair) make(m *machine, path string, kind meta.Kind, target string) meta.Ref {
+	dir, name, _, _ := p.find(m, path)
+	ino, _ := m.newIno()
+	ref := meta.Ref{Home: dir.Ino, Ino: ino}
+	p.must(m, &meta.Make{Parent: dir, Name: []byte(name), Ref: ref, Kind: kind, Perm: 0o755, Target: []byte(target)})
+	return ref
+}
+
+func (p *pair) run(m *machine, script string) {
+	p.t.Helper()
+	for line := range strings.Lines(script) {
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		f = append(f, "", "")
+		dir, name, d, there := p.find(m, f[1])
+		switch f[0] {
+		case "put":
+			ref := d.Ref
+			if !there {
+				ref = p.make(m, f[1], meta.File, "")
+			} else {
+				p.must(m, &meta.Truncate{Ref: ref, Observed: p.version(m, ref)})
+			}
+			p.write(m, ref, 0, f[2])
+		case "add":
+			n, err := meta.GetInode(m.view.merged(), d.Ref)
+			must(p.t, err)
+			p.write(m, d.Ref, n.Size, f[2])
+		case "save":
+			p.write(m, p.make(m, f[1]+"~", meta.File, ""), 0, f[2])
+			p.run(m, "mv "+f[1]+"~ "+f[1])
+		case "mkdir":
+			p.make(m, f[1], meta.Dir, "")
+		case "symlink":
+			p.make(m, f[1], meta.Symlink, f[2])
+		case "rm":
+			p.must(m, &meta.Unlink{Parent: dir, Name: []byte(name), Ref: d.Ref, Observed: p.version(m, d.Ref)})
+		case "rmdir":
+			p.must(m, &meta.Rmdir{Parent: dir, Name: []byte(name), Ref: d.Ref})
+		case "ln":
+			to, as, _, _ := p.find(m, f[2])
+			p.must(m, &meta.Link{Ref: d.Ref, Parent: to, Name: []byte(as)})
+		case "chmod":
+			p.must(m, &meta.Setattr{Ref: d.Ref, Valid: meta.SetPerm, Perm: 0o600})
+		case "attr":
+			p.must(m, &meta.Setxattr{Ref: d.Ref, Name: []byte("user.x"), Value: []byte(f[2])})
+		case "mv", "swap":
+			to, as, over, taken := p.find(m, f[2])
+			o := &meta.Rename{Parent: dir, Name: []byte(name), Ref: d.Ref, NewParent: to, NewName: []byte(as)}
+			if taken {
+				o.Replaced = &over.Ref
+				if over.Kind == meta.File {
+					o.Observed = p.version(m, over.Ref)
+				}
+			}
+			if f[0] == "swap" {
+				o.Flags = meta.Exchange
+			}
+			p.must(m, o)
+		default:
+			p.t.Fatalf("no command: %s", line)
+		}
+	}
+}
+
+// show lists a tree: paths with their texts, sorted.
+func (p *pair) show(r meta.Reader) []string {
+	var out []string
+	var walk func(dir meta.Ref, path string)
+	walk = func(dir meta.Ref, path string) {
+		must(p.t, meta.ReadDir(r, dir.Ino, nil, func(name []byte, d meta.Dirent) bool {
+			at := path + string(name)
+			n, err := meta.GetInode(r, d.Ref)
+			must(p.t, err)
+			line := at + "="
+			switch d.Kind {
+			case meta.Dir:
+				line = at + "/"
+				defer walk(d.Ref, at+"/")
+			case meta.Symlink:
+				line += ">" + string(n.Target)
+			default:
+				must(p.t, meta.Extents(r, d.Ref, n, 0, meta.MaxFileSize, func(e meta.Extent) bool {
+					line += p.texts[e.Pack]
+					return true
+				}))
+			}
+			if n.Perm == 0o600 {
+				line += " 600"
+			}
+			if v, err := meta.GetXattr(r, d.Ref, n, []byte("user.x")); err == nil {
+				line += " x:" + string(v)
+			}
+			out = append(out, line)
+			return true
+		}))
+	}
+	walk(meta.RootRef, "")
+	slices.Sort(out)
+	return out
+}
+
+// same compares texts, as a machine that reads both files.
+func (p *pair) same(ours, theirs meta.Content) (bool, error) {
+	sum := func(n meta.Content) uint32 {
+		h := crc32.NewIEEE()
+		for _, e := range n.Extents {
+			fmt.Fprint(h, p.texts[e.Pack])
+		}
+		return h.Sum32()
+	}
+	return sum(ours) == sum(theirs), nil
+}
+
+func (p *pair) publish(m *machine) {
+	p.follow(m)
+	t := m.view.Take(m.no, 1<<20)
+	if len(t.Ops) == 0 {
+		return
+	}
+	must(p.t, t.Batch.Validate())
+	slot := uint64(len(p.chain) + 1)
+	p.chain = append(p.chain, Slot{slot, t.Batch, t.Usage})
+	p.state.Apply(t.Batch)
+	m.view.Settle(slot, t.Ops[len(t.Ops)-1].Stamp.No, t.Batch, t.Usage)
+	m.next++
+}
+
+func (p *pair) follow(m *machine) {
+	if m.next == len(p.chain) {
+		return
+	}
+	device := []string{"", "laptop", "desktop"}[m.id]
+	_, err := m.view.Follow(p.chain[m.next:], meta.RebaseOptions{Device: device, NewIno: m.newIno, Place: m.places, Same: p.same}, forgotten)
+	must(p.t, err)
+	m.next = len(p.chain)
+	sound(p.fleet, m.view.merged())
+}
+
+const copied = " (conflict, laptop, 2026-03-01)"
+
+// Theirs is in the chain first; mine is executed again over it.
+func TestConflicts(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		start, mine, theirs string
+		want                []string
+		records             string // kinds
+	}{
+		{"different names", "", "put a 1", "put b 2", []string{"a=1", "b=2"}, ""},
+		{"a name, two files", "", "put a.txt 1", "put a.txt 2", []string{"a (conflict, laptop, 2026-03-01).txt=1", "a.txt=2"}, "name"},
+		{"a name, two files of the same bytes", "", "put a 1", "put a 1", []string{"a=1"}, ""},
+		{"a name, two symbolic links", "", "symlink a x", "symlink a y", []string{"a" + copied + "=>x", "a=>y"}, "name"},
+		{"a name, two equal symbolic links", "", "symlink a x", "symlink a x", []string{"a=>x"}, ""},
+		{"a name, two directories", "", "mkdir d\n put d/a 1\n mkdir d/e\n put d/e/x 1", "mkdir d\n put d/b 2\n mkdir d/e\n put d/e/x 2",
+			[]string{"d/", "d/a=1", "d/b=2", "d/e/", "d/e/x" + copied + "=1", "d/e/x=2"}, "name"},
+		{"a name, a directory and a file", "", "mkdir d\n put d/a 1", "put d 2", []string{"d" + copied + "/", "d" + copied + "/a=1", "d=2"}, "name"},
+		{"the same tree unpacked twice", "", "mkdir d\n put d/a 1\n put d/b 2", "mkdir d\n put d/a 1\n put d/b 2", []string{"d/", "d/a=1", "d/b=2"}, ""},
+
+		{"both write a file", "put a 0", "put a 1", "put a 2", []string{"a" + copied + "=1", "a=2"}, "copy"},
+		{"both append", "put a 0", "add a 1", "add a 2", []string{"a" + copied + "=01", "a=02"}, "copy"},
+		{"both write the same", "put a 0", "put a 1", "put a 1", []string{"a=1"}, ""},
+		{"mine writes it many times", "put a 0", "add a 1\n add a 2\n chmod a\n attr a v\n add a 3", "add a 4",
+			[]string{"a" + copied + "=0123 600 x:v", "a=04"}, "copy"},
+		{"mine writes and renames", "put a 0", "put a 1\n mv a b", "put a 2", []string{"a=2", "b=1"}, "copy"},
+		{"mine writes and removes", "put a 0", "put a 1\n rm a", "put a 2", []string{"a=2"}, "kept"},
+		{"an editor saves over mine", "put a 0", "put a 1", "save a 2", []string{"a" + copied + "=1", "a=2"}, "revived"},
+		{"my editor saves over theirs", "put a 0", "save a 1", "put a 2", []string{"a" + copied + "=1", "a=2"}, "name"},
+		{"two editors", "put a 0", "save a 1\n save a 3", "save a 2", []string{"a" + copied + "=3", "a=2"}, "name"},
+		{"two editors save the same", "put a 0", "save a 1", "save a 1", []string{"a=1"}, ""},
+		{"a write and other attributes", "put a 0", "put a 1", "chmod a", []string{"a=1 600"}, ""},
+		{"a write and another name", "put a 0", "put a 1", "mv a b", []string{"b=1"}, ""},
+		{"attributes of what they write", "put a 0", "chmod a\n attr a v", "put a 2", []string{"a=2 600 x:v"}, ""},
+
+		{"they remove what I write", "put a 0", "put a 1", "rm a", []string{"a=1"}, "revived"},
+		{"they remove the directory as well", "mkdir d\n mkdir d/e\n put d/e/a 0", "add d/e/a 1", "rm d/e/a\n rmdir d/e\n rmdir d",
+			[]string{"d/", "d/e/", "d/e/a=01"}, "revived revived revived"},
+		{"I remove what they write", "put a 0", "rm a", "put a 2", []string{"a=2"}, "kept"},
+		{"both remove", "put a 0", "rm a", "rm a", nil, ""},
+		{"both remove directories", "mkdir d", "rmdir d", "rmdir d", nil, ""},
+		{"they remove what I give attributes", "put a 0", "chmod a", "rm a", nil, "lost"},
+		{"they remove what I rename", "put a 0", "mv a b", "rm a", nil, ""},
+		{"they remove what I link", "put a 0", "ln a b", "rm a", []string{"b=0"}, "revived"},
+		{"I make in a directory that they remove", "mkdir d", "put d/a 1\n attr d v", "rmdir d", []string{"d/ x:v", "d/a=1"}, "revived"},
+		{"they make in a directory that I remove", "mkdir d", "rmdir d", "put d/a 2", []string{"d/", "d/a=2"}, "kept"},
+		{"they put a file where the directory was", "mkdir d", "put d/a 1", "rmdir d\n put d 2", []string{"d" + copied + "/", "d" + copied + "/a=1", "d=2"}, "revived"},
+
+		{"both rename", "put a 0", "mv a b", "mv a c", []string{"c=0"}, "moved"},
+		{"both rename alike", "put a 0", "mv a b", "mv a b", []string{"b=0"}, ""},
+		{"mine takes a name that they took", "put a 0", "mv a b", "put b 2", []string{"b" + copied + "=0", "b=2"}, "name"},
+		{"mine replaces what they removed", "put a 0\n put b 0", "mv a b", "rm b", []string{"b=0"}, ""},
+		{"mine replaces what they wrote", "put a 0\n put b 0", "mv a b", "put b 2", []string{"b" + copied + "=0", "b=2"}, "name"},
+		{"mine moves a directory into theirs", "mkdir d\n mkdir e", "mv d e/d", "mv e d/e", []string{"d/", "d/e/"}, "cycle"},
+		{"both exchange", "put a 1\n put b 2\n put c 3", "swap a b", "swap a c", []string{"a=3", "b=2", "c=1"}, "moved"},
+		{"mine moves into a directory that they remove", "mkdir d\n put a 1", "mv a d/a", "rmdir d", []string{"d/", "d/a=1"}, "revived"},
+		{"they rename a directory that I make in", "mkdir d", "put d/a 1", "mv d e", []string{"e/", "e/a=1"}, ""},
+
+		{"a further name that they took", "put a 1", "ln a b", "put b 2", []string{"a=1", "b" + copied + "=1", "b=2"}, "name"},
+		{"they take away one of two names that I write through", "put a 0\n ln a b", "put a 1", "rm a", []string{"b=1"}, ""},
+		{"each takes away one of two names", "put a 0\n ln a b", "rm a", "rm b", []string{"a=0"}, "kept"},
+		{"I write, take away one name; they take away the other", "put a 0\n ln a b", "put a 1\n rm a", "rm b", []string{"a=1"}, "kept"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPair(t)
+			mine, theirs := p.all[0], p.all[1]
+			p.run(theirs, c.start)
+			p.publish(theirs)
+			p.follow(mine)
+			p.run(mine, c.mine)
+			p.run(theirs, c.theirs)
+			p.publish(theirs)
+			p.publish(mine)
+			p.follow(theirs)
+			if got := p.show(mine.view.merged()); !slices.Equal(got, c.want) {
+				t.Errorf("the tree is\n%q, want\n%q", got, c.want)
+			}
+			if mine.view.Dump() != theirs.view.Dump() {
+				t.Error("the machines see different trees")
+			}
+			var kinds []string
+			must(t, meta.Conflicts(p.state, func(_ meta.ConflictID, c meta.Conflict) bool {
+				kinds = append(kinds, []string{"", "copy", "name", "revived", "kept", "moved", "cycle", "lost"}[c.Kind])
+				return true
+			}))
+			if got := strings.Join(kinds, " "); got != c.records {
+				t.Errorf("records: %s, want %s", got, c.records)
+			}
+		})
+	}
+}

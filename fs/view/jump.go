@@ -1,0 +1,38 @@
+package view
+
+import "github.com/hushfs/hushfs/fs/meta"
+
+// Jump puts another confirmed state in the place of the one that is there: a later one
+// of the same chain, of which nobody has the batches between any more. Of the pending
+// operations those up to settled are part of it; the others are executed again over it,
+// as Follow does, which needs the old state once more. What differs between the two is
+// not looked for, it may be most of a drive: Followed says All. From then on c is the
+// view's.
+//
+// commit is called as by Follow, if anything is pending then. An error leaves the map as
+// it was, and c.
+func (v *View) Jump(c *Confirmed, settled meta.OpNo, o meta.RebaseOptions, commit func(Followed) error) (Followed, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := 0
+	for n < len(v.ops) && v.ops[n].Stamp.No <= settled {
+		n++
+	}
+	next := View{confirmed: c}
+	f := Followed{Slot: c.Slot(), All: true}
+	o.Slot = c.Slot() + 1
+	if left := v.ops[n:]; len(left) > 0 {
+		rest := View{ops: left}
+		re := meta.NewRebase(v.merged(), rest.changes(), o)
+		changed, err := next.rebase(re, left)
+		if err != nil {
+			return Followed{}, err
+		}
+		f.Moved, f.Replaced, f.Refused = re.Moved(), next.replaced(changed), re.Refused()
+		if err := commit(f); err != nil {
+			return Followed{}, err
+		}
+	}
+	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
+	return f, nil
+}

@@ -1,0 +1,324 @@
+package volume
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/view"
+)
+
+// Watcher keeps what programs' caches have right. Its methods are called with the volume
+// locked: they must not block, nor call it.
+type Watcher interface {
+	// Knows returns an inode by its number; ok is false of one of which nothing is kept.
+	Knows(ino meta.Ino) (ref meta.Ref, ok bool)
+
+	// Changed is told what other machines changed, before anybody sees it.
+	Changed(c Change)
+
+	// Became says that what was called so, or, without as, the inode was, is the inode is
+	// from now on.
+	Became(as []meta.Ref, was, is meta.Ref)
+}
+
+// Change tells what other machines changed of what is known, for the kernel's caches.
+type Change struct {
+	Renewed []meta.Ref   // files that hold something else now; who has one open keeps what it was
+	Amended []meta.Ref   // inodes that have other attributes, or other names in them
+	Gone    []Attr       // inodes that are no more, as they were
+	Names   []Name       // that stand for something else now
+	All     bool         // everything may have changed, and is not named
+	Merged  []meta.Moved // directories that have become one, of all inodes made in them
+}
+
+// Name is an entry of a directory.
+type Name struct {
+	Parent meta.Ino
+	Name   []byte
+	Ref    meta.Ref // what it stands for; the zero Ref: nothing, or it is not known
+}
+
+// Watch has w be told of changes.
+func (v *Volume) Watch(w Watcher) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.watcher = w
+}
+
+// switched calls show, which has the view show slots of other machines, or with none
+// another state. What is open here and changed there is frozen, or is the copy that was
+// made of it, before anybody else sees the map.
+func (v *Volume) switched(slots []view.Slot, show func() (view.Followed, error)) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.prepare(slots); err != nil {
+		return err
+	}
+	was := v.view.Freeze()
+	f, err := show()
+	if err != nil {
+		return err
+	}
+	v.squeezed.used()
+	v.shift(f, was)
+	v.redecide()
+	return nil
+}
+
+// prepare makes operations of the data of files that slots may change, and sees that
+// what is open of them is near, so that nothing can fail later; v is locked.
+func (v *Volume) prepare(slots []view.Slot) error {
+	touched := map[meta.Ino]bool{}
+	for _, s := range slots {
+		for _, kv := range s.Batch.Puts {
+			if ref, err := meta.ParseInodeKey(kv.Key); err == nil {
+				touched[ref.Ino] = true
+			}
+		}
+		for _, k := range s.Batch.Deletes {
+			if ref, err := meta.ParseInodeKey(k); err == nil {
+				touched[ref.Ino] = true
+			}
+		}
+	}
+	for ino, d := range v.dirty {
+		if no, _, _ := v.view.Newest(meta.InodeKey(d.ref)); no > 0 || touched[ino] || len(slots) == 0 {
+			if err := v.pin(ino); err != nil {
+				return err
+			}
+		}
+	}
+	for ino, o := range v.open {
+		if touched[ino] {
+			if _, err := v.stored(o.ref); err != nil && !errors.Is(err, ErrStale) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// shift makes what is open fit the map, which was was before; v is locked.
+func (v *Volume) shift(f view.Followed, was meta.Reader) {
+	moves := slices.DeleteFunc(slices.Clone(f.Moved), func(m meta.Moved) bool { return v.open[m.From.Ino] == nil })
+	v.tentative.followed(f.Refused, moves)
+	c := Change{All: f.All}
+	homes := map[meta.Ino]meta.Ino{}
+	moved := map[meta.Ref]meta.Ref{}
+	for _, m := range f.Moved {
+		moved[m.From] = m.To
+		if n, err := meta.GetInode(was, m.From); err == nil && n.Kind == meta.Dir {
+			homes[m.From.Ino] = m.To.Ino
+			c.Merged = append(c.Merged, m)
+		}
+	}
+	for _, m := range f.Moved {
+		if v.open[m.From.Ino] == nil && v.watcher != nil {
+			v.watcher.Became(nil, m.From, m.To)
+		}
+	}
+	v.rehome(homes)
+	refs, names := touchedBy(f.Keys)
+	c.Names = v.standing(names)
+	for ref, to := range moved {
+		if o := v.open[ref.Ino]; o != nil && o.ref == ref {
+			v.carry(o, to, was)
+		}
+	}
+	for _, o := range v.opened() {
+		v.reappeared(o)
+	}
+	if f.All {
+		for _, o := range v.opened() {
+			refs = append(refs, o.ref)
+		}
+	}
+	for _, ref := range refs {
+		open := v.open[ref.Ino]
+		if open == nil && !v.shown(ref.Ino) {
+			continue
+		}
+		switch a, what := v.compare(ref, was); what {
+		case renewed:
+			c.Renewed = append(c.Renewed, ref)
+		case amended:
+			c.Amended = append(c.Amended, ref)
+		case gone:
+			c.Gone = append(c.Gone, a)
+		}
+		if open != nil && v.open[ref.Ino] == open && v.changed(open, was) {
+			v.freeze(open, was)
+		}
+	}
+	if v.watcher != nil {
+		v.watcher.Changed(c)
+	}
+}
+
+// shown says whether a program may have seen an inode; v is locked.
+func (v *Volume) shown(ino meta.Ino) bool {
+	if v.watcher == nil {
+		return false
+	}
+	_, ok := v.watcher.Knows(ino)
+	return ok
+}
+
+// dir is a directory by its number, if a program may have seen it; v is locked.
+func (v *Volume) dir(ino meta.Ino) (ref meta.Ref, ok bool) {
+	if ino == meta.Root {
+		return meta.RootRef, true
+	}
+	if v.watcher == nil {
+		return ref, false
+	}
+	return v.watcher.Knows(ino)
+}
+
+// opened lists what is open, since a loop over it may change v.open; v is locked.
+func (v *Volume) opened() []*opened {
+	l := make([]*opened, 0, len(v.open))
+	for _, o := range v.open {
+		l = append(l, o)
+	}
+	return l
+}
+
+// touchedBy lists the inodes and names that keys are of.
+func touchedBy(keys []string) (refs []meta.Ref, names []Name) {
+	for _, key := range keys {
+		switch k := []byte(key); k[0] {
+		case 'd':
+			if parent, name, err := meta.ParseDirentKey(k); err == nil {
+				names = append(names, Name{Parent: parent, Name: name})
+			}
+		case 'i':
+			if ref, err := meta.ParseInodeKey(k); err == nil {
+				refs = append(refs, ref)
+			}
+		}
+	}
+	return refs, names
+}
+
+// standing completes names by what they stand for, and remembers it; v is locked.
+func (v *Volume) standing(names []Name) []Name {
+	_ = v.view.Read(func(r meta.Reader) error {
+		for i, n := range names {
+			if d, err := meta.Lookup(r, n.Parent, n.Name); err == nil {
+				names[i].Ref = d.Ref
+			}
+		}
+		return nil
+	})
+	for _, n := range names {
+		if dir, ok := v.dir(n.Parent); ok && n.Ref != (meta.Ref{}) {
+			v.places.found(n.Ref, dir, n.Name)
+		}
+	}
+	return names
+}
+
+// rehome calls what is open by the directories that theirs were merged into; v is
+// locked.
+func (v *Volume) rehome(homes map[meta.Ino]meta.Ino) {
+	if len(homes) == 0 {
+		return
+	}
+	for _, o := range v.open {
+		if home, ok := homes[o.ref.Home]; ok && v.orphans[o.ref.Ino] == nil {
+			o.ref.Home = home
+		}
+	}
+	for _, d := range v.dirty {
+		if home, ok := homes[d.ref.Home]; ok {
+			d.ref.Home = home
+		}
+	}
+}
+
+// carry makes what is open the inode to, which stands now for what it was. Where to is
+// known by itself, as a file that another machine made and that held the same, it is
+// frozen instead: the two have a cache each; v is locked.
+func (v *Volume) carry(o *opened, to meta.Ref, was meta.Reader) {
+	from := o.ref
+	if v.orphans[from.Ino] != nil {
+		return
+	}
+	if v.open[to.Ino] != nil || v.shown(to.Ino) {
+		v.freeze(o, was)
+		return
+	}
+	v.become(o, to)
+	if d := v.dirty[from.Ino]; d != nil { // nothing that was pending depends on it
+		delete(v.dirty, from.Ino)
+		d.ref = to
+		v.dirty[to.Ino] = d
+	}
+	if v.watcher != nil {
+		v.watcher.Became(o.as, from, to)
+	}
+}
+
+// reappeared keeps what is open without a name apart from a file of its number that has
+// one again: another machine had changed it; v is locked.
+func (v *Volume) reappeared(o *opened) {
+	was := v.orphans[o.ref.Ino]
+	if was == nil || o.ref.Ino >= heldMin {
+		return
+	}
+	if _, _, there := v.view.Newest(meta.InodeKey(o.ref)); !there {
+		return
+	}
+	delete(v.orphans, o.ref.Ino)
+	v.become(o, o.as[0])
+	v.orphans[o.ref.Ino] = was
+	o.guessed = false
+}
+
+// difference is what became of an inode.
+type difference uint8
+
+const (
+	unchanged difference = iota
+	amended
+	renewed
+	gone
+)
+
+// compare says what became of an inode since the map was was, and what it was if it is
+// gone; v is locked.
+func (v *Volume) compare(ref meta.Ref, was meta.Reader) (Attr, difference) {
+	before, err := meta.GetInode(was, ref)
+	if err != nil && !errors.Is(err, meta.ErrUnknown) {
+		return Attr{}, unchanged // nobody can have seen it
+	}
+	var now *meta.Inode
+	_ = v.view.Read(func(r meta.Reader) error {
+		now, err = meta.GetInode(r, ref)
+		return nil
+	})
+	switch {
+	case errors.Is(err, meta.ErrNotExist) && before != nil:
+		before.Nlink, before.Ctime = 0, v.Now()
+		return Attr{Ref: ref, Inode: before}, gone
+	case now == nil, before == nil && now.Kind == meta.File, now.Kind == meta.File && now.Version != before.Version:
+		return Attr{}, renewed
+	}
+	return Attr{}, amended
+}
+
+// changed says whether a file that is open holds something else now than in was; v is
+// locked.
+func (v *Volume) changed(o *opened, was meta.Reader) bool {
+	if v.orphans[o.ref.Ino] != nil {
+		return false
+	}
+	before, err := meta.GetInode(was, o.ref)
+	if err != nil {
+		return false // it came with what was followed
+	}
+	n, err := v.stored(o.ref)
+	return err != nil || n.Kind == meta.File && n.Version != before.Version
+}
