@@ -3,10 +3,11 @@ FUZZTIME ?= 30s
 CHECKS   ?= ../shared/checks
 ROUNDS   ?= 200
 IMAGES   ?= 20000
+WORLDS   ?= 300
 GO       ?= go
-UNIT      = $(shell $(GO) list ./... | grep -v /integration$$)
+UNIT      = $(shell $(GO) list ./... | grep -v /integration)
 
-.PHONY: metamorphic faults check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
+.PHONY: worlds rounds bench-machines histories adversary metamorphic faults check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -21,7 +22,7 @@ setup: ## install what the tests need; as root, make /dev/fuse usable for ordina
 test: setup vet unit integration ## everything: what is missing is installed, or it fails
 
 unit: ## all packages without FUSE or network
-	$(GO) test $(UNIT)
+	$(GO) test -timeout 20m $(UNIT)
 
 race: ## the same under the race detector (needs a C compiler)
 	scripts/setup race && CGO_ENABLED=1 $(GO) test -race $(UNIT)
@@ -33,10 +34,27 @@ vectors: ## write test vectors that are missing; existing ones are never changed
 	HUSHFS_WRITE_VECTORS=1 $(GO) test -count=1 -run 'Vector' $(UNIT)
 
 integration: ## through the real kernel; needs /dev/fuse and fusermount3
-	$(GO) test -count=1 -timeout 20m ./integration
+	$(GO) test -count=1 -timeout 30m ./integration/...
 
 bench: ## all benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)
+
+bench-machines: ## commits a second and staleness with 1 to 16 machines, on a real MinIO
+	scripts/minio
+	$(GO) test -run '^$$' -bench Machines -benchtime 1x -timeout 30m ./integration/machines
+
+histories: ## what three machines see of each other, for HUSHFS_HISTORY=10m, under faults
+	scripts/minio
+	HUSHFS_HISTORY=$${HUSHFS_HISTORY:-10m} $(GO) test -count=1 -v -timeout 2h -run 'TestPrefixOfOneOrder|TestLinear' ./integration ./integration/linear
+
+worlds: ## several machines at random, WORLDS=300 with journals in process, a tenth of them with mounts on a real MinIO
+	scripts/minio
+	HUSHFS_WORLDS=$$(( $(WORLDS) * 100 )) $(GO) test -count=1 -timeout 4h -run 'TestFleet' ./fs/view
+	HUSHFS_WORLDS=$(WORLDS) $(GO) test -count=1 -timeout 4h -run 'TestWorlds' ./fs/volume
+	HUSHFS_MACHINE_WORLDS=$$(( $(WORLDS) / 10 )) $(GO) test -count=1 -timeout 4h -v -run 'TestThreeMachines' ./integration
+
+rounds: ## two machines for 1,000 rounds, killed, their clocks set to and fro: no false alarm
+	HUSHFS_ROUNDS=$${HUSHFS_ROUNDS:-1000} $(GO) test -count=1 -timeout 2h -v -run 'TestNoFalseAlarm' ./fs/volume
 
 vet: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); test -z "$$bad" || { echo "not gofmted: $$bad"; exit 1; }
@@ -71,6 +89,10 @@ metamorphic: ## random histories against a plain model, for HUSHFS_METAMORPHIC=2
 
 faults: ## every operation with every fault of the store, at each of four occurrences
 	HUSHFS_FAULTS=all $(GO) test -count=1 -timeout 2h -run TestEveryOperationWithEveryFault ./fs/volume
+
+adversary: ## a store that deceives: ROUNDS=200 attacks in process, and MOUNTS=60 on two real mounts (HUSHFS_ADVERSARY_SEED repeats one)
+	HUSHFS_ADVERSARY_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 6h -run '^Test(Attacks|Random)$$' -v ./integration/adversary
+	HUSHFS_ADVERSARY_MOUNTS=$${MOUNTS:-60} $(GO) test -count=1 -timeout 6h -run '^TestAdversary$$' -v ./integration
 
 check-long: ## many random histories, and a million files, for fsck
 	HUSHFS_CHECK_ROUNDS=200 HUSHFS_CHECK_FILES=1000000 $(GO) test -count=1 -timeout 60m -v -run 'HealthyHistories|ManyFiles' ./fs/check

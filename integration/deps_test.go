@@ -35,6 +35,8 @@ var rules = []rule{
 	{"fs/block", "fs/...", nil, "is told names and keys, and knows no file"},
 	{"fs/table", "...", []string{"crypt", "fs/meta"}, "is sorted keys and values, and does no I/O of its own"},
 	{"fs/view", "fs/table", nil, "is given a reader"},
+	{"fs/audit", "fs/sync", nil, "looks without a key"},
+	{"fs/audit", "fs/drive", nil, "looks without a key"},
 	{"...", "github.com/dgraph-io/...", []string{"cache"}, "only cache knows Badger"},
 	{"fs/pack", "fs/chain", nil, "is told names and keys"},
 	{"fs/pack", "fs/view", nil, "is told names and keys"},

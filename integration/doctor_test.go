@@ -160,13 +160,17 @@ func TestDoctorFinds(t *testing.T) {
 		must(t, os.Chmod(m.at("run"), 0o700))
 	})
 	t.Run("a newer format", func(t *testing.T) {
-		path := filepath.Join(m.store, ofKind(t, m.store, "header")[0])
-		b := read(t, path)
-		b[7]++
-		must(t, os.Rename(path, path+".aside"))
-		must(t, os.WriteFile(path, b, 0o600))
-		m.another().doctor(m.store).finds(t, "store-drive", "problem", "newer format")
-		must(t, os.Rename(path+".aside", path))
+		n := m.another()
+		n.store = n.at("newer")
+		n.tool("cp", "-a", m.store, n.store)
+		for _, header := range ofKind(t, n.store, "header") {
+			path := filepath.Join(n.store, header)
+			b := read(t, path)
+			b[7]++
+			must(t, os.Chmod(path, 0o600))
+			must(t, os.WriteFile(path, b, 0o600))
+		}
+		n.doctor(n.store).finds(t, "store-drive", "problem", "newer format")
 	})
 
 	d := m.mount(append([]string{"--drain-timeout", "0"}, stuckStore...)...)

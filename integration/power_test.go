@@ -108,6 +108,7 @@ func newPower(t *testing.T, seed uint64) *power {
 	p.m.store = filepath.Join(disk, "store")
 	p.m.settings = append(p.m.settings, "XDG_STATE_HOME="+filepath.Join(disk, "state"), "XDG_CACHE_HOME="+filepath.Join(disk, "cache"))
 	p.m.init()
+	p.unlock() // as it was made: a later header knows of slots that an image does not have
 	p.d = p.m.mount(p.flags...)
 	must(t, os.MkdirAll(p.m.in("work", crashwork.Shared), 0o755))
 	must(t, writeSynced(p.m.in("work", crashwork.Log), os.O_CREATE, nil))
@@ -162,7 +163,6 @@ func (p *power) judgeAll(modes func(cut, of int) []powerloss.Mode) {
 	p.t.Helper()
 	h, err := p.rec.End()
 	must(p.t, err)
-	p.unlock()
 	disk := powerloss.NewDisk(h)
 	began := time.Now()
 	for cut := 0; ; cut++ {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -65,7 +66,7 @@ func TestSingleWriter(t *testing.T) {
 	if names := m.inBucket(server); len(names) > 0 {
 		t.Errorf("the refused init left %v", names)
 	}
-	if out := m.ok(m.initArgs("--single-writer")...); !strings.Contains(out, "Only this machine can change it") || !strings.Contains(out, "cannot be handed over") {
+	if out := m.ok(m.initArgs("--single-writer")...); !strings.Contains(out, "Only this machine can change it") || !strings.Contains(out, "hushfs handover") {
 		t.Errorf("init says\n%s", out)
 	}
 	d := m.mount()
@@ -84,14 +85,14 @@ func TestSingleWriter(t *testing.T) {
 	// Another machine; in the background, so that the warning is the command's.
 	n := m.another()
 	r := n.run(n.mountArgs()...)
-	if r.code != 0 || !strings.Contains(r.stderr, "warning: mounted read-only: the drive was made for a single writer, device 1, and this machine is another") {
+	if r.code != 0 || !strings.Contains(r.stderr, "warning: mounted read-only: the drive has a single writer, device 1 (") {
 		t.Fatalf("%+v", r)
 	}
 	n.onlyReads("a", "b")
-	if why := n.readOnly(); !strings.Contains(why, "single writer, device 1") {
+	if why := n.readOnly(); !strings.Contains(why, "single writer, device 1 (") || !strings.Contains(why, "this machine is another") {
 		t.Errorf("status says %q", why)
 	}
-	if out := n.ok("status"); !strings.Contains(out, "Mounted read-only: the drive was made for a single writer") {
+	if out := n.ok("status"); !strings.Contains(out, "Mounted read-only: the drive has a single writer") {
 		t.Errorf("status says\n%s", out)
 	}
 	n.ok("umount", n.mnt)
@@ -130,6 +131,101 @@ func TestSingleWriter(t *testing.T) {
 	d = m.mount()
 	m.onlyReads("a", "b", "c")
 	d.umount()
+}
+
+// The writing goes to a machine that never wrote, and back; who has it not reads.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t, s3test.MinIO)
+	liar := server.Gateway(t, s3test.WithoutHeader("If-None-Match"))
+	m := machineAt(t, server).through(liar)
+	m.ok(m.initArgs("--single-writer")...)
+	d := m.mount()
+	m.put("a")
+	n := m.another()
+	pass := []string{"--passphrase-file", m.pass}
+	asked := strings.TrimSpace(n.ok(append([]string{"handover", "--request", m.store}, pass...)...))
+	if again := strings.TrimSpace(n.ok(append([]string{"handover", "--request", m.store}, pass...)...)); again != asked || !strings.HasPrefix(asked, "hushfs-device-") {
+		t.Errorf("asked with %q, then with %q", asked, again)
+	}
+	hand := func(to ...string) []string {
+		return append(append([]string{"handover"}, pass...), append([]string{m.store}, to...)...)
+	}
+	m.refused(9, []string{"mounted"}, append(hand(asked), "--timeout", "1s")...)
+	d.umount()
+	m.refused(2, []string{"no request"}, hand(asked[:20]+asked[21:22]+asked[20:21]+"a"+asked[22:])...)
+	n.refused(15, []string{"not handed on", "single writer, device 1", "machine that writes"}, hand("1")...)
+	m.refused(2, []string{"there is none"}, hand("tablet")...)
+
+	line := filepath.Join(t.TempDir(), "request")
+	must(t, os.WriteFile(line, []byte(asked+"\n"), 0o600))
+	if out := m.ok(append(hand(), "--request-file", line)...); !strings.Contains(out, "Device 2 can change the drive now") {
+		t.Errorf("handover says\n%s", out)
+	}
+	d = m.mount()
+	m.onlyReads("a")
+	if why := m.readOnly(); !strings.Contains(why, "single writer, device 2 (") || !strings.Contains(why, "this machine is device 1") {
+		t.Errorf("status says %q", why)
+	}
+	d.umount()
+	d = n.mount()
+	n.put("b")
+	if why := n.readOnly(); why != "" {
+		t.Errorf("the writer only reads: %s", why)
+	}
+	d.umount()
+	n.refused(2, []string{"this machine is device 2"}, append([]string{"handover", "--request", m.store}, pass...)...)
+	var back struct {
+		Writer int `json:"writer"`
+	}
+	must(t, json.Unmarshal([]byte(n.ok(append(hand("1"), "--json")...)), &back))
+	if back.Writer != 1 {
+		t.Errorf("handed back to %d", back.Writer)
+	}
+	d = n.mount()
+	n.onlyReads("a", "b")
+	d.umount()
+	d = m.mount()
+	m.put("c")
+	d.umount()
+}
+
+// A server that this machine knows is tested again when it is asked to be; another
+// way to the same drive is tested by itself.
+func TestReprobe(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t, s3test.MinIO)
+	m := machineAt(t, server)
+	m.ok(m.initArgs()...)
+	tested := func(d *daemon) bool {
+		defer d.umount()
+		return strings.Contains(d.logged(), "Testing how the store treats")
+	}
+	if tested(m.mount()) {
+		t.Error("what init has tested is tested again")
+	}
+	if !tested(m.mount("--reprobe")) {
+		t.Error("not tested again")
+	}
+	other := server.Gateway(t)
+	m.through(other)
+	if !tested(m.mount()) {
+		t.Error("another way to the drive is not tested")
+	}
+	if tested(m.mount()) {
+		t.Error("and is tested twice")
+	}
+	other.Spoil(s3test.WithoutHeader("If-None-Match"))
+	if tested(m.mount()) {
+		t.Error("tested a third time")
+	}
+	m.doctor("--reprobe", m.store).finds(t, "store-probe", "problem", "taken name was accepted")
+	m.doctor(m.store).finds(t, "store-probe", "problem", "taken name was accepted") // remembered
+	m.refused(11, []string{"does not keep apart"}, m.mountArgs()...)
+	other.Spoil()
+	if !tested(m.mount()) {
+		t.Error("a bad verdict is taken for final")
+	}
 }
 
 // A copy of the writer's state is not the writer.

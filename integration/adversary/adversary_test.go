@@ -1,0 +1,110 @@
+package adversary
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// number is a setting of the long run.
+func number(t testing.TB, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 0, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// told plays a story, and shows it, made shorter, when it fails.
+func told(t *testing.T, s Story) Outcome {
+	t.Helper()
+	t.Logf("story %d", s.Seed) // before, for a crash
+	o, err := Tell(s)
+	if err != nil {
+		short, why := Shrink(s, err, int(number(t, "HUSHFS_ADVERSARY_SHRINK", 20)))
+		t.Errorf("%v\n%v\nmade shorter:\n%v%v", err, s, short, why)
+	}
+	return o
+}
+
+// Each attack is tried, one after the other on a few drives; one after which there may be
+// two histories has a drive of its own.
+func TestAttacks(t *testing.T) {
+	seed := number(t, "HUSHFS_ADVERSARY_SEED", 1)
+	var stories [][]Attack
+	var some []Attack
+	for _, a := range Attacks() {
+		if a.Splits {
+			stories = append(stories, []Attack{a})
+			continue
+		}
+		if some = append(some, a); len(some) == 10 {
+			stories, some = append(stories, some), nil
+		}
+	}
+	stories = append(stories, some)
+	// All at once, whatever the machine: they mostly wait for answers that do not come.
+	var wg sync.WaitGroup
+	for _, attacks := range stories {
+		wg.Go(func() {
+			o := told(t, InTurn(seed, attacks))
+			t.Logf("%s ... %+v", attacks[0].Name, o)
+			if o.Attacks != len(attacks) && !o.Split || o.Bites == 0 && !attacks[0].Splits {
+				t.Errorf("%s ...: %+v of %d attacks", attacks[0].Name, o, len(attacks))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Stories of all attacks, drawn from a seed that is printed. HUSHFS_ADVERSARY_ROUNDS says
+// how many attacks there are to be at least.
+func TestRandom(t *testing.T) {
+	rounds := int(number(t, "HUSHFS_ADVERSARY_ROUNDS", 6))
+	seed := number(t, "HUSHFS_ADVERSARY_SEED", uint64(time.Now().UnixNano()))
+	t.Logf("HUSHFS_ADVERSARY_SEED=%d", seed)
+	var sum Outcome
+	for n := uint64(0); sum.Attacks < rounds && !t.Failed(); n++ {
+		o := told(t, Draw(seed+n, 4))
+		sum.Attacks, sum.Bites, sum.Named = sum.Attacks+o.Attacks, sum.Bites+o.Bites, sum.Named+o.Named
+	}
+	t.Logf("%d attacks, %d untrue answers, %d complaints", sum.Attacks, sum.Bites, sum.Named)
+}
+
+// The judge sees what no machine may show, and what is missing.
+func TestJudge(t *testing.T) {
+	s, err := New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, content, promise := s.File("tablet", 1000)
+	promise()
+	altered := append([]byte(nil), content...)
+	altered[500] ^= 1
+	for fact, c := range map[string]struct {
+		tree  map[string][]byte
+		whole bool
+		fine  bool
+	}{
+		"nothing":                {nil, false, true},
+		"nothing of what was":    {nil, true, false},
+		"the file":               {map[string][]byte{name: content}, false, true},
+		"the file, still empty":  {map[string][]byte{name: nil}, false, true},
+		"the file in a conflict": {map[string][]byte{name + " (conflict, laptop, 2026-01-01)": content}, false, true},
+		"another bit":            {map[string][]byte{name: altered}, false, false},
+		"cut":                    {map[string][]byte{name: content[:999]}, false, false},
+		"zeros":                  {map[string][]byte{name: make([]byte, 1000)}, false, false},
+		"another name":           {map[string][]byte{"forged": content}, false, false},
+	} {
+		if err := s.Judge("laptop", c.tree, c.whole); (err == nil) != c.fine {
+			t.Errorf("%s: %v", fact, err)
+		}
+	}
+}

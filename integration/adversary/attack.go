@@ -1,0 +1,99 @@
+package adversary
+
+import (
+	"math/rand/v2"
+	"strings"
+
+	"github.com/hushfs/hushfs/fs/chain"
+)
+
+// Attack is one way in which a store deceives.
+type Attack struct {
+	Name string
+
+	// Loud attacks are named, in the log or by the status, by each machine that was told
+	// something untrue. The others cannot be told from a slow or an idle store, or are
+	// settled by a second look.
+	Loud bool
+
+	// Splits says that both machines may be shown a history of their own and write to it.
+	// Then there is no one tree to come to: each refuses the other's, by name.
+	Splits bool
+
+	// begin attacks, and returns what makes the store honest again: all that was put by
+	// the honest machines meanwhile is there, as far as they were told so.
+	begin func(s *siege, r *rand.Rand) (end func())
+}
+
+// Attacks are all that there are.
+func Attacks() []Attack {
+	return append(append(answers(), rest()...), keys()...)
+}
+
+// find returns the attack of that name.
+func find(name string) Attack {
+	for _, a := range Attacks() {
+		if a.Name == name {
+			return a
+		}
+	}
+	panic("adversary: no attack is called " + name)
+}
+
+// kind is which folder of a volume an object lies in: l commits, k hints, a ledgers, b
+// bundles, t tables, p packs; h is a header, empty another thing.
+func kind(name string) string {
+	part := strings.Split(name, "/")
+	switch {
+	case len(part) > 2 && part[1] == "h":
+		return "h"
+	case len(part) > 4 && part[1] == "s":
+		return part[3]
+	}
+	return ""
+}
+
+// names are those of the objects of some kinds, as they lie there now.
+func (s *siege) names(kinds string) (out []string) {
+	for _, n := range s.store.Truth.Names() {
+		if k := kind(n); k != "" && strings.Contains(kinds, k) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// head is the newest slot that has anything in it.
+func (s *siege) head() chain.Slot {
+	for _, n := range s.names("l") {
+		if slot, ok := chain.ParseSlotName(s.volume, n); ok {
+			return slot
+		}
+	}
+	return 0
+}
+
+// some draws at most n names of some kinds.
+func (s *siege) draw(r *rand.Rand, kinds string, n int) []string {
+	all := s.names(kinds)
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:min(n, len(all))]
+}
+
+// object returns what lies under a name.
+func (s *siege) object(name string) []byte {
+	b, err := s.store.Truth.Get(ctx(), name, 0, -1)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// all ends several things, the last first.
+func all(ends []func()) func() {
+	return func() {
+		for i := len(ends) - 1; i >= 0; i-- {
+			ends[i]()
+		}
+	}
+}

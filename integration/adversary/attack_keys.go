@@ -1,0 +1,219 @@
+package adversary
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
+)
+
+// keys are the attacks of a store that has the epoch keys from a member with read rights,
+// or the signing key of a device that was removed.
+func keys() []Attack {
+	return []Attack{
+		{Name: "commits are enveloped again", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+			var ends []func()
+			for _, n := range s.draw(r, "l", 2) {
+				if b := s.resealed(n, nil); b != nil {
+					ends = append(ends, s.store.Spoil(n, b))
+				}
+			}
+			return all(ends)
+		}},
+		{Name: "commits enveloped again lie in new slots", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+			for _, n := range s.draw(r, "l", 2) {
+				if b := s.resealed(n, nil); b != nil {
+					s.plant(chain.SlotName(s.volume, s.head()+1), b)
+				}
+			}
+			return nothing
+		}},
+		{Name: "commits are altered with the epoch key", Loud: true, begin: altering("l", 2)},
+		{Name: "altered commits lie in new slots", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+			for _, n := range s.draw(r, "l", 3) {
+				if b := s.resealed(n, mutate(r)); b != nil {
+					s.plant(chain.SlotName(s.volume, s.head()+1), b)
+				}
+			}
+			return nothing
+		}},
+		{Name: "packs are altered with the epoch key", Loud: true, begin: altering("p", 3)},
+		{Name: "tables are altered with the epoch key", Loud: true, begin: altering("t", 3)},
+		{Name: "ledgers are altered with the epoch key", Loud: true, begin: altering("a", 3)},
+		{Name: "objects are enveloped as another kind", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+			var ends []func()
+			for _, n := range s.draw(r, "lapt", 3) {
+				content, tail := s.opened(n)
+				if content == nil {
+					continue
+				}
+				types := []crypt.Type{crypt.TypePack, crypt.TypeCommit, crypt.TypeLedger, crypt.TypeHint, crypt.TypeTable, crypt.TypeBundle}
+				if b := s.seal(types[r.IntN(len(types))], tail.Epoch(), content); b != nil {
+					ends = append(ends, s.store.Spoil(n, b))
+				}
+			}
+			return all(ends)
+		}},
+		{Name: "a removed device writes", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+			for _, again := range []bool{false, true} {
+				st, err := s.read()
+				if err != nil {
+					return nothing
+				}
+				st = st.Clone()
+				if !again {
+					// As it was when it still was one: an old epoch, an old ledger.
+					st.Epoch = 1
+					if k, ok := st.EpochKey(1); ok {
+						st.Key = k
+					}
+				}
+				st.Ledger = s.stolen.ledger
+				s.forge(st, r)
+			}
+			return nothing
+		}},
+		{Name: "a removed device leads to a history that is none", begin: func(s *siege, r *rand.Rand) func() {
+			st, err := s.read()
+			if err != nil {
+				return nothing
+			}
+			name, object, err := st.SealLedger()
+			if err != nil {
+				return nothing
+			}
+			st = st.Clone()
+			st.Slot += chain.Slot(1 + r.IntN(50))
+			for i := range st.Head {
+				st.Head[i] = byte(r.Uint32())
+			}
+			if b, err := st.SealHint(s.stolen.device, s.stolen.no, name, int64(len(object))); err == nil {
+				s.plant(chain.HintName(s.volume, st.Slot), b)
+			}
+			return nothing
+		}},
+	}
+}
+
+// opened returns the content of an object as a reader sees it; nil when it does not open.
+func (s *siege) opened(name string) ([]byte, *crypt.Tail) {
+	st, err := s.read()
+	if err != nil {
+		return nil, nil
+	}
+	b := s.object(name)
+	tail, err := crypt.ParseTail(b)
+	if err != nil {
+		return nil, nil
+	}
+	k, ok := st.EpochKey(tail.Epoch())
+	if !ok {
+		return nil, nil
+	}
+	if t := tail.Type(); t == crypt.TypePack || t == crypt.TypeTable {
+		// Its true length stands elsewhere; with the padding it is as good for a forger.
+		opener, err := tail.Unlock(k, s.volume, t)
+		if err != nil {
+			return nil, nil
+		}
+		var content []byte
+		const sealed = 64<<10 + 16
+		for i := range tail.Segments() {
+			from := i * sealed
+			to := min(from+sealed, len(b)-tail.Size())
+			if content, err = opener.Segment(content, i, b[from:to]); err != nil {
+				return nil, nil
+			}
+		}
+		return content, tail
+	}
+	content, _, err := crypt.Open(k, s.volume, tail.Type(), b)
+	if err != nil {
+		return nil, nil
+	}
+	return content, tail
+}
+
+// seal seals a content anew; nil when that is not possible.
+func (s *siege) seal(t crypt.Type, e crypt.Epoch, content []byte) []byte {
+	st, err := s.read()
+	if err != nil || len(content) == 0 {
+		return nil
+	}
+	k, ok := st.EpochKey(e)
+	if !ok {
+		return nil
+	}
+	b, _, err := crypt.NewSealer(k, s.volume, t, e).Seal(nil, content)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// resealed is an object under another salt, with its content changed; nil changes
+// nothing.
+func (s *siege) resealed(name string, change func([]byte) []byte) []byte {
+	content, tail := s.opened(name)
+	if content == nil {
+		return nil
+	}
+	content = bytes.Clone(content)
+	if change != nil {
+		content = change(content)
+	}
+	return s.seal(tail.Type(), tail.Epoch(), content)
+}
+
+// mutate changes a content here or there.
+func mutate(r *rand.Rand) func(b []byte) []byte {
+	return func(b []byte) []byte {
+		if len(b) == 0 {
+			return b
+		}
+		switch r.IntN(4) {
+		case 0:
+			return b[:r.IntN(len(b))+1]
+		case 1:
+			return append(b, byte(r.Uint32()))
+		default:
+			for range 1 + r.IntN(4) {
+				b[r.IntN(len(b))] ^= byte(1 + r.IntN(255))
+			}
+			return b
+		}
+	}
+}
+
+// altering puts altered objects in the place of some.
+func altering(kinds string, n int) func(s *siege, r *rand.Rand) func() {
+	return func(s *siege, r *rand.Rand) func() {
+		var ends []func()
+		for _, name := range s.draw(r, kinds, n) {
+			if b := s.resealed(name, mutate(r)); b != nil {
+				ends = append(ends, s.store.Spoil(name, b))
+			}
+		}
+		return all(ends)
+	}
+}
+
+// forge has the thief commit a file that nobody wrote, on the head of st.
+func (s *siege) forge(st *chain.State, r *rand.Rand) {
+	ref := meta.Ref{Home: meta.Root, Ino: meta.MakeIno(s.stolen.no, 1<<30)}
+	name := fmt.Appendf(nil, "forged-%d", r.IntN(1000))
+	n := &meta.Inode{Kind: meta.Dir, Perm: 0o755, Nlink: 2, Parent: meta.RootRef}
+	var b meta.Builder
+	b.Add(&meta.Batch{Puts: []meta.KV{{Key: meta.DirentKey(meta.Root, name), Value: meta.AppendDirent(nil, meta.Dirent{Ref: ref, Kind: meta.Dir})}}})
+	b.Add(&meta.Batch{Puts: []meta.KV{{Key: meta.InodeKey(ref), Value: meta.AppendInode(nil, n)}}})
+	first := st.LastOp[s.stolen.no] + 1
+	c, err := st.Build(s.head()+1, s.stolen.device, s.stolen.no, time.Now(), chain.Content{First: first, Last: first, Batch: b.Batch()})
+	if err != nil {
+		return
+	}
+	s.plant(chain.SlotName(s.volume, c.Slot), c.Object)
+}

@@ -1,0 +1,294 @@
+package adversary
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/volume"
+	"github.com/hushfs/hushfs/store"
+)
+
+const (
+	// patience is for how long a program waits for an answer here, and hangs is when one
+	// that has stopped waiting must have come back.
+	patience = 2 * time.Second
+	hangs    = 60 * time.Second
+)
+
+// errBroken is what no machine may do, whatever its store does.
+var errBroken = errors.New("a rule is broken")
+
+func broken(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", errBroken, fmt.Sprintf(format, a...))
+}
+
+// machine is an honest computer with folders of its own.
+type machine struct {
+	name   string
+	dir    string
+	bucket store.Bucket
+	unlock []byte
+	truth  *ledger
+	log    *lines
+
+	v     *volume.Volume // nil while locked
+	stop  context.CancelFunc
+	ended chan struct{}
+	why   error // it does not open
+}
+
+// within does something that must come back: the context ends after patience, and the
+// call soon after it.
+func within(what string, fn func(ctx context.Context) error) error {
+	return withinOf(what, patience, fn)
+}
+
+func withinOf(what string, d time.Duration, fn func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- fn(ctx) }()
+	t := time.NewTimer(d + hangs)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-t.C:
+		stacks := make([]byte, 1<<20)
+		return broken("%s hangs\n%s", what, stacks[:runtime.Stack(stacks, true)])
+	}
+}
+
+// open mounts. An error that says no is kept as why.
+func (m *machine) open() error {
+	if m.v != nil {
+		return nil
+	}
+	u, err := drive.FromHandover(m.unlock)
+	if err != nil {
+		return broken("unlock: %v", err)
+	}
+	err = withinOf(m.name+" opens", 10*time.Second, func(ctx context.Context) (err error) {
+		m.v, err = volume.Open(ctx, volume.Options{
+			Bucket: m.bucket, Drive: u, State: filepath.Join(m.dir, "state"), Cache: filepath.Join(m.dir, "cache"), CacheSize: -1,
+			DeviceName: m.name, UID: 1000, GID: 1000, Patience: time.Second, FoldCommits: 6,
+			Log: slog.New(slog.NewTextHandler(m.log, nil)),
+		})
+		return err
+	})
+	m.why = err
+	if err != nil {
+		m.v = nil
+		u.Wipe()
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop, m.ended = stop, make(chan struct{})
+	v, ended := m.v, m.ended
+	go func() {
+		defer close(ended)
+		_ = v.Run(ctx) // why it stopped its status says
+	}()
+	return nil
+}
+
+// shut locks, and sends for so long; 0 is a power cut, as near as it comes to one.
+func (m *machine) shut(d time.Duration) error {
+	if m.v == nil {
+		return nil
+	}
+	v := m.v
+	m.v = nil
+	err := withinOf(m.name+" locks", d, v.Shutdown)
+	m.stop()
+	if werr := withinOf(m.name+" ends its work", 0, func(context.Context) error { <-m.ended; return nil }); errors.Is(werr, errBroken) {
+		return werr
+	}
+	return err
+}
+
+// create makes a file and, with promise, brings it to the journal.
+func (m *machine) create(size int, promise bool) error {
+	f, content := m.truth.create(m.name, "", size)
+	return m.put(f, f.name, content, promise)
+}
+
+// put writes a content under a name that is free.
+func (m *machine) put(f *file, name string, content []byte, promise bool) error {
+	no := f.newest
+	return within(m.name+" writes", func(ctx context.Context) error {
+		a, err := m.v.Make(ctx, meta.RootRef, []byte(name), volume.Node{Kind: meta.File, Perm: 0o644, UID: 1000, GID: 1000}, false)
+		if err != nil {
+			return err
+		}
+		if err := m.v.Write(ctx, a.Ref, 0, content); err != nil {
+			return err
+		}
+		if err := m.v.Flush(ctx, a.Ref); err != nil || !promise {
+			return err
+		}
+		if err := m.v.Fsync(ctx, a.Ref); err != nil {
+			return err
+		}
+		if name == f.name {
+			m.truth.promise(f, no)
+		}
+		return nil
+	})
+}
+
+// replace gives a file a new content as editors do: by a new file and a rename.
+func (m *machine) replace(f *file, size int) error {
+	content := m.truth.rewrite(f, size)
+	no := f.newest
+	tmp := fmt.Sprintf("%s.%d", f.name, no)
+	m.truth.name(tmp)
+	if err := m.put(f, tmp, content, true); err != nil {
+		return err
+	}
+	return within(m.name+" replaces", func(ctx context.Context) error {
+		if err := m.v.Rename(ctx, meta.RootRef, []byte(tmp), meta.RootRef, []byte(f.name), 0); err != nil {
+			return err
+		}
+		if err := m.v.SyncTree(); err != nil {
+			return err
+		}
+		m.truth.promise(f, no)
+		return nil
+	})
+}
+
+// rename gives a file another name.
+func (m *machine) rename(f *file, to string) error {
+	m.truth.name(to)
+	return within(m.name+" renames", func(ctx context.Context) error {
+		if err := m.v.Rename(ctx, meta.RootRef, []byte(f.name), meta.RootRef, []byte(to), 0); err != nil {
+			return err
+		}
+		f.name = to
+		return nil
+	})
+}
+
+func (m *machine) unlink(f *file) error {
+	m.truth.forget(f)
+	return within(m.name+" deletes", func(ctx context.Context) error {
+		return m.v.Unlink(ctx, meta.RootRef, []byte(f.name))
+	})
+}
+
+// drain waits until all is in the store.
+func (m *machine) drain(d time.Duration) error {
+	return withinOf(m.name+" sends", d, m.v.WaitStored)
+}
+
+// look reads all that there is. What is refused is counted, and an error when nothing may
+// be; what is shown must be true.
+func (m *machine) look(all bool) (found map[uint64]uint64, tree []string, err error) {
+	found = map[uint64]uint64{}
+	err = withinOf(m.name+" reads", 5*patience, func(ctx context.Context) error {
+		list, err := m.v.List(ctx, meta.RootRef)
+		if err != nil {
+			if all {
+				return fmt.Errorf("list the root: %w", err)
+			}
+			return nil
+		}
+		for _, e := range list {
+			name := string(e.Name)
+			if !m.truth.knownName(name) {
+				return broken("%s shows the name %q, which nobody gave", m.name, name)
+			}
+			content, err := m.content(ctx, e.Ref)
+			if err != nil {
+				if all && !errors.Is(err, meta.ErrNotExist) {
+					return fmt.Errorf("read %q: %w", name, err)
+				}
+				continue
+			}
+			v, ok := m.truth.known(content)
+			if !ok {
+				return broken("%s shows a content of %q that nobody wrote: %s", m.name, name, m.truth.near(content))
+			}
+			found[v.file] = max(found[v.file], v.no)
+			tree = append(tree, fmt.Sprintf("%s = %d.%d", name, v.file, v.no))
+		}
+		return nil
+	})
+	slices.Sort(tree)
+	return found, tree, err
+}
+
+func (m *machine) content(ctx context.Context, ref meta.Ref) ([]byte, error) {
+	a, err := m.v.Attr(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if a.Inode.Size > 64<<20 {
+		return nil, broken("a file of %d bytes", a.Inode.Size)
+	}
+	b := make([]byte, a.Inode.Size)
+	n, err := m.v.Read(ctx, ref, 0, b)
+	return b[:n], err
+}
+
+// complaint is what the machine has said of its store since the log had so many lines;
+// empty: nothing.
+func (m *machine) complaint(since int) string {
+	if said := m.log.since(since); said != "" {
+		return said
+	}
+	if m.why != nil {
+		return m.why.Error()
+	}
+	if m.v == nil {
+		return ""
+	}
+	s := m.v.Status()
+	return strings.Join(append(append(slices.Clone(s.Damaged), s.Warnings...), s.Stopped+s.Offline), " ")
+}
+
+// lines are those of a log at level WARN or above.
+type lines struct {
+	mu   sync.Mutex
+	said []string
+}
+
+var _ io.Writer = (*lines)(nil)
+
+func (l *lines) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("level=WARN")) || bytes.Contains(b, []byte("level=ERROR")) {
+		l.mu.Lock()
+		l.said = append(l.said, strings.TrimSpace(string(b)))
+		l.mu.Unlock()
+	}
+	return len(b), nil
+}
+
+func (l *lines) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.said)
+}
+
+func (l *lines) since(n int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.said[min(n, len(l.said)):], "\n")
+}
+
+// removeAll takes the machine's folders away.
+func (m *machine) removeAll() { _ = os.RemoveAll(m.dir) }

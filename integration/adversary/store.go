@@ -1,0 +1,238 @@
+package adversary
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/hushfs/hushfs/store"
+	"github.com/hushfs/hushfs/store/mem"
+)
+
+// Operator is what whoever runs a store can do to it, whatever the interface offers.
+type Operator interface {
+	Names() []string
+	Overwrite(name string, data []byte)
+}
+
+// Call is a request on its way to the store; one of its pointers to functions answers it.
+type Call struct {
+	Who  string // the machine
+	Op   string // put, get, list, delete
+	Name string // for a list, the prefix
+	Data []byte // put; not to be changed
+	Off  int64  // get
+	Len  int64  // get
+}
+
+// Answer is what the machine is told.
+type Answer struct {
+	Data  []byte
+	Infos []store.Info
+	Err   error
+}
+
+// Lie answers a call in the store's stead, or passes it on with do. bit says that the
+// machine was told something else than the truth.
+type Lie func(ctx context.Context, c Call, do func() Answer) (a Answer, bit bool)
+
+// Store is the malicious store. Its zero value cannot be used; see NewStore.
+type Store struct {
+	Truth *mem.Bucket // what lies there
+
+	mu    sync.Mutex // guards the fields below; not held over a lie
+	lies  map[int]Lie
+	next  int
+	spoil map[string]bool        // names of objects that are not what was put
+	made  map[[32]byte]bool      // hashes of the commits that the machines made
+	shown map[string]*mem.Bucket // what a machine is shown instead of the truth
+	bites map[string][]string    // by machine: what it was told that is untrue
+}
+
+// NewStore returns a store that is honest yet.
+func NewStore() *Store {
+	return &Store{Truth: mem.New(), lies: map[int]Lie{}, spoil: map[string]bool{}, made: map[[32]byte]bool{}, shown: map[string]*mem.Bucket{}, bites: map[string][]string{}}
+}
+
+// Tell adds a lie until the function that it returns is called. Of several the first
+// that bites counts.
+func (s *Store) Tell(l Lie) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.next
+	s.next++
+	s.lies[id] = l
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.lies, id)
+	}
+}
+
+// Show lets a machine see another store, and write to it; nil: the truth.
+func (s *Store) Show(who string, b *mem.Bucket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b == nil {
+		delete(s.shown, who)
+	} else {
+		s.shown[who] = b
+	}
+}
+
+// genuine tells whether a machine made a commit.
+func (s *Store) genuine(object []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made[sha256.Sum256(object)]
+}
+
+// believe takes what lies there for the truth: junk that was put under free names stays.
+func (s *Store) believe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.spoil)
+}
+
+// showing tells whether a machine is shown something else than the truth.
+func (s *Store) showing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.shown) > 0
+}
+
+// Spoil puts other bytes under a name, whether it is taken or not; nil bytes take the
+// object away. The function that it returns undoes that.
+func (s *Store) Spoil(name string, data []byte) (end func()) {
+	was, err := s.Truth.Get(context.Background(), name, 0, -1)
+	there := err == nil
+	s.put(name, data)
+	s.mu.Lock()
+	s.spoil[name] = true
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		delete(s.spoil, name)
+		s.mu.Unlock()
+		now, err := s.Truth.Get(context.Background(), name, 0, -1)
+		switch {
+		case there:
+			s.put(name, was)
+		case err == nil && bytes.Equal(now, data):
+			s.put(name, nil)
+		}
+	}
+}
+
+func (s *Store) put(name string, data []byte) {
+	if data == nil {
+		_ = s.Truth.Delete(context.Background(), name)
+		return
+	}
+	s.Truth.Overwrite(name, data)
+}
+
+// Bites is how often a machine was told something untrue so far.
+func (s *Store) Bites(who string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.bites[who])
+}
+
+// Since are the requests, from the one with that number on, that were answered untruly.
+func (s *Store) Since(who string, n int) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.bites[who][min(n, len(s.bites[who])):])
+}
+
+// bit notes that a machine was told something untrue.
+func (s *Store) bit(c Call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bites[c.Who] = append(s.bites[c.Who], fmt.Sprintf("%s %s %d %d", c.Op, c.Name, c.Off, c.Len))
+}
+
+// Face is the store as one machine sees it.
+func (s *Store) Face(who string) store.Bucket { return face{s, who} }
+
+type face struct {
+	s   *Store
+	who string
+}
+
+func (f face) call(ctx context.Context, c Call, do func(b *mem.Bucket) Answer) Answer {
+	c.Who = f.who
+	f.s.mu.Lock()
+	var order []int
+	for id := range f.s.lies {
+		order = append(order, id)
+	}
+	slices.Sort(order)
+	var lies []Lie
+	for _, id := range order {
+		lies = append(lies, f.s.lies[id])
+	}
+	if c.Op == "put" && kind(c.Name) == "l" {
+		f.s.made[sha256.Sum256(c.Data)] = true
+	}
+	b := f.s.Truth
+	elsewhere := f.s.shown[f.who]
+	if elsewhere != nil {
+		b = elsewhere
+	}
+	spoilt := f.s.spoil[c.Name] && elsewhere == nil
+	f.s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return Answer{Err: err}
+	}
+	for _, l := range lies {
+		if a, bit := l(ctx, c, func() Answer { return do(b) }); bit {
+			f.s.bit(c)
+			return a
+		}
+	}
+	a := do(b)
+	if c.Op == "get" && spoilt {
+		f.s.bit(c)
+	}
+	return a
+}
+
+func (f face) PutIfAbsent(ctx context.Context, name string, data []byte) error {
+	return f.call(ctx, Call{Op: "put", Name: name, Data: data}, func(b *mem.Bucket) Answer {
+		return Answer{Err: b.PutIfAbsent(ctx, name, data)}
+	}).Err
+}
+
+func (f face) Get(ctx context.Context, name string, off, length int64) ([]byte, error) {
+	a := f.call(ctx, Call{Op: "get", Name: name, Off: off, Len: length}, func(b *mem.Bucket) Answer {
+		data, err := b.Get(ctx, name, off, length)
+		return Answer{Data: data, Err: err}
+	})
+	return a.Data, a.Err
+}
+
+func (f face) List(ctx context.Context, prefix, after string, most int) ([]store.Info, error) {
+	a := f.call(ctx, Call{Op: "list", Name: prefix}, func(b *mem.Bucket) Answer {
+		infos, err := b.List(ctx, prefix, after, most)
+		return Answer{Infos: infos, Err: err}
+	})
+	return a.Infos, a.Err
+}
+
+func (f face) Delete(ctx context.Context, name string) error {
+	return f.call(ctx, Call{Op: "delete", Name: name}, func(b *mem.Bucket) Answer {
+		return Answer{Err: b.Delete(ctx, name)}
+	}).Err
+}
+
+// adopt makes another bucket the truth.
+func (s *Store) adopt(b *mem.Bucket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Truth = b
+}

@@ -1,0 +1,411 @@
+package adversary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+// Deed is one line of a story.
+type Deed struct {
+	Who  string // a machine, or "store"
+	What string // see machine.do, or the name of an attack; "honest" ends all attacks
+	Draw uint64 // all that is left to chance in it
+}
+
+func (d Deed) String() string { return fmt.Sprintf("%-7s %s (%#x)", d.Who, d.What, d.Draw) }
+
+// Story is what happens, in order.
+type Story struct {
+	Seed  uint64
+	Deeds []Deed
+}
+
+func (s Story) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d:\n", s.Seed)
+	for _, d := range s.Deeds {
+		fmt.Fprintf(&b, "  %v\n", d)
+	}
+	return b.String()
+}
+
+// acts are what a machine does, the frequent ones several times.
+var acts = []string{
+	"writes", "writes", "writes", "writes without fsync", "replaces", "replaces", "renames", "deletes",
+	"reads", "reads", "sends", "sends", "remounts", "loses power", "newcomer",
+}
+
+// InTurn makes a story of the attacks given, one after the other, each while both
+// machines begin anew, write, send and read, and a third one comes.
+func InTurn(seed uint64, attacks []Attack) Story {
+	r := sub(seed)
+	st := Story{Seed: seed}
+	for i, a := range attacks {
+		one, two := "laptop", "desktop"
+		if i%2 == 1 {
+			one, two = two, one
+		}
+		st.Deeds = append(st.Deeds, Deed{"store", "remembers", r.Uint64()}, Deed{one, "writes", r.Uint64()}, Deed{"store", a.Name, r.Uint64()})
+		for _, d := range []Deed{
+			{Who: one, What: "sends"}, {Who: two, What: "remounts"}, {Who: two, What: "replaces"}, {Who: two, What: "sends"},
+			{Who: one, What: "reads"}, {Who: two, What: "reads"}, {Who: one, What: "remounts"}, {Who: one, What: "reads"}, {Who: two, What: "newcomer"},
+			{Who: "store", What: "honest"},
+		} {
+			d.Draw = r.Uint64()
+			st.Deeds = append(st.Deeds, d)
+		}
+	}
+	return st
+}
+
+// Draw makes a story of so many rounds, each an attack or two, drawn, among deeds of the
+// machines.
+func Draw(seed uint64, rounds int) Story {
+	r := sub(seed)
+	st := Story{Seed: seed}
+	names := []string{"laptop", "desktop"}
+	machine := func(n int) {
+		for range n {
+			st.Deeds = append(st.Deeds, Deed{names[r.IntN(2)], acts[r.IntN(len(acts))], r.Uint64()})
+		}
+	}
+	attacks := Attacks()
+	for range rounds {
+		machine(r.IntN(3))
+		if r.IntN(3) == 0 {
+			st.Deeds = append(st.Deeds, Deed{"store", "remembers", r.Uint64()})
+		}
+		for range 1 + r.IntN(2) {
+			st.Deeds = append(st.Deeds, Deed{"store", attacks[r.IntN(len(attacks))].Name, r.Uint64()})
+		}
+		machine(1 + r.IntN(3))
+		if r.IntN(2) == 0 {
+			who := names[r.IntN(2)]
+			st.Deeds = append(st.Deeds, Deed{who, "remounts", r.Uint64()}, Deed{who, "reads", r.Uint64()})
+		}
+		st.Deeds = append(st.Deeds, Deed{"store", "honest", r.Uint64()})
+	}
+	return st
+}
+
+// Outcome is what became of a story.
+type Outcome struct {
+	Attacks int  // that were begun
+	Bites   int  // answers that were untrue
+	Named   int  // attacks that a machine complained of
+	Split   bool // the machines were shown two histories, and wrote to both
+}
+
+// Tell plays a story in a folder of its own, and judges. The error says which rule was
+// broken, and by whom.
+func Tell(s Story) (o Outcome, err error) {
+	dir, err := os.MkdirTemp("", "adversary")
+	if err != nil {
+		return o, err
+	}
+	defer os.RemoveAll(dir)
+	w, err := newSiege(dir)
+	if err != nil {
+		return o, fmt.Errorf("begin: %w", err)
+	}
+	defer w.end()
+	var ends []func()
+	var on []Attack
+	marks := map[string]mark{}
+	for i, d := range s.Deeds {
+		err := func() error {
+			switch {
+			case d.Who == "store" && d.What == "remembers":
+				w.remember()
+			case d.Who == "store" && d.What == "honest":
+				err := w.named(on, marks, &o)
+				all(ends)()
+				ends, on = nil, nil
+				if err != nil {
+					return err
+				}
+				return w.healed()
+			case d.Who == "store":
+				if len(on) == 0 {
+					marks = w.marks()
+				}
+				a := find(d.What)
+				ends, on = append(ends, a.begin(w, sub(d.Draw))), append(on, a)
+				o.Attacks++
+			default:
+				return w.do(d)
+			}
+			return nil
+		}()
+		if err != nil {
+			all(ends)()
+			return o, fmt.Errorf("deed %d, %v: %w", i+1, d, err)
+		}
+		if w.split {
+			break // what comes after it is another drive for each
+		}
+	}
+	all(ends)()
+	for _, m := range w.machines {
+		o.Bites += w.store.Bites(m.name)
+	}
+	err = w.healed()
+	if o.Split = w.split; err == nil && w.split {
+		err = w.apart()
+	}
+	return o, err
+}
+
+// healed is the store honest again. Where it does not hold one history, that is all; else
+// both machines come to what it holds.
+func (w *siege) healed() error {
+	w.store.believe()
+	if _, err := w.read(); errors.Is(err, errBroken) {
+		return err
+	} else if err != nil {
+		return broken("a reader cannot follow the chain of an honest store: %v", err)
+	}
+	if w.split {
+		return nil
+	}
+	return w.converge()
+}
+
+// mark is what a machine had said and been told at some moment.
+type mark struct{ said, bites int }
+
+func (w *siege) marks() map[string]mark {
+	out := map[string]mark{}
+	for _, m := range w.machines {
+		out[m.name] = mark{m.log.len(), w.store.Bites(m.name)}
+	}
+	return out
+}
+
+// named wants who was told something untrue by a loud attack to have said so.
+func (w *siege) named(on []Attack, since map[string]mark, o *Outcome) error {
+	loud := len(on) > 0 && !slices.ContainsFunc(on, func(a Attack) bool { return !a.Loud })
+	for _, m := range w.machines {
+		if w.store.Bites(m.name) == since[m.name].bites {
+			continue
+		}
+		said := func() bool { return m.complaint(since[m.name].said) != "" }
+		// It may be in the middle of a second look.
+		for until := time.Now().Add(10 * time.Second); loud && !said() && time.Now().Before(until); {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if said() {
+			o.Named++
+		} else if loud {
+			lies := w.store.Since(m.name, since[m.name].bites)
+			return broken("%s was told untrue things %d times and says nothing:\n  %s", m.name, len(lies), strings.Join(lies[:min(len(lies), 10)], "\n  "))
+		}
+	}
+	return nil
+}
+
+// machine of that name.
+func (w *siege) named1(name string) *machine {
+	for _, m := range w.machines {
+		if m.name == name {
+			return m
+		}
+	}
+	panic("adversary: no machine is called " + name)
+}
+
+// do does what a machine does. That something is refused is no fault while the store is
+// what it is; what is shown must be true.
+func (w *siege) do(d Deed) error {
+	m, r := w.named1(d.Who), sub(d.Draw)
+	if d.What == "newcomer" {
+		return w.newcomer(r.Uint64())
+	}
+	if err := w.mounts(m); err != nil || m.v == nil {
+		return err
+	}
+	sizes := []int{0, 1, 100, 5000, 70 << 10, 200 << 10, 300 << 10}
+	size := sizes[r.IntN(len(sizes))]
+	f := w.truth.owned(m.name, r.Uint64())
+	switch d.What {
+	case "writes":
+		return rule(m.create(size, true))
+	case "writes without fsync":
+		return rule(m.create(size, false))
+	case "replaces":
+		if f != nil {
+			return rule(m.replace(f, size))
+		}
+	case "renames":
+		if f != nil {
+			return rule(m.rename(f, fmt.Sprintf("renamed-%x", r.Uint32())))
+		}
+	case "deletes":
+		if f != nil {
+			return rule(m.unlink(f))
+		}
+	case "reads":
+		_, _, err := m.look(false)
+		return rule(err)
+	case "sends":
+		return rule(m.drain(patience))
+	case "remounts":
+		if err := rule(m.shut(2 * time.Second)); err != nil {
+			return err
+		}
+		return w.mounts(m)
+	case "loses power":
+		return rule(m.shut(0))
+	default:
+		panic("adversary: no deed is called " + d.What)
+	}
+	return nil
+}
+
+// mounts mounts a machine, as far as it lets itself be. One that saw more than it is shown
+// must not.
+func (w *siege) mounts(m *machine) error {
+	was := m.v
+	if err := m.open(); err != nil {
+		return rule(err)
+	}
+	if was == nil && w.older[m.name] && m.v.Status().Stopped == "" {
+		return broken("%s takes an older state than it saw for true", m.name)
+	}
+	return nil
+}
+
+// rule passes on what breaks a rule; all else a hostile store may bring about.
+func rule(err error) error {
+	if errors.Is(err, errBroken) {
+		return err
+	}
+	return nil
+}
+
+// newcomer is a machine without memory that unlocks by the passphrase and reads all.
+func (w *siege) newcomer(draw uint64) error {
+	dir, err := os.MkdirTemp(filepath.Dir(w.machines[0].dir), "new")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	who := w.machines[draw%uint64(len(w.machines))].name // sees the store as that one does
+	b := w.store.Face(who)
+	m := &machine{name: who, dir: dir, bucket: b, truth: w.truth, log: w.named1(who).log}
+	err = withinOf("a newcomer unlocks", 20*time.Second, func(ctx context.Context) error {
+		u, err := drive.Unlock(ctx, b, drive.UnlockOptions{Passphrase: passphrase})
+		if err == nil {
+			defer u.Wipe()
+			m.unlock = u.Handover()
+			if u.Main().ID != w.volume {
+				return broken("the passphrase opens another drive")
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return rule(err)
+	}
+	if err := m.open(); err != nil {
+		return rule(err)
+	}
+	_, _, err = m.look(false)
+	if serr := m.shut(0); errors.Is(serr, errBroken) {
+		return serr
+	}
+	return rule(err)
+}
+
+// converge wants both machines, now that the store is honest, to mount, to send what
+// waits, and to come to one tree with all in it that was promised.
+func (w *siege) converge() error {
+	for round := range 2 {
+		for _, m := range w.machines {
+			_ = m.shut(0)
+			if err := m.open(); err != nil {
+				return broken("%s does not mount with an honest store: %v", m.name, err)
+			}
+			if err := m.drain(30 * time.Second); err != nil {
+				s := m.v.Status()
+				return broken("%s cannot send to an honest store (round %d): %v; stopped %q, offline %q, %d pending\n%s", m.name, round, err, s.Stopped, s.Offline, s.PendingOps, m.log.since(m.log.len()-5))
+			}
+			if err := m.shut(30 * time.Second); err != nil {
+				return broken("%s cannot lock with an honest store: %v", m.name, err)
+			}
+		}
+	}
+	var trees [][]string
+	for _, m := range w.machines {
+		if err := m.open(); err != nil {
+			return broken("%s does not mount with an honest store: %v", m.name, err)
+		}
+		found, tree, err := m.look(true)
+		if err != nil {
+			return broken("%s cannot read from an honest store: %v", m.name, err)
+		}
+		if lost := w.truth.missing(found); len(lost) > 0 {
+			return broken("%s has lost: %s\nits tree:\n  %s\n%s", m.name, strings.Join(lost, "; "), strings.Join(tree, "\n  "), m.log.since(m.log.len()-10))
+		}
+		if s := m.v.Status(); s.Stopped != "" {
+			return broken("%s writes nothing to an honest store: %s", m.name, s.Stopped)
+		}
+		trees = append(trees, tree)
+	}
+	w.last = newest(w.store.Truth)
+	if !slices.Equal(trees[0], trees[1]) {
+		return broken("the machines do not come to one tree:\n  %s\nand\n  %s", strings.Join(trees[0], "\n  "), strings.Join(trees[1], "\n  "))
+	}
+	return nil
+}
+
+// apart wants each machine, when the store has shown two histories and shows one of them
+// now, to go on with it, or to refuse it and say why.
+func (w *siege) apart() error {
+	for _, m := range w.machines {
+		_ = m.shut(0)
+		err := m.open()
+		switch {
+		case errors.Is(err, errBroken):
+			return err
+		case errors.Is(err, volume.ErrFork), errors.Is(err, volume.ErrRollback):
+			continue
+		case err != nil:
+			return broken("%s refuses another history, and does not say that it is one: %v", m.name, err)
+		}
+		if _, _, err := m.look(false); err != nil {
+			return rule(err)
+		}
+		if err := m.drain(10 * time.Second); errors.Is(err, errBroken) {
+			return err
+		} else if err != nil && m.v.Status().Stopped == "" {
+			return broken("%s does not send, and its status does not say why: %v", m.name, err)
+		}
+	}
+	return nil
+}
+
+// Shrink leaves deeds out of a story that fails as long as it fails, for at most so many
+// tries, and returns the shortest with what is wrong in it.
+func Shrink(s Story, why error, tries int) (Story, error) {
+	for size := max(len(s.Deeds)/2, 1); size >= 1 && tries > 0; size /= 2 {
+		for at := 0; at+size <= len(s.Deeds) && tries > 0; tries-- {
+			shorter := Story{s.Seed, slices.Delete(slices.Clone(s.Deeds), at, at+size)}
+			if _, err := Tell(shorter); errors.Is(err, errBroken) {
+				s, why = shorter, err
+			} else {
+				at += size
+			}
+		}
+	}
+	return s, why
+}
