@@ -12,8 +12,8 @@ import (
 
 func TestSpoken(t *testing.T) {
 	for in, want := range map[string]string{
-		strings.Repeat("\x00", 11): "abandon abandon abandon abandon abandon abandon abandon abandon",
-		strings.Repeat("\xff", 11): "zoo zoo zoo zoo zoo zoo zoo zoo",
+		strings.Repeat("\x00", 11):                     "abandon abandon abandon abandon abandon abandon abandon abandon",
+		strings.Repeat("\xff", 11):                     "zoo zoo zoo zoo zoo zoo zoo zoo",
 		"\x00\x20\x04\x00\x80\x10\x02\x00\x40\x08\x01": "ability ability ability ability ability ability ability ability",
 	} {
 		if got := strings.Join(Spoken([]byte(in)), " "); got != want {

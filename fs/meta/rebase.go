@@ -36,6 +36,7 @@ type Rebase struct {
 	equal   map[Ref]bool     // files of the operations that hold the same as theirs
 	twins   map[Ref]bool     // those of equal whose name theirs has
 	called  map[Ref][]place  // the names that the changes gave
+	written map[Ref]bool     // files whose content the changes change
 	records map[uint64]uint8 // how many records there are, by version
 	refused []Refusal
 	unread  []error // of Same
@@ -100,12 +101,15 @@ func NewRebase(was Reader, changes iter.Seq2[Change, Stamp], o RebaseOptions) *R
 	r := &Rebase{
 		was: was, o: o,
 		refs: map[Ref]Ref{}, homes: map[Ino]Ino{}, merged: map[Ino]Ino{}, origin: map[Ref]Ref{}, seen: map[Ref]uint64{}, placed: map[name]place{},
-		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, called: map[Ref][]place{}, records: map[uint64]uint8{},
+		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, called: map[Ref][]place{}, written: map[Ref]bool{}, records: map[uint64]uint8{},
 	}
 	at := func(ref, parent Ref, name []byte) {
 		r.called[ref] = append(r.called[ref], place{parent, string(name)})
 	}
 	for c, stamp := range changes {
+		if ref := contentOf(c); ref != (Ref{}) {
+			r.written[ref] = true
+		}
 		switch o := c.(type) {
 		case *Make:
 			at(o.Ref, o.Parent, o.Name)

@@ -401,6 +401,9 @@ func (s *solver) attributes(ref Ref) ([]Change, Change, error) {
 	if _, n, err := s.before(ref); err != nil || n == nil {
 		return nil, nil, err
 	}
+	if s.written[ref] {
+		return nil, nil, nil // what was written to it brings it back, with all that it had
+	}
 	return []Change{s.record(Conflict{Kind: ConflictLost, Ours: ref})}, nil, nil
 }
 

@@ -248,6 +248,7 @@ func TestConflicts(t *testing.T) {
 		{"both remove", "put a 0", "rm a", "rm a", nil, ""},
 		{"both remove directories", "mkdir d", "rmdir d", "rmdir d", nil, ""},
 		{"they remove what I give attributes", "put a 0", "chmod a", "rm a", nil, "lost"},
+		{"they remove what I give attributes and write", "put a 0", "chmod a\n put a 1", "rm a", []string{"a=1 600"}, "revived"},
 		{"they remove what I rename", "put a 0", "mv a b", "rm a", nil, ""},
 		{"they remove what I link", "put a 0", "ln a b", "rm a", []string{"b=0"}, "revived"},
 		{"I make in a directory that they remove", "mkdir d", "put d/a 1\n attr d v", "rmdir d", []string{"d/ x:v", "d/a=1"}, "revived"},
