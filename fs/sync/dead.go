@@ -25,6 +25,9 @@ const (
 	// deadAhead is how many ends are on their way at a time.
 	deadAhead = 64
 
+	// deadMost is how many are passed over at a time.
+	deadMost = 1 << 18
+
 	// deadTold is how often it is said how far that is.
 	deadTold = 10 * time.Second
 )
@@ -207,14 +210,33 @@ func listPage(ctx context.Context, b store.Bucket, vol crypt.VolumeID, after str
 	return slots, all, nil
 }
 
-// skipDead passes over a long row of dead slots; working is held.
+// skipDead passes over a long row of dead slots; working is held. It goes no further than
+// what the store lists, and not very far at a time: a store that has an object for every
+// name that it is asked for must keep nobody busy for ever.
 func (s *Syncer) skipDead(ctx context.Context) error {
 	from := s.slot()
-	next, err := passForeign(ctx, s.o.Bucket, s.o.Chain, from, chain.Slot(1<<63), s.log)
+	newest, _, err := listPage(ctx, s.o.Bucket, s.o.Chain.Volume, "", from-1)
+	s.reached(err)
+	if err != nil {
+		return err
+	}
+	if len(newest) == 0 {
+		// Not even the one that was just read. They are looked at anew.
+		s.setNext(s.o.Chain.Slot + 1)
+		return fmt.Errorf("the store has objects in slots up to %d that it does not list: %w", from-1, store.ErrUnavailable)
+	}
+	last := min(newest[len(newest)-1], from+deadMost-1)
+	if last < from {
+		return nil
+	}
+	next, err := passForeign(ctx, s.o.Bucket, s.o.Chain, from, last, s.log)
 	s.reached(err)
 	if err != nil {
 		return err
 	}
 	s.setNext(next)
+	if next > last && last == from+deadMost-1 {
+		return fmt.Errorf("the %d slots up to %d hold no commit, and there are more: %w", last-s.o.Chain.Slot, last, store.ErrUnavailable)
+	}
 	return nil
 }
