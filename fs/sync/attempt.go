@@ -231,7 +231,9 @@ func (s *Syncer) tell() error {
 // what lies in the slot decides. stored are the closed packs that the chain names.
 // Where nothing may be written any more the commit stays in the journal.
 func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, ours bool, stored func() []pack.Info) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	a := &attempt{Sealed: c, last: last, packs: stored, journaled: true}
 	if c.Slot < s.slot() {

@@ -17,7 +17,9 @@ import (
 // where it was. A crash in between wastes a number, never uses one twice: the
 // ledger has a number once, and gives it to one key.
 func (s *Syncer) Enroll(ctx context.Context) (meta.Device, error) {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return 0, err
+	}
 	defer s.working.Unlock()
 	if err := s.halted(); err != nil {
 		return 0, err

@@ -159,7 +159,9 @@ type folding struct {
 
 // foldBegin takes the state as it is now; nil when nothing lies above the checkpoint.
 func (s *Syncer) foldBegin(ctx context.Context) (*folding, error) {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return nil, err
+	}
 	defer s.working.Unlock()
 	if err := s.halted(); err != nil {
 		return nil, err
@@ -221,7 +223,9 @@ func (s *Syncer) writeTable(ctx context.Context, f *folding, content []byte) (cr
 
 // announce takes a slot with a checkpoint and writes a hint that leads to it.
 func (s *Syncer) announce(ctx context.Context, k *chain.Checkpoint) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	var mine chain.ID
 	for {
@@ -323,7 +327,9 @@ const hintLag = time.Minute
 
 // Leave folds what is worth it before this machine goes.
 func (s *Syncer) Leave(ctx context.Context) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	due := s.foldDue(true)
 	s.working.Unlock()
 	if !due {

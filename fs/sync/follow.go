@@ -16,7 +16,9 @@ import (
 // CatchUp follows every slot that is in the store and returns when the next one
 // is free.
 func (s *Syncer) CatchUp(ctx context.Context) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	if err := s.halted(); err != nil {
 		return err

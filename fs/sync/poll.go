@@ -35,7 +35,7 @@ const (
 	// is taken for one that does not.
 	watchTries = 3
 
-	// turnEvery is how often the follower looks whether the publisher is done.
+	// turnEvery is how often who waits for another's turn to end looks whether it has.
 	turnEvery = 20 * time.Millisecond
 
 	// holdMin is the least time between two looks for slots that the store told of and

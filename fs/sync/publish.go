@@ -16,7 +16,9 @@ import (
 
 // Publish brings all operations that are pending now into the chain.
 func (s *Syncer) Publish(ctx context.Context) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	err := s.publishAll(ctx)
 	s.setFailure(err)

@@ -128,7 +128,9 @@ func (s *Syncer) due() bool {
 
 // sweepable says whether the last sweep was a while ago.
 func (s *Syncer) sweepable() bool {
-	s.working.Lock()
+	if !s.working.TryLock() {
+		return false // whoever has it sweeps too, or the next tick does
+	}
 	defer s.working.Unlock()
 	return time.Since(s.swept) >= sweepEvery
 }

@@ -160,7 +160,9 @@ var errYoung = errors.New("too young to be trimmed")
 // trimBegin returns the chain as it is, when the store is as this machine knows it and a
 // hint leads to the newest checkpoint; nil when there is nothing to do.
 func (s *Syncer) trimBegin(ctx context.Context) (*chain.State, error) {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return nil, err
+	}
 	defer s.working.Unlock()
 	_, number, _ := s.o.State.Device()
 	if s.halted() != nil || number == 0 || s.o.Chain.Announced().Slot == 0 {
