@@ -137,8 +137,9 @@ func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 func (s *Server) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
 	if h := s.handles.remove(in.Fh); h != nil {
 		s.locks.released(s.v.Ino(h.ref), in.Fh)
+		ino, renew := s.nodes.release(h.node) // first: who opens the file now opens it anew
 		s.v.Release(h.ref)
-		if ino, renew := s.nodes.release(h.node); renew {
+		if renew {
 			s.notify.Changed(volume.Change{Renewed: []meta.Ref{{Ino: ino}}})
 		}
 	}

@@ -89,6 +89,49 @@ func TestCrashWithUnlinkedFileOpen(t *testing.T) {
 	d.umount()
 }
 
+// A file is opened again right after it was closed: the kernel gives a handle back behind
+// close(2), so each open meets the end of an earlier one, the later the more is synced.
+func TestOpenWhileClosing(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount()
+	const programs = 24
+	errs := make(chan error, programs)
+	for p := range programs {
+		go func() {
+			errs <- openAndClose(m.in(string(rune('a'+p))), 200)
+		}()
+	}
+	for range programs {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	d.umount()
+}
+
+func openAndClose(path string, rounds int) error {
+	for range rounds {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_SYNC, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(make([]byte, 20_000))
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		for range 3 {
+			if f, err = os.Open(path); err != nil {
+				return err
+			}
+			if err = f.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Several programs append to one file: no record is lost or torn.
 func TestAppendFromSeveralDescriptors(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,25 @@ type opened struct {
 // heldMin is above all numbers of inodes.
 const heldMin meta.Ino = 1 << 63
 
+// closedMax is how many files that were closed last keep what those called them who had
+// them open.
+const closedMax = 4096
+
+// former knows what the files closed last are. A program's request for a file that has
+// it open may be on its way while another closes it, and finds it all the same.
+type former struct {
+	ref  map[meta.Ino]meta.Ref // by what it was called
+	last [closedMax]meta.Ino   // which these are, in a ring
+	next int
+}
+
+// add notes that as stands for ref, which nobody has open by that number any more.
+func (c *former) add(as meta.Ino, ref meta.Ref) {
+	delete(c.ref, c.last[c.next])
+	c.ref[as], c.last[c.next] = ref, as
+	c.next = (c.next + 1) % closedMax
+}
+
 // Open takes a handle of an inode, which keeps its content until Release even when its
 // last name goes, or another machine changes it. All that is done through the handle is
 // done to as. A handle to write with is refused while the local disk is full.
@@ -74,6 +93,7 @@ func (v *Volume) Release(as meta.Ref) {
 		delete(v.orphans, o.ref.Ino)
 		for _, as := range o.as {
 			delete(v.held, as.Ino)
+			v.former.add(as.Ino, o.ref)
 		}
 	}
 }
@@ -82,6 +102,9 @@ func (v *Volume) Release(as meta.Ref) {
 func (v *Volume) at(ref meta.Ref) meta.Ref {
 	if o := v.held[ref.Ino]; o != nil {
 		return o.ref
+	}
+	if is, ok := v.former.ref[ref.Ino]; ok {
+		return is
 	}
 	return ref
 }

@@ -44,6 +44,7 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 		dirty:   map[meta.Ino]*dirty{},
 		open:    map[meta.Ino]*opened{},
 		held:    map[meta.Ino]*opened{},
+		former:  former{ref: map[meta.Ino]meta.Ref{}},
 		orphans: map[meta.Ino]*orphan{},
 		decided: map[meta.Ino]bool{},
 	}

@@ -125,6 +125,7 @@ type Volume struct {
 	dirty     map[meta.Ino]*dirty
 	open      map[meta.Ino]*opened // by what it is
 	held      map[meta.Ino]*opened // by what those call it who have it open
+	former    former
 	holds     uint64
 	orphans   map[meta.Ino]*orphan
 	accesses  accesses
