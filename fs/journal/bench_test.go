@@ -14,7 +14,7 @@ func BenchmarkSync(b *testing.B) {
 	for _, size := range []int{100, 4096, 65536} {
 		for _, callers := range []int{1, 8} {
 			b.Run(fmt.Sprintf("%d bytes, %d callers", size, callers), func(b *testing.B) {
-				j, _, _, err := Open(b.TempDir(), Options{Key: testKey(b, 1), ID: testID})
+				j, _, _, err := openAll(b.TempDir(), Options{Key: testKey(b, 1), ID: testID})
 				must(b, err)
 				data := make([]byte, size)
 				var mu sync.Mutex
@@ -49,7 +49,7 @@ func BenchmarkSync(b *testing.B) {
 
 // BenchmarkAppend is the part of a write that holds no sync.
 func BenchmarkAppend(b *testing.B) {
-	j, _, _, err := Open(b.TempDir(), Options{Key: testKey(b, 1), ID: testID})
+	j, _, _, err := openAll(b.TempDir(), Options{Key: testKey(b, 1), ID: testID})
 	must(b, err)
 	data := make([]byte, 4096)
 	b.SetBytes(4096)

@@ -30,7 +30,7 @@ func testKey(t testing.TB, b byte) *crypt.Key {
 
 func openOn(t testing.TB, d folder, step func(string)) (*Journal, []Record, *Report) {
 	t.Helper()
-	j, recs, report, err := Open("", Options{Key: testKey(t, 7), ID: testID, Step: step, folder: d, geo: small})
+	j, recs, report, err := openAll("", Options{Key: testKey(t, 7), ID: testID, Step: step, folder: d, geo: small})
 	if err != nil {
 		t.Fatal(err)
 	}

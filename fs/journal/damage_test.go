@@ -35,7 +35,7 @@ func TestDamage(t *testing.T) {
 	used := func(b []byte) int { return len(bytes.TrimRight(b, "\x00")) }
 	open := func(e *disk, what string) ([]Record, *Report) {
 		t.Helper()
-		j, recs, report, err := Open("", Options{Key: testKey(t, 7), ID: testID, folder: e, geo: small})
+		j, recs, report, err := openAll("", Options{Key: testKey(t, 7), ID: testID, folder: e, geo: small})
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -142,7 +142,7 @@ func TestDamage(t *testing.T) {
 	})
 	t.Run("a file of another journal is put in place of one", func(t *testing.T) {
 		other := newDisk(t)
-		k, _, _, err := Open("", Options{Key: testKey(t, 8), ID: [16]byte{9}, folder: other, geo: small})
+		k, _, _, err := openAll("", Options{Key: testKey(t, 8), ID: [16]byte{9}, folder: other, geo: small})
 		must(t, err)
 		mustAppend(t, k, op(1, "theirs"))
 		must(t, k.Close())
@@ -177,7 +177,7 @@ func TestNewestFileIsGone(t *testing.T) {
 				d = d.kill()
 			}
 			c.gone(d)
-			j, _, report, err := Open("", Options{Key: testKey(t, 7), ID: testID, folder: d, geo: small})
+			j, _, report, err := openAll("", Options{Key: testKey(t, 7), ID: testID, folder: d, geo: small})
 			must(t, err)
 			if (len(report.Damaged) > 0) != c.lost {
 				t.Errorf("%+v", report)

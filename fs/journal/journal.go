@@ -69,11 +69,11 @@ type Journal struct {
 }
 
 // Open reads the journal in dir, which is made if it is not there, and returns
-// the records that are still needed: first packs neither settled nor dropped,
-// then, in the order in which they came, operations that are not settled and
-// attempts whose slot is not decided. The records own their bytes, and are on the disk.
+// where the records are that are still needed: packs neither settled nor dropped,
+// operations that are not settled, attempts whose slot is not decided, and what belongs
+// to them. They are whole, and on the disk.
 //
-// Where records were damaged, those behind them that are whole are returned too, and
+// Where records were damaged, those behind them that are whole are needed too, and
 // the report says what is lost: a gap in the numbers of operations, at least. The
 // caller judges what can still be done without what is missing.
 //
@@ -82,7 +82,7 @@ type Journal struct {
 // an error the report is not nil. A gap between the last operation of this
 // device in the chain and the first one here means that whole files are gone
 // from the front: the caller can see that, the journal cannot.
-func Open(dir string, o Options) (*Journal, []Record, *Report, error) {
+func Open(dir string, o Options) (*Journal, *Waiting, *Report, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -100,11 +100,11 @@ func Open(dir string, o Options) (*Journal, []Record, *Report, error) {
 		o.geo = standard
 	}
 	j := &Journal{opts: o, log: o.Log, folder: o.folder, geo: o.geo, live: newLiveness()}
-	recs, report, err := j.replay()
+	waiting, report, err := j.replay()
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("open journal: %w", errors.Join(err, j.folder.Close()))
 	}
-	return j, recs, report, nil
+	return j, waiting, report, nil
 }
 
 // Size is the number of files and their bytes on disk, those kept aside not counted.

@@ -24,6 +24,22 @@ func pack(no meta.PackNo) Record {
 	return Packed(PackRecord{No: no, Name: crypt.Name{byte(no)}, Length: 5, Epoch: 1, Size: 100})
 }
 
+// openAll opens a journal and reads all that is still needed.
+func openAll(dir string, o Options) (*Journal, []Record, *Report, error) {
+	j, w, report, err := Open(dir, o)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var recs []Record
+	for r, err := range w.packsFirst(func(ref) bool { return true }) {
+		if err != nil {
+			return nil, nil, nil, errors.Join(err, j.Close())
+		}
+		recs = append(recs, r)
+	}
+	return j, recs, report, nil
+}
+
 func mustAppend(t testing.TB, j *Journal, recs ...Record) {
 	t.Helper()
 	pos, err := j.Append(recs...)
@@ -56,7 +72,7 @@ func TestDirectory(t *testing.T) {
 	o := Options{Key: testKey(t, 1), ID: testID}
 	open := func() (*Journal, []Record) {
 		t.Helper()
-		j, recs, report, err := Open(dir, o)
+		j, recs, report, err := openAll(dir, o)
 		if err != nil || report.Torn || len(report.Damaged) > 0 {
 			t.Fatal(err, report)
 		}
@@ -66,7 +82,7 @@ func TestDirectory(t *testing.T) {
 	if files, _ := j.Size(); len(recs) != 0 || files != 0 {
 		t.Fatalf("a new journal has %d records, %d files", len(recs), files)
 	}
-	if _, _, _, err := Open(dir, o); !errors.Is(err, ErrInUse) {
+	if _, _, _, err := openAll(dir, o); !errors.Is(err, ErrInUse) {
 		t.Errorf("second Open: %v", err)
 	}
 	canary := "a canary in a file name, long enough to be found"
@@ -162,7 +178,7 @@ func TestForeign(t *testing.T) {
 				c.edit(p.seen)
 			}
 		}
-		_, _, _, err := Open("", Options{Key: testKey(t, c.key), ID: [16]byte{c.id, 2, 3}, folder: e})
+		_, _, _, err := openAll("", Options{Key: testKey(t, c.key), ID: [16]byte{c.id, 2, 3}, folder: e})
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -270,7 +286,7 @@ func TestConcurrent(t *testing.T) {
 
 func TestErrorsNameNoPath(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a-telling-name", "journal")
-	_, _, _, err := Open(dir, Options{Key: testKey(t, 1)})
+	_, _, _, err := openAll(dir, Options{Key: testKey(t, 1)})
 	if !errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), "telling") {
 		t.Errorf("%v", err)
 	}

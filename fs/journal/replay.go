@@ -21,7 +21,7 @@ type head struct {
 
 // replay reads the folder, keeps damaged files aside and removes dead ones.
 // Nothing is touched before all was read.
-func (j *Journal) replay() ([]Record, *Report, error) {
+func (j *Journal) replay() (*Waiting, *Report, error) {
 	// The last process may have ended between a removal and its sync; the next removal must not overtake it.
 	if err := j.folder.Sync(); err != nil {
 		return nil, nil, err
@@ -54,7 +54,7 @@ func (j *Journal) replay() ([]Record, *Report, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	recs, damaged, err := j.readFiles(chain, synced, report)
+	found, damaged, err := j.readFiles(chain, synced, report)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -80,7 +80,7 @@ func (j *Journal) replay() ([]Record, *Report, error) {
 			break
 		}
 	}
-	return packsFirst(recs), report, nil
+	return found.alive(j.live, j.folder), report, nil
 }
 
 func compareNumbers(a, b uint64) int {
@@ -153,9 +153,10 @@ func lostOf(h *head, chain []*head) int {
 	return 1
 }
 
-// readFiles reads a chain of files. It returns the records that are alive and the
-// files that lost some.
-func (j *Journal) readFiles(chain []*head, synced mark, report *Report) (recs []Record, damaged []*head, err error) {
+// readFiles reads a chain of files. It returns what it found and the files that lost
+// records.
+func (j *Journal) readFiles(chain []*head, synced mark, report *Report) (found *finding, damaged []*head, err error) {
+	found = &finding{plain: make([]byte, 0, maxSealed)}
 	for i, h := range chain {
 		var cut *link
 		if i+1 < len(chain) && chain[i+1].prev.file == h.number {
@@ -164,29 +165,29 @@ func (j *Journal) readFiles(chain []*head, synced mark, report *Report) (recs []
 		if i > 0 && h.prev.file != chain[i-1].number && j.missing(h.prev.file) {
 			report.Damaged = append(report.Damaged, Damage{File: h.prev.file, Lost: int(h.prev.count)})
 		}
-		c, err := j.readFile(h, cut)
-		if err != nil {
-			return nil, nil, err
-		}
-		info := &fileInfo{number: h.number, size: c.size}
+		info := &fileInfo{number: h.number}
 		j.live.files = append(j.live.files, info)
-		for k := range c.recs {
-			r := &c.recs[k]
+		found.files = append(found.files, &waitingFile{number: h.number, key: h.key})
+		c, err := j.readFile(h, cut, found, func(r *Record, at ref) {
 			j.live.note(r, info)
+			found.note(r, at)
 			switch r.Kind {
 			case kindIndex:
 				report.index(r.index)
 			case KindSettled:
 				report.Slot = max(report.Slot, r.Settled.Slot)
 			}
+		})
+		if err != nil {
+			return nil, nil, err
 		}
-		recs = slices.DeleteFunc(append(recs, c.recs...), func(r Record) bool { return !j.live.alive(&r) })
+		info.size = c.size
 		j.before = c.end
 		if i == len(chain)-1 && h.number == synced.file && c.lost == 0 && c.end.count < synced.count {
 			c.lost, c.torn = int(synced.count-c.end.count), false // it was cut off, or its end damaged
 		}
 		if c.lost > 0 {
-			report.Damaged = append(report.Damaged, Damage{File: h.number, Kept: c.kept, Behind: len(c.recs) - c.kept, Lost: c.lost})
+			report.Damaged = append(report.Damaged, Damage{File: h.number, Kept: c.kept, Behind: c.n - c.kept, Lost: c.lost})
 			damaged = append(damaged, h)
 		}
 		report.Torn = c.torn
@@ -194,7 +195,7 @@ func (j *Journal) readFiles(chain []*head, synced mark, report *Report) (recs []
 	if len(report.Damaged) == 0 {
 		report.Inodes = nil
 	}
-	return recs, damaged, nil
+	return found, damaged, nil
 }
 
 // missing tells whether there is no file of that number at all.
@@ -209,9 +210,10 @@ func (j *Journal) missing(number uint64) bool {
 
 // content is what one file holds.
 type content struct {
-	recs []Record
-	kept int  // of these, before the first damage
-	end  link // where the next file is to say that this one ends
+	note func(r *Record, at ref) // is called for each record, which keeps nothing of it
+	n    int                     // records
+	kept int                     // of these, before the first damage
+	end  link                    // where the next file is to say that this one ends
 	size int64
 	torn bool
 	lost int // records that were synced, and are not whole
@@ -222,8 +224,8 @@ const maxRead = 24 << 20
 
 // readFile reads a file up to where the next one says that it ends, or, without
 // a next one, as far as it goes.
-func (j *Journal) readFile(h *head, cut *link) (content, error) {
-	c := content{end: link{file: h.number, chain: h.chain}}
+func (j *Journal) readFile(h *head, cut *link, w *finding, note func(r *Record, at ref)) (content, error) {
+	c := content{note: note, end: link{file: h.number, chain: h.chain}}
 	f, err := j.folder.Open(opsName(h.number))
 	if err != nil {
 		return c, err
@@ -238,32 +240,34 @@ func (j *Journal) readFile(h *head, cut *link) (content, error) {
 	if c.size, err = f.Size(); err != nil {
 		return c, err
 	}
-	b := make([]byte, min(c.size, maxRead))
-	if n, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+	size := int(min(c.size, maxRead))
+	w.buf = slices.Grow(w.buf[:0], size)[:size]
+	end, err := f.ReadAt(w.buf, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return c, err
-	} else {
-		b = b[min(n, headerEnd):n]
 	}
+	b := w.buf[min(end, headerEnd):end]
 	for cut == nil || c.end.count < cut.count {
-		s, err := h.key.open(b, c.end.count)
+		s, err := h.key.open(w.plain[:0], b, c.end.count)
 		if err != nil || s.prev != c.end.chain {
 			break
 		}
+		s.at = end - len(b)
 		if err := c.add(&s); err != nil {
 			return c, err
 		}
 		b = b[s.size:]
 	}
-	c.kept = len(c.recs)
+	c.kept = c.n
 	switch {
 	case cut != nil && c.end == *cut:
 	case cut != nil:
-		found := h.key.behind(b, c.end.count)
+		found := h.key.behind(b, end, c.end.count)
 		err = c.salvage(found, cut.count)
-		c.lost = max(1, int(cut.count)-len(c.recs))
+		c.lost = max(1, int(cut.count)-c.n)
 		c.end = *cut
 	case !zero(b):
-		found := h.key.behind(b, c.end.count)
+		found := h.key.behind(b, end, c.end.count)
 		synced := c.end.count
 		for i := range found {
 			synced = max(synced, found[i].durable)
@@ -272,7 +276,7 @@ func (j *Journal) readFile(h *head, cut *link) (content, error) {
 			break
 		}
 		err = c.salvage(found, synced)
-		c.lost = max(1, int(synced)-len(c.recs))
+		c.lost = max(1, int(synced)-c.n)
 		if err == nil {
 			err = c.goOn(found, synced)
 		}
@@ -287,7 +291,8 @@ func (c *content) add(s *sealed) error {
 		// It carries our tag, so it is no accident of the disk.
 		return fmt.Errorf("file %d, record %d: %w", c.end.file, s.index, err)
 	}
-	c.recs = append(c.recs, r)
+	c.note(&r, ref{at: uint32(s.at), size: uint32(s.size), index: s.index})
+	c.n++
 	c.end.count, c.end.chain = s.index+1, s.tag
 	return nil
 }
@@ -334,14 +339,15 @@ const scanTries = 4096
 
 // behind finds the whole records behind the end of the good ones, from number next on.
 // What is between them is lost, if one of them says that it was synced; otherwise it is
-// a torn end, since what was not synced reaches the disk in any order.
-func (k fileKey) behind(b []byte, next uint32) (found []sealed) {
+// a torn end, since what was not synced reaches the disk in any order. The file's bytes
+// end at the offset end.
+func (k fileKey) behind(b []byte, end int, next uint32) (found []sealed) {
 	for tries := 0; len(b) >= recordFixed; b = b[1:] {
 		index, n := be.Uint32(b[4:]), be.Uint32(b)
 		if index < next || index-next > uint32(maxRead/recordFixed) || n < localOverhead+recordPlain || n > maxSealed {
 			continue
 		}
-		s, err := k.open(b, index)
+		s, err := k.open(nil, b, index)
 		if err != nil {
 			if tries++; tries > scanTries {
 				return found
@@ -351,6 +357,7 @@ func (k fileKey) behind(b []byte, next uint32) (found []sealed) {
 		if last := len(found) - 1; last >= 0 && found[last].index+1 == index && found[last].tag != s.prev {
 			continue // of another history than the one before it
 		}
+		s.at = end - len(b)
 		found = append(found, s)
 		next = index + 1
 		b = b[s.size-1:]
@@ -385,25 +392,4 @@ func (j *Journal) keepAside(strays, damaged []*head, report *Report) error {
 	}
 	slices.Sort(report.Aside)
 	return j.folder.Sync()
-}
-
-// packsFirst puts the packs before the operations that name them: a pack that
-// was sealed anew or carried stands behind them in the files.
-func packsFirst(recs []Record) []Record {
-	sorted := make([]Record, 0, len(recs))
-	seen := make(map[uint64]bool)
-	for _, r := range recs {
-		if r.Kind == KindPack || r.Kind == kindCarried {
-			if !seen[uint64(r.Pack.No)] {
-				sorted = append(sorted, Packed(r.Pack))
-			}
-			seen[uint64(r.Pack.No)] = true
-		}
-	}
-	for _, r := range recs {
-		if r.Kind != KindPack && r.Kind != kindCarried {
-			sorted = append(sorted, r)
-		}
-	}
-	return sorted
 }

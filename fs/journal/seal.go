@@ -128,12 +128,14 @@ type sealed struct {
 	prev    tag
 	payload []byte
 	tag     tag
+	at      int // offset in the file, where somebody noted it
 	size    int // bytes in the file
 }
 
 // open opens the record at the beginning of b, wherever its file ends. It is
-// ErrMalformed when no whole record of that index of this file lies there.
-func (k fileKey) open(b []byte, index uint32) (sealed, error) {
+// ErrMalformed when no whole record of that index of this file lies there. The payload is
+// appended to dst, which is not used otherwise any more.
+func (k fileKey) open(dst, b []byte, index uint32) (sealed, error) {
 	if len(b) < recordFixed || be.Uint32(b[4:]) != index {
 		return sealed{}, ErrMalformed
 	}
@@ -142,7 +144,7 @@ func (k fileKey) open(b []byte, index uint32) (sealed, error) {
 		return sealed{}, ErrMalformed
 	}
 	end := recordClear + int(n)
-	plain, err := k.local.Open(nil, b[recordClear:end], k.associated(b[:recordClear]))
+	plain, err := k.local.Open(dst, b[recordClear:end], k.associated(b[:recordClear]))
 	if err != nil {
 		return sealed{}, ErrMalformed
 	}

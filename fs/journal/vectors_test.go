@@ -160,7 +160,7 @@ func TestHeaderVectors(t *testing.T) {
 func TestSealedVectors(t *testing.T) {
 	for _, v := range vectortest.Read(t, "sealed") {
 		k, id, number := vectorKey(t, v)
-		s, err := newFileKey(k, id, number, v.Bytes(t, "salt")).open(v.Bytes(t, "hex"), uint32(v.Number(t, "index")))
+		s, err := newFileKey(k, id, number, v.Bytes(t, "salt")).open(nil, v.Bytes(t, "hex"), uint32(v.Number(t, "index")))
 		v.Check(t, outcomes, err)
 		if err != nil {
 			continue
@@ -220,11 +220,11 @@ func FuzzReadFile(f *testing.F) {
 	k := newFileKey(testKey(f, 7), testID, 0x2a, salt)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for index := range uint32(3) {
-			if _, err := k.open(b, index); err == nil && (index > 1 || !bytes.HasPrefix(b, good[index])) {
+			if _, err := k.open(nil, b, index); err == nil && (index > 1 || !bytes.HasPrefix(b, good[index])) {
 				t.Errorf("%x opens as record %d", b, index)
 			}
 		}
-		for _, s := range k.behind(b, 0) {
+		for _, s := range k.behind(b, len(b), 0) {
 			if s.index > 1 || !bytes.Contains(b, good[s.index]) {
 				t.Errorf("%x holds record %d", b, s.index)
 			}

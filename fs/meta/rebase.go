@@ -23,21 +23,20 @@ type Change interface {
 //
 // The rules: docs/consistency.md. It is not safe for concurrent use.
 type Rebase struct {
-	was Reader
-	o   RebaseOptions
+	was     Reader
+	changes iter.Seq2[Change, Stamp]
+	known   *learned // of changes; nil: nothing yet
+	o       RebaseOptions
 
-	refs    map[Ref]Ref      // what stands for an inode of the operations now
-	homes   map[Ino]Ino      // the directory that a directory was merged into
-	merged  map[Ino]Ino      // homes the other way round
-	origin  map[Ref]Ref      // refs the other way round, of copies
-	seen    map[Ref]uint64   // the version that a value of refs must have, as far as we wrote it
-	placed  map[name]place   // where an inode is that could not get that name
-	copies  map[Ref]place    // where a copy is that has one name, whatever it was called
-	equal   map[Ref]bool     // files of the operations that hold the same as theirs
-	twins   map[Ref]bool     // those of equal whose name theirs has
-	called  map[Ref][]place  // the names that the changes gave
-	written map[Ref]bool     // files whose content the changes change
-	records map[uint64]uint8 // how many records there are, by version
+	refs    map[Ref]Ref    // what stands for an inode of the operations now
+	homes   map[Ino]Ino    // the directory that a directory was merged into
+	merged  map[Ino]Ino    // homes the other way round
+	origin  map[Ref]Ref    // refs the other way round, of copies
+	seen    map[Ref]uint64 // the version that a value of refs must have, as far as we wrote it
+	placed  map[name]place // where an inode is that could not get that name
+	copies  map[Ref]place  // where a copy is that has one name, whatever it was called
+	equal   map[Ref]bool   // files of the operations that hold the same as theirs
+	twins   map[Ref]bool   // those of equal whose name theirs has
 	refused []Refusal
 	unread  []error // of Same
 }
@@ -96,37 +95,13 @@ type Refusal struct {
 }
 
 // NewRebase begins with the changes that are pending, in their order, and the map as
-// they made it: all of them over the old state.
+// they made it: all of them over the old state. The changes may be read later, and again.
 func NewRebase(was Reader, changes iter.Seq2[Change, Stamp], o RebaseOptions) *Rebase {
-	r := &Rebase{
-		was: was, o: o,
+	return &Rebase{
+		was: was, changes: changes, o: o,
 		refs: map[Ref]Ref{}, homes: map[Ino]Ino{}, merged: map[Ino]Ino{}, origin: map[Ref]Ref{}, seen: map[Ref]uint64{}, placed: map[name]place{},
-		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, called: map[Ref][]place{}, written: map[Ref]bool{}, records: map[uint64]uint8{},
+		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{},
 	}
-	at := func(ref, parent Ref, name []byte) {
-		r.called[ref] = append(r.called[ref], place{parent, string(name)})
-	}
-	for c, stamp := range changes {
-		if ref := contentOf(c); ref != (Ref{}) {
-			r.written[ref] = true
-		}
-		switch o := c.(type) {
-		case *Make:
-			at(o.Ref, o.Parent, o.Name)
-		case *Link:
-			at(o.Ref, o.Parent, o.Name)
-		case *Rename:
-			at(o.Ref, o.NewParent, o.NewName)
-			if o.Flags&Exchange != 0 && o.Replaced != nil {
-				at(*o.Replaced, o.Parent, o.Name)
-			}
-		case *restore:
-			at(o.ref, o.parent, o.name)
-		case *record:
-			r.records[stamp.Version()] = o.n + 1
-		}
-	}
-	return r
 }
 
 // Moved is where an inode of the operations is found now.

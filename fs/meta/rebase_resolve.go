@@ -102,8 +102,9 @@ func (s *solver) record(c Conflict) Change {
 	c.Time = s.at.Time
 	c.Name, c.As = bytes.Clone(c.Name), bytes.Clone(c.As)
 	version := s.at.Version()
-	n := s.records[version]
-	s.records[version] = min(n+1, math.MaxUint8) // the last may be written over; it is a report
+	records := s.learn().records
+	n := records[version]
+	records[version] = min(n+1, math.MaxUint8) // the last may be written over; it is a report
 	return &record{c, n}
 }
 
@@ -282,10 +283,10 @@ func (s *solver) placeOf(ref Ref, n *Inode) (parent Ref, name []byte, err error)
 
 // places are names that an inode may have had at the end.
 func (s *solver) places(ref Ref) []place {
-	out := s.called[ref]
+	out := s.learn().called(ref)
 	if s.o.Place != nil {
 		if parent, name, ok := s.o.Place(ref); ok {
-			out = append(slices.Clone(out), place{parent, string(name)})
+			out = append(out, place{parent, string(name)})
 		}
 	}
 	return out
@@ -401,7 +402,7 @@ func (s *solver) attributes(ref Ref) ([]Change, Change, error) {
 	if _, n, err := s.before(ref); err != nil || n == nil {
 		return nil, nil, err
 	}
-	if s.written[ref] {
+	if s.learn().of[ref].written {
 		return nil, nil, nil // what was written to it brings it back, with all that it had
 	}
 	return []Change{s.record(Conflict{Kind: ConflictLost, Ours: ref})}, nil, nil

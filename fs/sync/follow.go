@@ -159,6 +159,10 @@ func (s *Syncer) confirmed() meta.Reader {
 	return s.o.View.Confirmed()
 }
 
+// aheadLeast is from how many pending operations on it is found out first what they mean
+// over slots of others, while the map can be used: it may be for nothing.
+const aheadLeast = 2000
+
 // show moves the view to where the chain is; working is held. While it fails nothing
 // else is done, and it is tried again.
 func (s *Syncer) show(ctx context.Context) error {
@@ -169,6 +173,10 @@ func (s *Syncer) show(ctx context.Context) error {
 		return err
 	}
 	first, last := s.unseen.slots[0].No, s.o.Chain.Slot
+	if s.o.View.Pending().Len() >= aheadLeast {
+		// Nobody waits meanwhile. What goes wrong is met again.
+		_ = Retry(ctx, func() error { return s.o.View.Ahead(s.unseen.slots, s.o.Rebase()) })
+	}
 	err := Retry(ctx, func() error {
 		return s.o.Switch(s.unseen.slots, func() (view.Followed, error) {
 			return s.o.View.Follow(s.unseen.slots, s.o.Rebase(), s.o.Replace)

@@ -67,7 +67,7 @@ func (s *Syncer) HandOver(ctx context.Context, heir Heir) (meta.Device, error) {
 	s.working.Lock()
 	defer s.working.Unlock()
 	device, from, _ := s.o.State.Device()
-	if n := len(s.o.View.Pending()); n > 0 {
+	if n := s.o.View.Pending().Len(); n > 0 {
 		return 0, fmt.Errorf("%d operations are not in the store yet", n)
 	}
 	for {

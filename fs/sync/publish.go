@@ -42,14 +42,14 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 	if err := s.conclude(ctx); err != nil {
 		return err
 	}
-	if pending := s.o.View.Pending(); len(pending) > 0 {
+	if pending := s.o.View.Pending(); pending.Len() > 0 {
 		if err := s.o.Persist(); err != nil {
 			return err
 		}
-		last := pending[len(pending)-1].Stamp.No
+		last := pending.Last().No
 		for {
 			t := s.take(s.hurry(last))
-			if len(t.Ops) == 0 {
+			if t.Ops.Len() == 0 {
 				break
 			}
 			if err := s.publish(ctx, t); err != nil && !errors.Is(err, errReturned) {
@@ -68,7 +68,7 @@ func (s *Syncer) publishAll(ctx context.Context) error {
 func (s *Syncer) take(last meta.OpNo, packs int) view.Taken {
 	for limit := batchLimit; ; limit /= 2 {
 		t := s.o.View.Take(last, limit)
-		if n := len(t.Ops); n == 0 || t.Ops[0].Stamp.No == t.Ops[n-1].Stamp.No {
+		if t.Ops.Len() == 0 || t.Ops.First().No == t.Ops.Last().No {
 			return t
 		}
 		if len(packsOf(t.Batch)) <= packs && len(t.Batch.Encode()) <= batchMost {
@@ -120,9 +120,9 @@ func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
 	slices.SortFunc(batch.Puts, func(a, b meta.KV) int { return bytes.Compare(a.Key, b.Key) })
 	s.o.Step("sync.build")
 	device, number, _ := s.o.State.Device()
-	// Not the number of ops[0]: one before it may change nothing any more, after
+	// Not the number of the first: one before it may change nothing any more, after
 	// another machine did the same, and numbers in the chain have no gaps.
-	first, last := s.o.Chain.LastOp[number]+1, t.Ops[len(t.Ops)-1].Stamp.No
+	first, last := s.o.Chain.LastOp[number]+1, t.Ops.Last().No
 	c, err := s.o.Chain.Build(s.slot(), device, number, time.Now(), chain.Content{First: first, Last: last, Batch: batch, Usage: t.Usage})
 	if err != nil {
 		return fmt.Errorf("build commit: %w", err)

@@ -118,10 +118,10 @@ func (s *Syncer) due() bool {
 		return true
 	}
 	pending := s.o.View.Pending()
-	if len(pending) == 0 {
+	if pending.Len() == 0 {
 		return len(s.o.Packs.Locals()) > 0 && s.sweepable()
 	}
-	t := pending[0].Stamp.Time
+	t := pending.First().Time
 	age := time.Since(time.Unix(t.Sec, int64(t.Nsec)))
 	return age < 0 || age >= idleAge || s.o.Packs.Bytes() >= eagerBytes || s.o.Eager != nil && s.o.Eager()
 }
@@ -192,7 +192,7 @@ func (s *Syncer) stored(last meta.OpNo) bool {
 		return true
 	}
 	pending := s.o.View.Pending()
-	return len(pending) == 0 || pending[0].Stamp.No > last
+	return pending.Len() == 0 || pending.First().No > last
 }
 
 // hurry says up to which operation the next commit is to go, at most last: no further

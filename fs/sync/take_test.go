@@ -48,11 +48,11 @@ func TestTakeSteps(t *testing.T) {
 		}
 	}
 	one := take(2, packsMax)
-	if n := len(one.Ops); n != 1 || one.Ops[0].Stamp.No != 1 {
+	if n := one.Ops.Len(); n != 1 || one.Ops.First().No != 1 {
 		t.Fatalf("%d operations", n)
 	}
 	v.Settle(2, 1, one.Batch, one.Usage)
-	if n := len(take(2, packsSoon).Ops); n != 2 {
+	if n := take(2, packsSoon).Ops.Len(); n != 2 {
 		t.Fatalf("%d steps, want 2", n)
 	}
 
@@ -72,9 +72,9 @@ func TestTakeSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := meta.OpNo(1)
-	for slot := uint64(3); len(v.Pending()) > 0; slot++ {
+	for slot := uint64(3); v.Pending().Len() > 0; slot++ {
 		got := take(no, packsMax)
-		first, last := got.Ops[0].Stamp.No, got.Ops[len(got.Ops)-1].Stamp.No
+		first, last := got.Ops.First().No, got.Ops.Last().No
 		if n := len(got.Batch.Encode()); first != last && n > batchMost {
 			t.Fatalf("operations %d to %d in %d bytes", first, last, n)
 		}

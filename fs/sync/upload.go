@@ -172,7 +172,7 @@ func (s *Syncer) sweep() error {
 	}
 	var gone []pack.Info
 	err := s.o.Still(func(needed map[meta.PackNo]bool) error {
-		for _, p := range s.o.View.Pending() {
+		for p := range s.o.View.Pending().All() {
 			if p.Op == nil {
 				continue
 			}

@@ -184,14 +184,14 @@ func (p *pair) same(ours, theirs meta.Content) (bool, error) {
 func (p *pair) publish(m *machine) {
 	p.follow(m)
 	t := m.view.Take(m.no, 1<<20)
-	if len(t.Ops) == 0 {
+	if t.Ops.Len() == 0 {
 		return
 	}
 	must(p.t, t.Batch.Validate())
 	slot := uint64(len(p.chain) + 1)
 	p.chain = append(p.chain, Slot{slot, t.Batch, t.Usage})
 	p.state.Apply(t.Batch)
-	m.view.Settle(slot, t.Ops[len(t.Ops)-1].Stamp.No, t.Batch, t.Usage)
+	m.view.Settle(slot, t.Ops.Last().No, t.Batch, t.Usage)
 	m.next++
 }
 

@@ -15,15 +15,17 @@ func (v *View) Jump(c *Confirmed, settled meta.OpNo, o meta.RebaseOptions, commi
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n := 0
-	for n < len(v.ops) && v.ops[n].Stamp.No <= settled {
+	for p := range v.ops.written() {
+		if p.Stamp.No > settled {
+			break
+		}
 		n++
 	}
-	next := View{confirmed: c}
+	next := v.next(c)
 	f := Followed{Slot: c.Slot(), All: true}
 	o.Slot = c.Slot() + 1
-	if left := v.ops[n:]; len(left) > 0 {
-		rest := View{ops: left}
-		re := meta.NewRebase(v.merged(), rest.changes(), o)
+	if left := v.ops.from(n); left.n > 0 {
+		re := meta.NewRebase(v.merged(), left.changes(), o)
 		changed, err := next.rebase(re, left)
 		if err != nil {
 			return Followed{}, err
@@ -33,6 +35,6 @@ func (v *View) Jump(c *Confirmed, settled meta.OpNo, o meta.RebaseOptions, commi
 			return Followed{}, err
 		}
 	}
-	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
+	v.become(next)
 	return f, nil
 }

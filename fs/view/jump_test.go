@@ -13,7 +13,7 @@ func TestJumpAsFollow(t *testing.T) {
 	p := newPair(t)
 	a, b := p.all[0], p.all[1]
 	p.run(a, "put f text")
-	for len(a.view.Pending()) > 0 {
+	for a.view.Pending().Len() > 0 {
 		a.publish()
 	}
 	p.follow(b)
@@ -24,7 +24,7 @@ func TestJumpAsFollow(t *testing.T) {
 
 	p.must(a, &meta.SetLease{Act: meta.LeaseTake, Ref: f.Ref, Until: uint64(len(p.chain)) + 5, Parent: meta.RootRef, Name: []byte("f")})
 	p.run(a, "put x other")
-	for len(a.view.Pending()) > 0 {
+	for a.view.Pending().Len() > 0 {
 		a.publish()
 	}
 	c := NewConfirmed(0, nil, meta.Usage{})

@@ -30,7 +30,7 @@ func TestManySameAreAskedAtOnce(t *testing.T) {
 		known[k] = true
 		return false, fmt.Errorf("pair: %w", meta.ErrUnknown)
 	}}
-	for len(a.view.Pending()) > 0 {
+	for a.view.Pending().Len() > 0 {
 		a.publish()
 	}
 	for {

@@ -16,7 +16,7 @@ var _ meta.Reader = merged{}
 
 func (m merged) Get(key []byte) ([]byte, error) {
 	if e, ok := m.pending.Get(string(key)); ok {
-		if e.deleted {
+		if e.deleted() {
 			return nil, meta.ErrAbsent
 		}
 		return e.value, nil
@@ -27,7 +27,7 @@ func (m merged) Get(key []byte) ([]byte, error) {
 func (m merged) Scan(from, to []byte, fn func(k, v []byte) bool) error {
 	over := overlay[entry]{
 		it:  m.pending.Iter(),
-		say: func(e entry) (value []byte, deleted bool) { return e.value, e.deleted },
+		say: func(e entry) (value []byte, deleted bool) { return e.value, e.deleted() },
 	}
 	return over.scan(m.confirmed.Scan, from, to, fn)
 }

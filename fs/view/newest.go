@@ -9,7 +9,7 @@ func (v *View) Newest(key []byte) (no meta.OpNo, slot uint64, there bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if e, ok := v.pending.Get(string(key)); ok {
-		return e.no, 0, !e.deleted
+		return e.by(), 0, !e.deleted()
 	}
 	if w, ok := v.confirmed.above.Get(string(key)); ok {
 		return 0, w.slot, !w.deleted
@@ -20,15 +20,16 @@ func (v *View) Newest(key []byte) (no meta.OpNo, slot uint64, there bool) {
 // NewestOf is the newest pending operation that wrote the inode called ino, wherever
 // its home is; 0 when none did.
 func (v *View) NewestOf(ino meta.Ino) (no meta.OpNo) {
-	for _, p := range v.Pending() {
-		for _, kv := range p.Batch.Puts {
-			if kv.Key[0] != 'i' {
-				continue
-			}
-			if ref, err := meta.ParseInodeKey(kv.Key); err == nil && ref.Ino == ino {
-				no = p.Stamp.No
-			}
-		}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.newest[ino]
+}
+
+// inodeOf is the inode whose attributes lie under a key.
+func inodeOf(key []byte) (meta.Ino, bool) {
+	if key[0] != 'i' {
+		return 0, false
 	}
-	return no
+	ref, err := meta.ParseInodeKey(key)
+	return ref.Ino, err == nil
 }

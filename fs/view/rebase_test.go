@@ -207,8 +207,8 @@ func (m *machine) follow() {
 	before := files(f, m.view.merged())
 	confirmed := files(f, m.view.confirmed)
 	written := map[meta.Ref]bool{}
-	for _, p := range m.view.Pending() {
-		for _, kv := range p.Batch.Puts {
+	for p := range m.view.Pending().All() {
+		for _, kv := range p.Batch().Puts {
 			if ref, err := meta.ParseInodeKey(kv.Key); err == nil {
 				if n, err := meta.DecodeInode(kv.Value); err == nil && n.Kind == meta.File && n.Version == p.Stamp.Version() {
 					written[ref] = true
@@ -217,7 +217,11 @@ func (m *machine) follow() {
 		}
 	}
 	f.tell("%d follows %d to %d", m.id, f.chain[m.next].No, len(f.chain))
-	_, err := m.view.Follow(f.chain[m.next:], meta.RebaseOptions{Device: fmt.Sprint("m", m.id), NewIno: m.newIno, Place: m.places, Tentative: f.tentative}, m.note)
+	o := meta.RebaseOptions{Device: fmt.Sprint("m", m.id), NewIno: m.newIno, Place: m.places, Tentative: f.tentative}
+	if f.rng.IntN(2) == 0 {
+		must(f.t, m.view.Ahead(f.chain[m.next:], o))
+	}
+	_, err := m.view.Follow(f.chain[m.next:], o, m.note)
 	if err != nil {
 		f.fail("follow: %v", err)
 	}
@@ -306,14 +310,14 @@ func (m *machine) publish() {
 	m.follow()
 	limit := 1 + f.rng.IntN(600)
 	t := m.view.Take(m.no, limit)
-	if len(t.Ops) == 0 {
+	if t.Ops.Len() == 0 {
 		return
 	}
 	slot := uint64(len(f.chain) + 1)
 	if err := t.Batch.Validate(); err != nil {
 		f.fail("batch of machine %d: %v", m.id, err)
 	}
-	last := t.Ops[len(t.Ops)-1].Stamp.No
+	last := t.Ops.Last().No
 	f.tell("%d takes slot %d up to its operation %d", m.id, slot, last)
 	f.chain = append(f.chain, Slot{slot, t.Batch, t.Usage})
 	f.state.Apply(t.Batch)
@@ -493,7 +497,7 @@ func TestFleet(t *testing.T) {
 		want := dump(f.state)
 		for _, m := range f.all {
 			m.follow()
-			if left := len(m.view.Pending()); left > 0 {
+			if left := m.view.Pending().Len(); left > 0 {
 				f.fail("machine %d has %d operations left", m.id, left)
 			}
 			if got := m.view.Dump(); got != want {

@@ -24,22 +24,18 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Pending is one operation that was executed here and lies in no slot yet, or one of
-// the steps that stand for it since another machine changed what it was about: they
-// have its stamp, and come one after the other.
-type Pending struct {
-	Op    meta.Change // nil: there is nothing to do any more; its number has to reach the chain
-	Stamp meta.Stamp
-	Batch *meta.Batch // what it wrote; not changed afterwards
-	Usage meta.Delta  // what that added to the usage
+// entry is what pending says of one key. It owns its value, of which nothing but the
+// value is kept in memory.
+type entry struct {
+	value []byte
+	no    meta.OpNo // the newest operation that wrote it; with deletedBit: it is not there
 }
 
-// entry is what pending says of one key.
-type entry struct {
-	value   []byte
-	deleted bool
-	no      meta.OpNo // the newest operation that wrote it
-}
+// deletedBit is in no number of an operation.
+const deletedBit = 1 << 63
+
+func (e entry) deleted() bool { return e.no&deletedBit != 0 }
+func (e entry) by() meta.OpNo { return e.no &^ deletedBit }
 
 // View is the sorted map. It is safe for concurrent use.
 //
@@ -50,8 +46,14 @@ type View struct {
 	mu        sync.RWMutex // guards the fields below
 	confirmed *Confirmed
 	pending   btree.Map[string, entry]
-	ops       []Pending  // ascending by number
+	ops       Ops        // ascending by number
 	usage     meta.Delta // of ops together
+
+	changes uint64 // so many times it was changed
+	ahead   *ahead // of the next Follow; may be nil
+
+	newest map[meta.Ino]meta.OpNo    // the newest of ops that wrote an inode
+	like   *btree.Map[string, entry] // while this view comes to be: a layer of which equal keys and values are shared
 }
 
 // New returns a view without pending operations. From then on c is the view's.
@@ -74,24 +76,17 @@ func (v *View) Read(fn func(r meta.Reader) error) error {
 func (v *View) Execute(op meta.Change, at meta.Stamp) (*meta.Batch, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if n := len(v.ops); n > 0 && v.ops[n-1].Stamp.No >= at.No {
-		return nil, fmt.Errorf("operation %d after %d", at.No, v.ops[n-1].Stamp.No)
+	if v.ops.n > 0 && v.ops.last.No >= at.No {
+		return nil, fmt.Errorf("operation %d after %d", at.No, v.ops.last.No)
 	}
-	p := Pending{Op: op, Stamp: at}
-	if err := p.apply(v.merged()); err != nil {
+	b, d, err := apply(op, v.merged(), at)
+	if err != nil || b.Empty() {
+		return b, err
+	}
+	if err := meta.Fence(v.merged(), b, at.Device, v.confirmed.Slot()+1); err != nil {
 		return nil, err
 	}
-	if !p.Batch.Empty() {
-		if err := meta.Fence(v.merged(), p.Batch, at.Device, v.confirmed.Slot()+1); err != nil {
-			return nil, err
-		}
-		if err := p.overlay(v.merged()); err != nil {
-			return nil, err
-		}
-		v.ops = append(v.ops, p)
-		v.usage = v.usage.Plus(p.Usage)
-	}
-	return p.Batch, nil
+	return b, v.keep(op, at, b, d)
 }
 
 // Resume keeps as pending what stands for an operation since an earlier Follow, from
@@ -100,8 +95,8 @@ func (v *View) Execute(op meta.Change, at meta.Stamp) (*meta.Batch, error) {
 func (v *View) Resume(steps []meta.Change, from int, at meta.Stamp) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if n := len(v.ops); from == 0 && n > 0 && v.ops[n-1].Stamp.No >= at.No {
-		return 0, fmt.Errorf("operation %d after %d", at.No, v.ops[n-1].Stamp.No)
+	if from == 0 && v.ops.n > 0 && v.ops.last.No >= at.No {
+		return 0, fmt.Errorf("operation %d after %d", at.No, v.ops.last.No)
 	}
 	if len(steps) == 0 {
 		return 0, v.add(nil, at, false)
@@ -114,25 +109,25 @@ func (v *View) Resume(steps []meta.Change, from int, at meta.Stamp) (int, error)
 	return from, nil
 }
 
-// apply executes the operation on a map, which does not change.
-func (p *Pending) apply(m merged) (err error) {
-	if p.Op == nil {
-		p.Batch = &meta.Batch{}
-		return nil
+// apply executes a change, nil is none, on a map, which does not change.
+func apply(op meta.Change, m merged, at meta.Stamp) (*meta.Batch, meta.Delta, error) {
+	if op == nil {
+		return &meta.Batch{}, meta.Delta{}, nil
 	}
-	if p.Batch, err = p.Op.Apply(m, p.Stamp); err != nil {
-		return err
+	b, err := op.Apply(m, at)
+	if err != nil {
+		return nil, meta.Delta{}, err
 	}
-	p.Usage, err = meta.DeltaOf(m, p.Batch)
-	return err
+	d, err := meta.DeltaOf(m, b)
+	return b, d, err
 }
 
-// overlay writes the batch into the pending layer of m, all of it or nothing. A range
-// becomes a deletion of each key that is there now.
-func (p *Pending) overlay(m merged) error {
+// keep makes an operation that was applied, and what it wrote, pending; or nothing. A
+// range becomes a deletion of each key that is there now.
+func (v *View) keep(op meta.Change, at meta.Stamp, b *meta.Batch, d meta.Delta) error {
 	var gone []string
-	for _, r := range p.Batch.Ranges {
-		err := m.Scan(r.From, r.To, func(k, _ []byte) bool {
+	for _, r := range b.Ranges {
+		err := v.merged().Scan(r.From, r.To, func(k, _ []byte) bool {
 			gone = append(gone, string(k))
 			return true
 		})
@@ -140,23 +135,47 @@ func (p *Pending) overlay(m merged) error {
 			return err
 		}
 	}
-	no := p.Stamp.No
+	dead := entry{no: at.No | deletedBit}
 	for _, k := range gone {
-		m.pending.Set(k, entry{deleted: true, no: no})
+		v.pending.Set(k, dead)
 	}
-	for _, k := range p.Batch.Deletes {
-		m.pending.Set(string(k), entry{deleted: true, no: no})
+	for _, k := range b.Deletes {
+		v.pending.Set(string(k), dead)
 	}
-	for _, kv := range p.Batch.Puts {
-		m.pending.Set(string(kv.Key), entry{value: kv.Value, no: no})
+	for _, kv := range b.Puts {
+		k, value := v.own(kv)
+		v.pending.Set(k, entry{value: value, no: at.No})
+		if ino, ok := inodeOf(kv.Key); ok {
+			if v.newest == nil {
+				v.newest = map[meta.Ino]meta.OpNo{}
+			}
+			v.newest[ino] = at.No
+		}
 	}
+	v.ops.add(op, at, b, d)
+	v.touch()
+	v.usage = v.usage.Plus(d)
 	return nil
+}
+
+// own returns a key and a value that nothing else is kept in memory with.
+func (v *View) own(kv meta.KV) (string, []byte) {
+	if v.like != nil {
+		it := v.like.Iter()
+		if k := string(kv.Key); it.Seek(k) && it.Key() == k {
+			if old := it.Value(); !old.deleted() && bytes.Equal(old.value, kv.Value) {
+				return it.Key(), old.value
+			}
+			return it.Key(), bytes.Clone(kv.Value)
+		}
+	}
+	return string(kv.Key), bytes.Clone(kv.Value)
 }
 
 // Taken is a run of pending operations, merged for one commit.
 type Taken struct {
-	Ops   []Pending
-	Batch *meta.Batch
+	Ops   Ops
+	Batch *meta.Batch // nil: there are none
 	Usage meta.Delta
 }
 
@@ -164,22 +183,22 @@ type Taken struct {
 // batch, until it has limit encoded bytes or more. It takes at least one
 // unless none is pending up to last; they stay pending until Settle.
 func (v *View) Take(last meta.OpNo, limit int) (t Taken) {
-	v.mu.RLock()
-	ops := v.ops // what it holds now is not changed: it grows, or is replaced
-	v.mu.RUnlock()
+	ops := v.Pending()
 	var b meta.Builder
 	n := 0
-	for ; n < len(ops) && ops[n].Stamp.No <= last; n++ {
-		if n > 0 && b.Size() >= limit && ops[n].Stamp.No != ops[n-1].Stamp.No {
+	var newest meta.Stamp
+	for p := range ops.written() {
+		if p.Stamp.No > last || n > 0 && b.Size() >= limit && p.Stamp.No != newest.No {
 			break
 		}
-		b.Add(ops[n].Batch)
-		t.Usage = t.Usage.Plus(ops[n].Usage)
+		b.Add(p.Batch())
+		t.Usage = t.Usage.Plus(p.Usage)
+		n, newest = n+1, p.Stamp
 	}
 	if n == 0 {
 		return t
 	}
-	t.Ops, t.Batch = ops[:n:n], b.Batch()
+	t.Ops, t.Batch = ops.upTo(n, newest), b.Batch()
 	return t
 }
 
@@ -190,24 +209,32 @@ func (v *View) Settle(slot uint64, last meta.OpNo, b *meta.Batch, d meta.Delta) 
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.confirmed.Apply(slot, b, d)
+	v.touch()
 	n := 0
-	for ; n < len(v.ops) && v.ops[n].Stamp.No <= last; n++ {
-		v.uncover(v.ops[n].Batch, last)
-		v.usage = v.usage.Minus(v.ops[n].Usage)
+	for p := range v.ops.written() {
+		if p.Stamp.No > last {
+			break
+		}
+		v.uncover(p.Batch(), last)
+		v.usage = v.usage.Minus(p.Usage)
+		n++
 	}
-	v.ops = append([]Pending(nil), v.ops[n:]...)
+	v.ops = v.ops.from(n)
 }
 
 // uncover drops what pending says of the keys of b, where no operation after
 // last wrote them.
 func (v *View) uncover(b *meta.Batch, last meta.OpNo) {
 	drop := func(k string) {
-		if e, ok := v.pending.Get(k); ok && e.no <= last {
+		if e, ok := v.pending.Get(k); ok && e.by() <= last {
 			v.pending.Delete(k)
 		}
 	}
 	for _, kv := range b.Puts {
 		drop(string(kv.Key))
+		if ino, ok := inodeOf(kv.Key); ok && v.newest[ino] <= last {
+			delete(v.newest, ino)
+		}
 	}
 	for _, k := range b.Deletes {
 		drop(string(k))
@@ -253,43 +280,52 @@ type Replaced struct {
 func (v *View) Follow(slots []Slot, o meta.RebaseOptions, commit func(Followed) error) (Followed, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	touched := map[string]struct{}{}
-	for _, s := range slots {
-		for _, kv := range s.Batch.Puts {
-			touched[string(kv.Key)] = struct{}{}
+	if v.ops.n == 0 {
+		for _, s := range slots {
+			v.confirmed.Apply(s.No, s.Batch, s.Usage)
 		}
-		for _, k := range s.Batch.Deletes {
-			touched[string(k)] = struct{}{}
+		v.touch()
+		return Followed{Slot: v.confirmed.Slot(), Keys: sorted(touched(slots))}, nil
+	}
+	x := v.found(slots, o)
+	if x == nil {
+		var err error
+		if x, err = v.again(slots, o); err != nil {
+			return Followed{}, err
 		}
 	}
-	next := View{confirmed: v.confirmed}
-	if len(v.ops) > 0 {
-		next.confirmed = v.confirmed.Clone()
-	}
-	for _, s := range slots {
-		next.confirmed.Apply(s.No, s.Batch, s.Usage)
-	}
-	if len(v.ops) == 0 {
-		return Followed{Slot: v.confirmed.Slot(), Keys: sorted(touched)}, nil
-	}
-	o.Slot = next.confirmed.Slot() + 1
-	re := meta.NewRebase(v.merged(), v.changes(), o)
-	changed, err := next.rebase(re, v.ops)
-	if err != nil {
+	if err := commit(x.followed); err != nil {
 		return Followed{}, err
 	}
-	differing(&v.pending, &next.pending, touched)
-	f := Followed{Slot: next.confirmed.Slot(), Keys: sorted(touched), Moved: re.Moved(), Replaced: next.replaced(changed), Refused: re.Refused()}
-	if err := commit(f); err != nil {
-		return Followed{}, err
-	}
-	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
-	return f, nil
+	v.become(x.next)
+	return x.followed, nil
 }
+
+// next is a view over another confirmed state, in which the operations of v are
+// executed again. What they write as before lies in memory once.
+func (v *View) next(c *Confirmed) *View {
+	return &View{confirmed: c, like: &v.pending, ops: Ops{like: v.ops.blocks}}
+}
+
+// become gives v what another view has, which is not used any more.
+func (v *View) become(next *View) {
+	next.settleDown()
+	v.touch()
+	v.confirmed, v.pending, v.ops, v.usage, v.newest = next.confirmed, next.pending, next.ops, next.usage, next.newest
+}
+
+// touch notes that the map was changed, and that what was found out ahead is for nothing.
+func (v *View) touch() { v.changes, v.ahead = v.changes+1, nil }
+
+// settleDown lets go of the view that v came from.
+func (v *View) settleDown() { v.like, v.ops.like = nil, nil }
 
 // replaced says what stands for the operations of those numbers.
 func (v *View) replaced(changed map[meta.OpNo]bool) (out []Replaced) {
-	for _, p := range v.ops {
+	if len(changed) == 0 {
+		return nil
+	}
+	for p := range v.ops.All() {
 		if !changed[p.Stamp.No] {
 			continue
 		}
@@ -304,10 +340,10 @@ func (v *View) replaced(changed map[meta.OpNo]bool) (out []Replaced) {
 	return out
 }
 
-// changes are the pending changes and their stamps.
-func (v *View) changes() iter.Seq2[meta.Change, meta.Stamp] {
+// changes are the operations and their stamps.
+func (o Ops) changes() iter.Seq2[meta.Change, meta.Stamp] {
 	return func(yield func(meta.Change, meta.Stamp) bool) {
-		for _, p := range v.ops {
+		for p := range o.All() {
 			if !yield(p.Op, p.Stamp) {
 				return
 			}
@@ -318,10 +354,10 @@ func (v *View) changes() iter.Seq2[meta.Change, meta.Stamp] {
 // rebase executes operations over v, which has none yet, and returns the numbers of
 // those that others stand for now. Where the map is not near, the error names what
 // several of them miss.
-func (v *View) rebase(re *meta.Rebase, ops []Pending) (changed map[meta.OpNo]bool, err error) {
+func (v *View) rebase(re *meta.Rebase, ops Ops) (changed map[meta.OpNo]bool, err error) {
 	changed = map[meta.OpNo]bool{}
 	var far []error
-	for i, p := range ops {
+	for p, more := range ops.runs() {
 		var steps []meta.Change
 		var err error
 		if p.Op != nil && len(far) == 0 {
@@ -338,7 +374,7 @@ func (v *View) rebase(re *meta.Rebase, ops []Pending) (changed map[meta.OpNo]boo
 			if p.Op != nil && (len(steps) != 1 || !meta.SameChange(steps[0], p.Op)) {
 				changed[p.Stamp.No] = true
 			}
-			err = v.add(steps, p.Stamp, i+1 < len(ops) && ops[i+1].Stamp.No == p.Stamp.No)
+			err = v.add(steps, p.Stamp, more)
 		}
 		switch {
 		case err == nil:
@@ -355,21 +391,36 @@ func (v *View) rebase(re *meta.Rebase, ops []Pending) (changed map[meta.OpNo]boo
 	return changed, errors.Join(append(far, re.Unread()...)...)
 }
 
+// runs returns the operations, and of each whether the next has its number too.
+func (o Ops) runs() iter.Seq2[Pending, bool] {
+	return func(yield func(Pending, bool) bool) {
+		var before Pending
+		n := 0
+		for p := range o.All() {
+			if n > 0 && !yield(before, p.Stamp.No == before.Stamp.No) {
+				return
+			}
+			before, n = p, n+1
+		}
+		if n > 0 {
+			yield(before, false)
+		}
+	}
+}
+
 // add executes the steps that stand for one operation, of which more may follow.
 func (v *View) add(steps []meta.Change, at meta.Stamp, more bool) error {
-	if n := len(v.ops); len(steps) == 0 && !more && (n == 0 || v.ops[n-1].Stamp.No != at.No) {
+	if len(steps) == 0 && !more && (v.ops.n == 0 || v.ops.last.No != at.No) {
 		steps = []meta.Change{nil}
 	}
 	for _, s := range steps {
-		p := Pending{Op: s, Stamp: at}
-		if err := p.apply(v.merged()); err != nil {
+		b, d, err := apply(s, v.merged(), at)
+		if err != nil {
 			return err
 		}
-		if err := p.overlay(v.merged()); err != nil {
+		if err := v.keep(s, at, b, d); err != nil {
 			return err
 		}
-		v.ops = append(v.ops, p)
-		v.usage = v.usage.Plus(p.Usage)
 	}
 	return nil
 }
@@ -379,7 +430,7 @@ func differing(a, b *btree.Map[string, entry], keys map[string]struct{}) {
 	each := func(a, b *btree.Map[string, entry]) {
 		a.Scan(func(k string, e entry) bool {
 			o, ok := b.Get(k)
-			if !ok || o.deleted != e.deleted || !bytes.Equal(o.value, e.value) {
+			if !ok || o.deleted() != e.deleted() || !bytes.Equal(o.value, e.value) {
 				keys[k] = struct{}{}
 			}
 			return true
@@ -399,6 +450,7 @@ func (v *View) Rebase(base uint64, tables meta.Reader) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.confirmed.Rebase(base, tables)
+	v.touch()
 }
 
 // Snapshot returns the confirmed state as it is now, for whoever folds it.
@@ -440,12 +492,11 @@ func (v *View) Slot() uint64 {
 	return v.confirmed.Slot()
 }
 
-// Pending returns the operations that lie in no slot, oldest first. The slice
-// is not changed afterwards.
-func (v *View) Pending() []Pending {
+// Pending returns the operations that lie in no slot, as they are now.
+func (v *View) Pending() Ops {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.ops[:len(v.ops):len(v.ops)]
+	return v.ops
 }
 
 // Dump writes every key and value of the map, a line each, in hexadecimal.

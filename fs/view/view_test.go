@@ -94,20 +94,20 @@ func TestExecuteRefuses(t *testing.T) {
 		if _, err := w.view.Execute(op, at); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		if w.view.Dump() != before || len(w.view.Pending()) != 1 {
+		if w.view.Dump() != before || w.view.Pending().Len() != 1 {
 			t.Errorf("%s: left a trace", name)
 		}
 	}
 	// What changes nothing takes no number.
 	b, err := w.view.Execute(&meta.PunchHole{Ref: a.Ref, Off: 10, Len: 5}, meta.Stamp{Device: 1, No: 6})
-	if err != nil || !b.Empty() || len(w.view.Pending()) != 1 {
-		t.Errorf("an operation without effect: %v, %d pending", err, len(w.view.Pending()))
+	if err != nil || !b.Empty() || w.view.Pending().Len() != 1 {
+		t.Errorf("an operation without effect: %v, %d pending", err, w.view.Pending().Len())
 	}
 }
 
 func TestTake(t *testing.T) {
 	w := newWorld(t, 1, 1)
-	if took := w.view.Take(9, 1<<20); took.Ops != nil || took.Batch != nil {
+	if took := w.view.Take(9, 1<<20); took.Ops.Len() != 0 || took.Batch != nil {
 		t.Error("something to take")
 	}
 	for no := range meta.OpNo(4) {
@@ -127,11 +127,11 @@ func TestTake(t *testing.T) {
 		{"one at least", 4, 0, 1},
 	} {
 		took := w.view.Take(c.last, c.limit)
-		if len(took.Ops) != c.want || (took.Batch == nil) != (c.want == 0) || took.Usage.Inodes != int64(c.want) {
-			t.Errorf("%s: %d, want %d", c.name, len(took.Ops), c.want)
+		if took.Ops.Len() != c.want || (took.Batch == nil) != (c.want == 0) || took.Usage.Inodes != int64(c.want) {
+			t.Errorf("%s: %d, want %d", c.name, took.Ops.Len(), c.want)
 		}
 	}
-	if len(w.view.Pending()) != 4 {
+	if w.view.Pending().Len() != 4 {
 		t.Error("taking settled")
 	}
 }
@@ -146,12 +146,12 @@ func TestFollowKeepsWhatHasNoEffectAnyMore(t *testing.T) {
 	b, err := chmod.Apply(w.base, meta.Stamp{Device: 2, No: 1, Time: meta.Time{Sec: 7}})
 	must(t, err)
 	_, err = w.view.Follow([]Slot{{2, b, meta.Delta{}}}, meta.RebaseOptions{}, forgotten)
-	if err != nil || len(w.view.Pending()) != 1 {
-		t.Fatalf("%v, %d pending", err, len(w.view.Pending()))
+	if err != nil || w.view.Pending().Len() != 1 {
+		t.Fatalf("%v, %d pending", err, w.view.Pending().Len())
 	}
 	took := w.view.Take(1, 1<<20)
-	w.view.Settle(3, took.Ops[0].Stamp.No, took.Batch, took.Usage)
-	if len(w.view.Pending()) != 0 {
+	w.view.Settle(3, took.Ops.First().No, took.Batch, took.Usage)
+	if w.view.Pending().Len() != 0 {
 		t.Error("not settled")
 	}
 }
@@ -224,7 +224,7 @@ func TestTablesFail(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		tables.get, tables.scan = nil, nil
-		if v.Dump() != before || v.Usage() != usage || len(v.Pending()) != 1 || v.Slot() != 2 {
+		if v.Dump() != before || v.Usage() != usage || v.Pending().Len() != 1 || v.Slot() != 2 {
 			t.Errorf("%s: left a trace", name)
 		}
 	}
@@ -266,11 +266,11 @@ func TestReadersBesideWriters(t *testing.T) {
 					t.Error(err)
 				}
 				took := w.view.Take(1<<40, 1000)
-				if (len(took.Ops) == 0) != (took.Batch == nil) {
+				if (took.Ops.Len() == 0) != (took.Batch == nil) {
 					t.Error("operations without a batch")
 				}
-				for i, p := range w.view.Pending() {
-					if i > 0 && p.Stamp.No == 0 {
+				for p := range w.view.Pending().All() {
+					if p.Stamp.No == 0 {
 						t.Error("an operation without a number")
 					}
 				}

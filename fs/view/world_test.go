@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -136,7 +137,7 @@ func (w *world) execute() {
 	}
 	w.no[1]++
 	w.all.Apply(want)
-	w.ops = append(w.ops, Pending{Op: op, Stamp: at, Batch: want})
+	w.ops = append(w.ops, Pending{Op: op, Stamp: at, batch: appendBatch(nil, want)})
 }
 
 // settle takes the next slot with the oldest operations.
@@ -147,7 +148,7 @@ func (w *world) settle() {
 		last = w.ops[w.rng.IntN(len(w.ops))].Stamp.No
 	}
 	took := w.view.Take(last, limit)
-	ops, b := took.Ops, took.Batch
+	ops, b := slices.Collect(took.Ops.All()), took.Batch
 	if len(ops) == 0 {
 		if len(w.ops) > 0 {
 			w.t.Fatal("nothing to take")
@@ -219,9 +220,9 @@ func (w *world) follow() {
 	w.all = w.base.Clone()
 	_, err = w.view.Follow([]Slot{{w.slot, b, d}}, meta.RebaseOptions{Device: "desk", NewIno: w.newIno}, forgotten)
 	must(w.t, err)
-	w.ops = w.view.Pending()
+	w.ops = slices.Collect(w.view.Pending().All())
 	for _, p := range w.ops {
-		w.all.Apply(p.Batch)
+		w.all.Apply(p.Batch())
 	}
 }
 
@@ -245,7 +246,7 @@ func (w *world) compare() {
 	if w.view.Slot() != w.slot {
 		w.t.Fatalf("slot %d, want %d", w.view.Slot(), w.slot)
 	}
-	pending := w.view.Pending()
+	pending := slices.Collect(w.view.Pending().All())
 	if len(pending) != len(w.ops) {
 		w.t.Fatalf("%d pending, want %d", len(pending), len(w.ops))
 	}

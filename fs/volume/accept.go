@@ -136,17 +136,11 @@ func (v *Volume) waitingOps(l *publish.Loaded) (int, error) {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	j, recs, _, err := journal.Open(dir, journal.Options{Key: secret, ID: id, Log: v.log, Step: v.o.Step})
+	j, waiting, _, err := journal.Open(dir, journal.Options{Key: secret, ID: id, Log: v.log, Step: v.o.Step})
 	if err != nil {
 		return 0, fmt.Errorf("open the journal: %w", err)
 	}
-	n := 0
-	for _, r := range recs {
-		if r.Kind == journal.KindOp && r.Op.No > known {
-			n++
-		}
-	}
-	return n, j.Close()
+	return waiting.Count(known), j.Close()
 }
 
 // openOlder opens the journal and leaves it as it is: what waits in it was made on

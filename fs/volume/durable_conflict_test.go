@@ -67,7 +67,7 @@ func TestWaitForACopy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := m.v.WaitFile(ctx, m.v.Ino(f)); !errors.Is(err, context.DeadlineExceeded) { // nothing is published
-		t.Errorf("%v, and %d operations wait", err, len(m.v.view.Pending()))
+		t.Errorf("%v, and %d operations wait", err, m.v.view.Pending().Len())
 	}
 }
 
@@ -83,7 +83,7 @@ func TestConfirmACopy(t *testing.T) {
 				err = m.v.Confirm(ctx, f)
 			}
 			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%v, and %d operations wait", err, len(m.v.view.Pending()))
+				t.Errorf("%v, and %d operations wait", err, m.v.view.Pending().Len())
 			}
 			as(m, drained)
 			if err := m.v.Confirm(t.Context(), f); err != nil {

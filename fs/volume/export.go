@@ -124,13 +124,14 @@ type exportItem struct {
 // find fills in what is to be written and what is only told.
 func (x *exporter) find() error {
 	pending := x.v.view.Pending()
-	x.out.Changes = len(pending)
-	if len(pending) == 0 {
+	x.out.Changes = pending.Len()
+	if pending.Len() == 0 {
 		return nil
 	}
 	named, changed := map[meta.At]bool{}, map[meta.Ref]bool{}
-	for _, p := range pending {
-		for _, k := range slices.Concat(keysOf(p.Batch.Puts), p.Batch.Deletes) {
+	for p := range pending.All() {
+		b := p.Batch()
+		for _, k := range slices.Concat(keysOf(b.Puts), b.Deletes) {
 			if parent, name, err := meta.ParseDirentKey(k); err == nil {
 				named[meta.At{Dir: parent, Name: string(name)}] = true
 			} else if ref, err := meta.ParseInodeKey(k); err == nil {

@@ -134,7 +134,7 @@ func TestFoldAttackPackTwice(t *testing.T) {
 	t.Log(len(w.names("t")), "tables")
 	for range 2 {
 		w.laptop.mustOpen()
-		t.Log("local packs:", len(w.laptop.v.packs.Locals()), "pending:", len(w.laptop.v.view.Pending()))
+		t.Log("local packs:", len(w.laptop.v.packs.Locals()), "pending:", w.laptop.v.view.Pending().Len())
 		err := drained(w.laptop)
 		stopped, _ := w.laptop.v.sync.Trouble()
 		t.Logf("publish: %v; stopped: %s", err, stopped)

@@ -153,7 +153,7 @@ func reason(fresh state.Fresh, number meta.Device, sure bool) string {
 type old struct {
 	dir     string
 	journal *journal.Journal
-	ops     []journal.OpRecord
+	waiting *journal.Waiting // the operations, in the files
 	packs   []pack.Info
 	attempt *journal.AttemptRecord
 	last    meta.OpNo // newest operation that it knows of
@@ -181,7 +181,7 @@ func (o *old) replace(list []journal.Replaced) error {
 
 // waits says whether the journal has operations beyond settled.
 func (o *old) waits(settled meta.OpNo) bool {
-	return len(o.ops) > 0 && o.ops[len(o.ops)-1].No > settled
+	return o.waiting.Last() > settled
 }
 
 // settled returns the newest operation of device number, known to have come to
@@ -213,20 +213,20 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 	if err := makeFolders(v.o.State, dir, packDir(dir)); err != nil {
 		return nil, fmt.Errorf("make the journal: %w", err)
 	}
-	j, recs, report, err := journal.Open(dir, journal.Options{Key: secret, ID: id, Log: v.log, Step: v.o.Step})
+	j, waiting, report, err := journal.Open(dir, journal.Options{Key: secret, ID: id, Log: v.log, Step: v.o.Step})
 	if err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	for _, d := range report.Damaged {
 		v.log.Error("journal file damaged", "file", d.File, "kept", d.Kept, "kept behind", d.Behind, "lost", d.Lost)
 	}
-	o := &old{dir: dir, journal: j, report: report, last: v.state.Known(), slot: report.Slot, replaced: map[meta.OpNo][]meta.Change{}}
+	o := &old{dir: dir, journal: j, waiting: waiting, report: report, last: max(v.state.Known(), waiting.Last()), slot: report.Slot, replaced: map[meta.OpNo][]meta.Change{}}
 	var more []journal.Replaced
-	for _, r := range recs {
+	for r, err := range waiting.Others() {
+		if err != nil {
+			return nil, errors.Join(err, j.Close())
+		}
 		switch r.Kind {
-		case journal.KindOp:
-			o.ops = append(o.ops, r.Op)
-			o.last = max(o.last, r.Op.No)
 		case journal.KindPack:
 			o.packs = append(o.packs, pack.Info{No: r.Pack.No, Name: r.Pack.Name, Length: int64(r.Pack.Length), Epoch: r.Pack.Epoch})
 		case journal.KindAttempt:
@@ -248,7 +248,9 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 			o.slot, more = max(o.slot, r.Followed.Slot), nil
 		}
 	}
-	unrecorded(o)
+	if err := unrecorded(o); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
 	if err := pack.Recover(packDir(dir), o.packs); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}

@@ -102,12 +102,7 @@ func (v *Volume) leaveBehind(l *publish.Loaded, number meta.Device) error {
 		return err
 	}
 	settled, _, err := o.settled(v.life, l, number, v.state.Known())
-	waiting, last := 0, meta.OpNo(0)
-	for _, r := range o.ops {
-		if r.No > settled {
-			waiting, last = waiting+1, r.No
-		}
-	}
+	waiting, last := o.waiting.Count(settled), o.waiting.Last()
 	if cerr := o.journal.Close(); err == nil {
 		err = cerr
 	}
@@ -170,7 +165,7 @@ func (v *Volume) exportedUpTo(id [16]byte) meta.OpNo {
 // noteExported remembers that all pending operations are exported.
 func (v *Volume) noteExported() error {
 	pending := v.view.Pending()
-	if len(pending) == 0 {
+	if pending.Len() == 0 {
 		return nil
 	}
 	id, _ := v.state.Journal()
@@ -178,5 +173,5 @@ func (v *Volume) noteExported() error {
 	if err := os.Remove(filepath.Join(v.o.State, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return pathless(err)
 	}
-	return pathless(v.keep(name, []byte(strconv.FormatUint(uint64(pending[len(pending)-1].Stamp.No), 10)+"\n")))
+	return pathless(v.keep(name, []byte(strconv.FormatUint(uint64(pending.Last().No), 10)+"\n")))
 }

@@ -222,15 +222,15 @@ func (a *adoption) run() error {
 	if a.v.accepted != nil || a.astray {
 		a.torn.gap(0, 0) // what is waiting was made on more than the store has
 	}
-	for _, r := range a.from.ops {
-		if r.No <= a.settled {
-			continue
+	for r, err := range a.from.waiting.Ops(a.settled) {
+		if err != nil {
+			return err
 		}
 		if r.No != last+1 {
 			a.torn.gap(last+1, r.No)
 		}
 		last = r.No
-		err := a.adopt(r)
+		err = a.adopt(r)
 		switch {
 		case err == nil:
 		case refused(err) && (r.No <= a.doubtful || a.left > 0 || a.torn.gaps):

@@ -47,9 +47,9 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 	if v.astray {
 		s.gap(settled+1, settled+1)
 	}
-	for _, r := range o.ops {
-		if r.No <= settled {
-			continue
+	for r, err := range o.waiting.Ops(settled) {
+		if err != nil {
+			return fmt.Errorf("replay the journal: %w", err)
 		}
 		if want := last + 1; r.No != want {
 			s.gap(want, r.No)

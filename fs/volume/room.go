@@ -431,13 +431,13 @@ func (v *Volume) others() int64 { return v.local() + headroom }
 func (v *Volume) oldest() time.Time {
 	pending := v.view.Pending()
 	switch {
-	case len(pending) > 0:
+	case pending.Len() > 0:
 	case v.floats():
 		return time.Now()
 	default:
 		return time.Time{}
 	}
-	t := pending[0].Stamp.Time
+	t := pending.First().Time
 	return time.Unix(t.Sec, int64(t.Nsec))
 }
 

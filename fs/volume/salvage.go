@@ -242,7 +242,7 @@ func (v *Volume) rescuePiece(ctx context.Context, p *refuge) error {
 // operations. What a program did with it since is not undone.
 func (v *Volume) rescued(name []byte, ops int) bool {
 	var made meta.Ino
-	for _, p := range v.view.Pending() {
+	for p := range v.view.Pending().All() {
 		if m, ok := p.Op.(*meta.Make); ok && m.Parent == meta.RootRef && bytes.Equal(m.Name, name) {
 			made = m.Ref.Ino
 		}
@@ -329,15 +329,19 @@ func told(l []meta.Ino) string {
 // unrecorded finds, after damage, the packs whose files are there and whose records are
 // lost: of those that an operation names. The file says all but how much of it is
 // padding, and what nothing refers to does no harm.
-func unrecorded(o *old) {
+func unrecorded(o *old) error {
 	if len(o.report.Damaged) == 0 {
-		return
+		return nil
 	}
 	known := map[meta.PackNo]bool{}
 	for _, p := range o.packs {
 		known[p.No] = true
 	}
-	for _, no := range packsIn(o.ops) {
+	named, err := packsIn(o.waiting)
+	if err != nil {
+		return err
+	}
+	for _, no := range named {
 		if known[no] {
 			continue
 		}
@@ -355,18 +359,26 @@ func unrecorded(o *old) {
 			o.packs = append(o.packs, p)
 		}
 	}
+	return nil
 }
 
-// packsIn lists the packs that operations name.
-func packsIn(ops []journal.OpRecord) (l []meta.PackNo) {
-	for _, r := range ops {
+// packsIn lists the packs that operations name, each once.
+func packsIn(w *journal.Waiting) (l []meta.PackNo, err error) {
+	seen := map[meta.PackNo]bool{}
+	for r, err := range w.Ops(0) {
+		if err != nil {
+			return nil, err
+		}
 		op, err := meta.DecodeOp(r.Op)
 		if err != nil {
 			continue
 		}
 		for _, e := range meta.Contents(op) {
-			l = append(l, e.Pack)
+			if !seen[e.Pack] {
+				seen[e.Pack] = true
+				l = append(l, e.Pack)
+			}
 		}
 	}
-	return l
+	return l, nil
 }

@@ -15,7 +15,7 @@ func (v *Volume) WaitStored(ctx context.Context) error {
 		return err
 	}
 	if v.o.ReadOnly {
-		if len(v.view.Pending()) > 0 {
+		if v.view.Pending().Len() > 0 {
 			return ErrReadOnly // they wait for a mount that may write
 		}
 		return nil
@@ -129,7 +129,7 @@ func (v *Volume) end(err error) error {
 	if cerr := v.journal.Close(); err == nil {
 		err = cerr
 	}
-	left := len(v.view.Pending())
+	left := v.view.Pending().Len()
 	v.closeNear()
 	v.state.Wipe()
 	v.o.Drive.Wipe()

@@ -97,7 +97,7 @@ func (v *Volume) Status() Status {
 		Slot:         v.view.Slot(),
 		Files:        usage.Inodes,
 		Bytes:        usage.Bytes,
-		PendingOps:   len(pending),
+		PendingOps:   pending.Len(),
 		PendingBytes: v.packs.Bytes(),
 		JournalBytes: journalBytes,
 		CacheBytes:   v.cache.Usage().Bytes,
@@ -111,11 +111,11 @@ func (v *Volume) Status() Status {
 	files := map[meta.Ino]bool{}
 	_, number, name := v.state.Device()
 	s.Device, s.DeviceName = int(number), name
-	if len(pending) > 0 {
-		t := pending[0].Stamp.Time
+	if pending.Len() > 0 {
+		t := pending.First().Time
 		s.OldestPending = time.Unix(t.Sec, int64(t.Nsec))
 	}
-	for _, p := range pending {
+	for p := range pending.All() {
 		switch o := p.Op.(type) {
 		case *meta.Write:
 			files[o.Ref.Ino] = true

@@ -163,7 +163,7 @@ func incomplete(ino meta.Ino) []byte { return fmt.Appendf(nil, ".incomplete-%x",
 // dropIncomplete removes what naming had half made when the machine stopped: the rest
 // did not reach the journal, so nobody was told that the file has a name.
 func (v *Volume) dropIncomplete(ctx context.Context) error {
-	for _, p := range v.view.Pending() {
+	for p := range v.view.Pending().All() {
 		m, ok := p.Op.(*meta.Make)
 		if !ok || m.Kind != meta.File || !bytes.Equal(m.Name, incomplete(m.Ref.Ino)) {
 			continue

@@ -153,7 +153,7 @@ func (h *era) settle() {
 		if err := c.v.sync.CatchUp(context.Background()); err != nil {
 			h.fail("%s does not follow in the end: %v", c.name, err)
 		}
-		if left := len(c.v.view.Pending()); left > 0 {
+		if left := c.v.view.Pending().Len(); left > 0 {
 			h.fail("%s has %d operations left", c.name, left)
 		}
 	}

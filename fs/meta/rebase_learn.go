@@ -1,0 +1,71 @@
+package meta
+
+import "slices"
+
+// learned is what the changes of a Rebase say together. Where nothing is in the way of
+// them none of it is needed, and there may be half a million: it is found out when it is
+// asked for first.
+type learned struct {
+	of      map[Ref]said
+	names   []byte           // that the changes gave, each behind where the one before of its inode is
+	records map[uint64]uint8 // how many records there are, by version
+}
+
+// said is what the changes say of one inode.
+type said struct {
+	name    uint32 // 1 and where the last name that it is given begins in names; 0: none
+	written bool   // they change its content
+}
+
+// learn reads the changes, once.
+func (r *Rebase) learn() *learned {
+	if r.known != nil {
+		return r.known
+	}
+	l := &learned{of: map[Ref]said{}, records: map[uint64]uint8{}}
+	for c, stamp := range r.changes {
+		if ref := contentOf(c); ref != (Ref{}) {
+			s := l.of[ref]
+			s.written = true
+			l.of[ref] = s
+		}
+		switch o := c.(type) {
+		case *Make:
+			l.call(o.Ref, o.Parent, o.Name)
+		case *Link:
+			l.call(o.Ref, o.Parent, o.Name)
+		case *Rename:
+			l.call(o.Ref, o.NewParent, o.NewName)
+			if o.Flags&Exchange != 0 && o.Replaced != nil {
+				l.call(*o.Replaced, o.Parent, o.Name)
+			}
+		case *restore:
+			l.call(o.ref, o.parent, o.name)
+		case *record:
+			l.records[stamp.Version()] = o.n + 1
+		}
+	}
+	r.known, r.changes = l, nil
+	return l
+}
+
+// call notes that an inode is given a name.
+func (l *learned) call(ref, parent Ref, name []byte) {
+	s := l.of[ref]
+	at := uint32(len(l.names)) + 1
+	l.names = appendUvarint(l.names, uint64(s.name))
+	l.names = appendBytes(appendRef(l.names, parent), name)
+	s.name = at
+	l.of[ref] = s
+}
+
+// called are the names that an inode was given, in their order.
+func (l *learned) called(ref Ref) (out []place) {
+	for at := l.of[ref].name; at > 0; {
+		d := decoder{b: l.names[at-1:]}
+		at = uint32(d.uvarint())
+		out = append(out, place{d.ref(), string(d.bytes(MaxName))})
+	}
+	slices.Reverse(out)
+	return out
+}
