@@ -28,6 +28,7 @@ var errnos = []struct {
 	err   error
 	errno syscall.Errno
 }{
+	{volume.ErrNoLock, syscall.ENOLCK},
 	{context.Canceled, syscall.EINTR},
 	{context.DeadlineExceeded, syscall.ETIMEDOUT},
 	{store.ErrTimeout, syscall.ETIMEDOUT},
@@ -39,6 +40,8 @@ var errnos = []struct {
 	{volume.ErrWriter, syscall.EROFS},
 	{volume.ErrStale, syscall.ESTALE},
 	{errLocked, syscall.EAGAIN},
+	{volume.ErrLocked, syscall.EAGAIN},
+	{volume.ErrLockCycle, syscall.EDEADLK},
 	{errDeadlock, syscall.EDEADLK},
 
 	{meta.ErrNotExist, syscall.ENOENT},

@@ -22,6 +22,12 @@ func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 	}
 	out.Fh = s.handles.add(a.Held, s.nodes.made(out.NodeId, a.Held))
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	across, sure := s.across(s.ctx(cancel), out.NodeId)
+	s.handles.get(out.Fh).unsure = !sure
+	if across && s.v.Following(a.Held) {
+		s.handles.get(out.Fh).across = true
+		out.OpenFlags = fuse.FOPEN_DIRECT_IO
+	}
 	return fuse.OK
 }
 
@@ -31,6 +37,7 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		return fuse.EROFS // the kernel was told to mount it anew, and would keep what is written
 	}
 	s.v.Used()
+	across, sure := s.across(s.ctx(cancel), in.NodeId)
 	var ref meta.Ref
 	for out.Fh == 0 {
 		n, as, ok := s.nodes.opening(in.NodeId)
@@ -50,12 +57,24 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 			return errno(s.log, "open", err)
 		}
 		if s.nodes.hold(n, ref) {
+			if across && !s.v.Following(ref) {
+				s.v.Release(ref)
+				if ino, renew := s.nodes.release(n); renew {
+					s.notify.Changed(volume.Change{Renewed: []meta.Ref{{Ino: ino}}})
+				}
+				return estale // another machine changed it just now
+			}
 			out.Fh = s.handles.add(ref, n)
+			h := s.handles.get(out.Fh)
+			h.across, h.unsure = across, !sure
 		} else {
 			s.v.Release(ref)
 		}
 	}
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	if s.handles.get(out.Fh).across {
+		out.OpenFlags = fuse.FOPEN_DIRECT_IO
+	}
 	switch {
 	case in.Flags&unix.O_NOATIME != 0:
 		s.handles.get(out.Fh).quiet = true
@@ -99,9 +118,18 @@ func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 			return 0, errno(s.log, "write", err)
 		}
 	}
+	off := in.Offset
+	if h := s.handles.get(in.Fh); h != nil && h.across && in.Flags&syscall.O_APPEND != 0 {
+		// The kernel may know an earlier size than other machines have made of it.
+		a, err := s.v.Attr(s.ctx(cancel), ref)
+		if err != nil {
+			return 0, errno(s.log, "write", err)
+		}
+		off = a.Inode.Size
+	}
 	err := s.v.Demote(s.ctx(cancel), ref, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
 	if err == nil {
-		err = s.v.Write(s.ctx(cancel), ref, in.Offset, data)
+		err = s.v.Write(s.ctx(cancel), ref, off, data)
 	}
 	if err != nil {
 		// The kernel believes the write that it cached; a new node id makes it
@@ -119,6 +147,7 @@ func (s *Server) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	err := s.v.Flush(s.ctx(cancel), ref)
 	s.locks.closed(s.v.Ino(ref), in.Fh, in.LockOwner) // others see first what was written
+	s.giveBack(ref)
 	return errno(s.log, "flush", err)
 }
 
@@ -137,6 +166,7 @@ func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 func (s *Server) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
 	if h := s.handles.remove(in.Fh); h != nil {
 		s.locks.released(s.v.Ino(h.ref), in.Fh)
+		s.giveBack(h.ref)
 		ino, renew := s.nodes.release(h.node) // first: who opens the file now opens it anew
 		s.v.Release(h.ref)
 		if renew {

@@ -20,6 +20,11 @@ type handle struct {
 	node  *node    // of a file: what it was opened through
 	quiet bool     // O_NOATIME; not changed once the kernel has the handle
 
+	// Its locks are those of all machines, and the kernel keeps nothing of what it holds;
+	// not changed once the kernel has the handle.
+	across bool
+	unsure bool // it was not known whether they are
+
 	mu   sync.Mutex // guards the field below
 	list *listing   // of a directory; nil until it is read
 }

@@ -4,6 +4,8 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/hushfs/hushfs/fs/meta"
 )
 
 func (s *Server) SetLk(cancel <-chan struct{}, in *fuse.LkIn) fuse.Status {
@@ -19,11 +21,34 @@ func (s *Server) setLock(cancel <-chan struct{}, in *fuse.LkIn, wait bool) fuse.
 	if !st.Ok() {
 		return st
 	}
+	ref, st := s.file(in.NodeId, in.Fh)
+	if !st.Ok() {
+		return st
+	}
 	if in.Lk.Typ == syscall.F_UNLCK {
 		s.locks.unlock(f, l)
+		s.giveBack(ref)
 		return fuse.OK
 	}
+	if err := s.lockable(s.ctx(cancel), in.NodeId, s.handles.get(in.Fh)); err != nil {
+		return errno(s.log, "lock", err)
+	}
+	had := s.locks.of(f, l.owner)
 	err := s.locks.lock(f, l, wait, cancel)
+	if err != nil {
+		s.giveBack(ref) // of a whole file, what was had is gone
+	} else if h := s.handles.get(in.Fh); h != nil && h.across {
+		mode := meta.LockShared
+		if l.exclusive {
+			mode = meta.LockExclusive
+		}
+		if err = s.v.LockFile(s.ctx(cancel), ref, mode, wait); err != nil {
+			s.locks.back(lockFile{s.v.Ino(ref), f.kind}, l, had)
+			s.giveBack(ref)
+		} else if mode == meta.LockShared {
+			s.giveBack(ref) // it may have been exclusive
+		}
+	}
 	if ref, st := s.file(in.NodeId, in.Fh); st.Ok() && err == nil {
 		// What is open may have become another file meanwhile.
 		if ino := s.v.Ino(ref); ino != f.ino {
@@ -40,6 +65,19 @@ func (s *Server) GetLk(cancel <-chan struct{}, in *fuse.LkIn, out *fuse.LkOut) f
 	}
 	out.Lk = in.Lk
 	by, blocked := s.locks.test(f, l)
+	if h := s.handles.get(in.Fh); !blocked && h != nil && h.across {
+		ref, st := s.file(in.NodeId, in.Fh)
+		if !st.Ok() {
+			return st
+		}
+		mode, err := s.v.LockedElsewhere(s.ctx(cancel), ref)
+		if err != nil {
+			return errno(s.log, "ask for a lock", err)
+		}
+		// Who it is has no number here.
+		blocked = mode == meta.LockExclusive || mode == meta.LockShared && l.exclusive
+		by = lock{start: 0, end: 1<<63 - 1, exclusive: mode == meta.LockExclusive}
+	}
 	if !blocked {
 		out.Lk.Typ = syscall.F_UNLCK
 		return fuse.OK

@@ -111,6 +111,12 @@ func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr stri
 		}
 		defer s.v.Redecide()
 	}
+	if attr == volume.LocksAttr {
+		if st := s.checkLocks(s.ctx(cancel), ref, data); !st.Ok() {
+			return st
+		}
+		defer s.v.Redecide()
+	}
 	if attr == aclAccess || attr == aclDefault {
 		kill := in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0
 		return errno(s.log, "setxattr", s.setAccessList(s.ctx(cancel), ref, attr, data, kill))

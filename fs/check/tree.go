@@ -26,6 +26,7 @@ func (c *checker) checkTree(ctx context.Context) error {
 		{meta.XattrKey(meta.RootRef, nil), t.xattr},
 		{meta.SnapshotKey([]byte("s")), t.snapshot},
 		{meta.LeaseKey(meta.Root), t.lease},
+		{meta.LockKey(meta.Root, 1), t.lock},
 		{meta.ConflictKey(meta.ConflictID{}), t.conflict},
 		{meta.ProgramKey(1), t.program},
 	} {
@@ -180,6 +181,17 @@ func (t *tree) lease(k, v []byte) error {
 	}
 	if err != nil {
 		t.record(ino, "the record of a lease")
+	}
+	return nil
+}
+
+func (t *tree) lock(k, v []byte) error {
+	ino, _, err := meta.ParseLockKey(k)
+	if err == nil {
+		_, err = meta.DecodeLock(v)
+	}
+	if err != nil {
+		t.record(ino, "the record of a lock")
 	}
 	return nil
 }

@@ -22,6 +22,9 @@ func Fence(r Reader, b *Batch, by Device, slot uint64) error {
 		return nil
 	}
 	f := fence{r: r, by: by, slot: slot, taken: map[Ino]bool{}, own: map[Ino]bool{}, born: map[Ino]bool{}, known: map[Ino]held{}}
+	if err := f.locks(b); err != nil {
+		return err
+	}
 	changes, err := f.gives(b)
 	if err != nil {
 		return err

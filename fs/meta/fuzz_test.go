@@ -28,6 +28,7 @@ func FuzzDecodeRetired(f *testing.F)    { fuzzCodec(f, "retired") }
 func FuzzDecodeSnapshot(f *testing.F)   { fuzzCodec(f, "snapshot") }
 func FuzzDecodeProgram(f *testing.F)    { fuzzCodec(f, "program") }
 func FuzzDecodeLeaseEntry(f *testing.F) { fuzzCodec(f, "lease") }
+func FuzzDecodeLock(f *testing.F)       { fuzzCodec(f, "lock") }
 func FuzzParseKey(f *testing.F)         { fuzzCodec(f, "key") }
 func FuzzDecodeBatch(f *testing.F)      { fuzzCodec(f, "batch") }
 func FuzzDecodeOp(f *testing.F)         { fuzzCodec(f, "op") }

@@ -14,6 +14,7 @@ import "encoding/binary"
 //	c  version u64  number u8         a conflict              -> Conflict
 //	v  device u16                     a device's program      -> Program
 //	l  ino u64                        a lease, or part of one -> LeaseEntry
+//	k  ino u64  device u16            a file's lock           -> Lock
 //
 // Numbers are big endian, so that keys sort as the numbers do. An extent goes
 // by its end because the first key above an offset is then the extent that
@@ -29,6 +30,7 @@ const (
 	prefixConflict = 'c'
 	prefixProgram  = 'v'
 	prefixLease    = 'l'
+	prefixLock     = 'k'
 )
 
 const (
@@ -191,6 +193,8 @@ func checkKey(k []byte) (err error) {
 		_, err = ParseProgramKey(k)
 	case prefixLease:
 		_, err = ParseLeaseKey(k)
+	case prefixLock:
+		_, _, err = ParseLockKey(k)
 	default:
 		err = ErrMalformed
 	}

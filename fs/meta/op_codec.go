@@ -25,6 +25,7 @@ const (
 	codeSetLease    opCode = 15
 	codeResolve     opCode = 16
 	codeReport      opCode = 17
+	codeSetLock     opCode = 18
 )
 
 // EncodeOp returns the encoding of a good operation.
@@ -80,6 +81,8 @@ func newOp(code opCode) Op {
 		return new(Mend)
 	case codeSetProgram:
 		return new(SetProgram)
+	case codeSetLock:
+		return new(SetLock)
 	case codeSetLease:
 		return new(SetLease)
 	case codeResolve:

@@ -101,6 +101,8 @@ func validPut(kv KV) bool {
 		_, err = DecodeProgram(kv.Value)
 	case prefixLease:
 		_, err = DecodeLeaseEntry(kv.Value)
+	case prefixLock:
+		_, err = DecodeLock(kv.Value)
 	}
 	return err == nil
 }

@@ -49,7 +49,7 @@ func bad(kind, name, comment string, b []byte) vector {
 }
 
 func allVectors() []vector {
-	return slices.Concat(inodeVectors(), valueVectors(), leaseVectors(), keyVectors(), batchVectors(), opVectors())
+	return slices.Concat(inodeVectors(), valueVectors(), leaseVectors(), lockVectors(), keyVectors(), batchVectors(), opVectors())
 }
 
 func inodeVectors() []vector {
@@ -181,6 +181,23 @@ func valueVectors() []vector {
 	}
 }
 
+func lockVectors() []vector {
+	good := meta.AppendLock(nil, meta.Lock{Mode: meta.LockExclusive, Until: 300})
+	return []vector{
+		ok("lock", "exclusive", "", good),
+		ok("lock", "shared-want", "held shared, wanted exclusively", meta.AppendLock(nil, meta.Lock{Mode: meta.LockShared, Want: meta.LockExclusive, Until: 300})),
+		ok("lock", "want", "not held", meta.AppendLock(nil, meta.Lock{Want: meta.LockShared, Until: 1})),
+		bad("lock", "bad-empty", "no byte", nil),
+		bad("lock", "bad-mode", "a mode that is none", cat(3, 0, 1)),
+		bad("lock", "bad-want", "wants a mode that is none", cat(0, 3, 1)),
+		bad("lock", "bad-less", "wants what it has", cat(2, 1, 1)),
+		bad("lock", "bad-nothing", "neither held nor wanted", cat(0, 0, 1)),
+		bad("lock", "bad-until", "in no slot", cat(1, 0, 0)),
+		bad("lock", "bad-short", "cut off", good[:2]),
+		bad("lock", "bad-long", "one byte too many", append(good[:len(good):len(good)], 0)),
+	}
+}
+
 func leaseVectors() []vector {
 	held := func(change func(l *meta.Lease)) []byte {
 		l := &meta.Lease{Device: 1, Number: 1<<48 | 9, Until: 300, Since: meta.Time{Sec: 1750000000, Nsec: 5}, Parent: docs, Name: []byte("letters.db")}
@@ -221,6 +238,10 @@ func keyVectors() []vector {
 		ok("key", "retired", "", meta.RetiredKey(packOne)),
 		ok("key", "snapshot", "", meta.SnapshotKey([]byte("before the move"))),
 		ok("key", "lease", "", meta.LeaseKey(letter.Ino)),
+		ok("key", "lock", "", meta.LockKey(letter.Ino, 2)),
+		bad("key", "bad-lock", "no inode", meta.LockKey(0, 2)),
+		bad("key", "bad-lock-device", "no device", meta.LockKey(letter.Ino, 0)),
+		bad("key", "bad-lock-long", "", append(meta.LockKey(letter.Ino, 2), 0)),
 		bad("key", "bad-lease", "no inode", meta.LeaseKey(0)),
 		bad("key", "bad-lease-long", "", append(meta.LeaseKey(letter.Ino), 0)),
 		ok("key", "program", "", meta.ProgramKey(258)),

@@ -122,6 +122,9 @@ func goodOps() map[string]meta.Op {
 		"lease-take":        &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 300, From: 2<<48 | 7, Parent: meta.RootRef, Name: []byte("docs"), Below: []meta.Ino{letter.Ino, letter.Ino + 1}},
 		"lease-renew":       &meta.SetLease{Act: meta.LeaseRenew, Ref: docs, Until: 300},
 		"lease-release":     &meta.SetLease{Act: meta.LeaseRelease, Ref: docs},
+		"lock":              &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: meta.LockExclusive, Until: 300}},
+		"lock-want":         &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: meta.LockShared, Want: meta.LockExclusive, Until: 300}},
+		"lock-release":      &meta.SetLock{Ino: letter.Ino},
 		"set-program":       &meta.SetProgram{Program: meta.Program{Version: "v0.5.0 linux/amd64", Hash: [32]byte{1}}},
 		"punch-hole-to-end": &meta.PunchHole{Ref: letter, Off: 1, Len: meta.MaxFileSize - 1},
 	}
@@ -172,6 +175,11 @@ func opVectors() []vector {
 	wrong("bad-resolve-many", "257 records", &meta.Resolve{IDs: manyConflicts(meta.MaxResolved + 1)})
 	wrong("bad-report-kind", "of no kind", &meta.Report{})
 	wrong("bad-report-name", "a name that can be none", &meta.Report{Conflict: meta.Conflict{Kind: meta.ConflictName, Name: []byte("a/b")}})
+	wrong("bad-lock-inode", "of no inode", &meta.SetLock{Lock: meta.Lock{Mode: meta.LockShared, Until: 1}})
+	wrong("bad-lock-mode", "a mode that is none", &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: 3, Until: 1}})
+	wrong("bad-lock-until", "in no slot", &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: meta.LockShared}})
+	wrong("bad-lock-want", "what it has already", &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: meta.LockExclusive, Want: meta.LockShared, Until: 1}})
+	wrong("bad-lock-nothing", "nothing, in some slots", &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Until: 1}})
 	wrong("bad-lease-act", "no act", &meta.SetLease{Ref: docs, Until: 1})
 	wrong("bad-lease-until", "in no slot", &meta.SetLease{Act: meta.LeaseTake, Ref: docs})
 	wrong("bad-lease-order", "parts in the wrong order", &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 1, Below: []meta.Ino{letter.Ino + 1, letter.Ino}})

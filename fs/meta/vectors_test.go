@@ -70,6 +70,9 @@ func decodeAgain(kind string, end uint64, b []byte) ([]byte, error) {
 	case "program":
 		p, err := meta.DecodeProgram(b)
 		return meta.AppendProgram(nil, p), err
+	case "lock":
+		l, err := meta.DecodeLock(b)
+		return meta.AppendLock(nil, l), err
 	case "lease":
 		e, err := meta.DecodeLeaseEntry(b)
 		return meta.AppendLeaseEntry(nil, e), err
@@ -118,6 +121,12 @@ func parseKey(k []byte) ([]byte, error) {
 	case 's':
 		name, err := meta.ParseSnapshotKey(k)
 		return meta.SnapshotKey(name), err
+	case 'k':
+		ino, by, err := meta.ParseLockKey(k)
+		if err != nil {
+			return nil, err
+		}
+		return meta.LockKey(ino, by), nil
 	case 'l':
 		ino, err := meta.ParseLeaseKey(k)
 		return meta.LeaseKey(ino), err
@@ -128,7 +137,7 @@ func parseKey(k []byte) ([]byte, error) {
 	return nil, meta.ErrMalformed
 }
 
-var kinds = []string{"inode", "dirent", "extent", "pack", "retired", "snapshot", "program", "lease", "key", "batch", "op"}
+var kinds = []string{"inode", "dirent", "extent", "pack", "retired", "snapshot", "program", "lease", "lock", "key", "batch", "op"}
 
 var outcomes = map[string]error{"ok": nil, "malformed": meta.ErrMalformed}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -186,15 +187,26 @@ func (v *Volume) Remote(ctx context.Context, dir meta.Ref) bool {
 }
 
 func (v *Volume) decide(ctx context.Context, dir meta.Ref) (bool, error) {
+	value, err := v.above(ctx, dir, DurabilityAttr, DurabilityLocal, DurabilityRemote)
+	if err != nil || value == "" {
+		return v.o.Remote, err
+	}
+	return value == DurabilityRemote, nil
+}
+
+// above is the value of an attribute, one of values, of the nearest directory that has
+// such a one, dir itself included; empty: none has.
+func (v *Volume) above(ctx context.Context, dir meta.Ref, attr string, values ...string) (string, error) {
 	for range depthMax {
 		var n *meta.Inode
 		var value []byte
 		err := v.locked(ctx, func() (err error) {
+			value = nil
 			if n, err = v.stored(dir); err != nil || !n.Xattrs {
 				return err
 			}
 			err = v.base(dir, func(r meta.Reader) error {
-				value, err = meta.GetXattr(r, dir, n, []byte(DurabilityAttr))
+				value, err = meta.GetXattr(r, dir, n, []byte(attr))
 				return err
 			})
 			if errors.Is(err, meta.ErrNoAttr) {
@@ -203,20 +215,17 @@ func (v *Volume) decide(ctx context.Context, dir meta.Ref) (bool, error) {
 			return err
 		})
 		if err != nil {
-			return false, err
+			return "", err
 		}
-		switch string(value) {
-		case DurabilityRemote:
-			return true, nil
-		case DurabilityLocal:
-			return false, nil
+		if slices.Contains(values, string(value)) {
+			return string(value), nil
 		}
 		if dir == meta.RootRef || n.Kind != meta.Dir {
-			return v.o.Remote, nil
+			return "", nil
 		}
 		dir = n.Parent
 	}
-	return v.o.Remote, nil
+	return "", nil
 }
 
 // Redecide forgets what Remote said: a directory has another attribute, or other ones
@@ -231,4 +240,5 @@ func (v *Volume) Redecide() {
 func (v *Volume) redecide() {
 	v.decisions++
 	clear(v.decided)
+	clear(v.lockDecided)
 }

@@ -17,5 +17,8 @@ var (
 	ErrState          = errors.New("local state folder cannot be used")                                  // foreign or damaged
 	ErrEnroll         = errors.New("this machine could not be made a device of the drive")               // its first change needs the store (EIO)
 	ErrNoConflict     = errors.New("no such conflict")                                                   // or not any more
+	ErrNoLock         = errors.New("the lock of a file that all machines share needs the store")         // ENOLCK
+	ErrLocked         = errors.New("another machine holds the lock")                                     // EAGAIN
+	ErrLockCycle      = errors.New("another machine waits for what this one holds")                      // EDEADLK
 	ErrUnresolved     = errors.New("not resolved")                                                       // what was asked for a conflict cannot be done; the text says why
 )

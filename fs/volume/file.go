@@ -39,6 +39,9 @@ func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 	if err != nil {
 		return err
 	}
+	if err := v.lockedElsewhere(ref.Ino); err != nil {
+		return err
+	}
 	if o := v.orphans[ref.Ino]; o != nil {
 		return v.applyOrphan(o, &meta.Write{Ref: o.ref, Extents: extents, Size: end})
 	}
@@ -85,6 +88,9 @@ func (v *Volume) Truncate(ctx context.Context, ref meta.Ref, size uint64, mtime 
 		// Becoming a device of the drive, this machine may have followed others.
 		if v.open[ref.Ino] == nil && v.dirty[ref.Ino] == nil && n.Version != seen.Inode.Version {
 			return ErrStale
+		}
+		if o := v.open[ref.Ino]; o != nil && o.follows && size == 0 && n.Size == 0 {
+			return nil // a lock file is opened with O_TRUNC while another machine has it
 		}
 		if size > n.Size {
 			if err := v.room.open(); err != nil {

@@ -14,6 +14,8 @@ type opened struct {
 	ref   meta.Ref   // what it is: an inode of the map, or one of as where it is in none
 	count int
 
+	follows bool // it is never frozen: those who have it open keep others away by locks
+
 	// An operation of the file carries the time of receipt, and this is what the
 	// kernel had: see guess.
 	guessed      bool

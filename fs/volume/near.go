@@ -108,4 +108,15 @@ func (d *door) lock(ctx context.Context) error {
 	}
 }
 
+// try locks the door if nobody has it.
+func (d *door) try() bool {
+	d.made.Do(func() { d.taken = make(chan struct{}, 1) })
+	select {
+	case d.taken <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (d *door) unlock() { <-d.taken }

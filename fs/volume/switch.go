@@ -148,7 +148,11 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 			c.Gone = append(c.Gone, a)
 		}
 		if open != nil && v.open[ref.Ino] == open && v.changed(open, was) {
-			v.freeze(open, was)
+			if open.follows && v.remains(open) {
+				open.guessed = false
+			} else {
+				v.freeze(open, was)
+			}
 		}
 	}
 	if v.watcher != nil {
@@ -321,4 +325,10 @@ func (v *Volume) changed(o *opened, was meta.Reader) bool {
 	}
 	n, err := v.stored(o.ref)
 	return err != nil || n.Kind == meta.File && n.Version != before.Version
+}
+
+// remains says whether what is open is a file of the map still; v is locked.
+func (v *Volume) remains(o *opened) bool {
+	n, err := v.stored(o.ref)
+	return err == nil && n.Kind == meta.File
 }

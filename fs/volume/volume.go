@@ -105,6 +105,8 @@ type Volume struct {
 
 	confirming waiting // programs that wait for the store
 
+	locks fileLocks // what this machine has of the locks that all share
+
 	kept atomic.Uint64 // slot as of which this machine's leases were looked at
 
 	counting atomic.Bool // conflicts are being brought near, to be counted
@@ -131,9 +133,11 @@ type Volume struct {
 	accesses  accesses
 	decided   map[meta.Ino]bool // what Remote said of directories
 	decisions uint64            // rises when that is forgotten
-	closing   bool
-	broken    error // the journal takes nothing more, and no change is accepted
-	watcher   Watcher
+
+	lockDecided map[meta.Ino]bool // what LocksAcross said; forgotten with decided
+	closing     bool
+	broken      error // the journal takes nothing more, and no change is accepted
+	watcher     Watcher
 
 	stop    context.CancelFunc // ends Run; nil while it does not work
 	stopped chan struct{}      // closed when Run returned
@@ -185,6 +189,7 @@ func (v *Volume) Run(ctx context.Context) error {
 	} else {
 		g.Go(func() error { return v.sync.Run(ctx) })
 	}
+	g.Go(func() error { return v.keepLocks(ctx) })
 	g.Go(func() error {
 		tick := time.NewTicker(syncEvery)
 		defer tick.Stop()
