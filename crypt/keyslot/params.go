@@ -31,7 +31,10 @@ const (
 // Below them passphrases would be too cheap to guess; above them whoever writes
 // headers could stop a machine with one.
 func (p Params) Check(free uint64) error {
-	if p.MemoryKiB < minMemory || p.MemoryKiB > maxMemory || uint64(p.MemoryKiB)<<10 > free/2 {
+	if p.MemoryKiB < minMemory || p.MemoryKiB > maxMemory {
+		return fmt.Errorf("%w: %d KiB of memory, allowed are %d to %d", ErrKDF, p.MemoryKiB, minMemory, maxMemory)
+	}
+	if uint64(p.MemoryKiB)<<10 > free/2 {
 		return fmt.Errorf("%w: %d KiB of memory, %d KiB free", ErrKDF, p.MemoryKiB, free>>10)
 	}
 	if p.Passes < 1 || p.Passes > maxPasses || p.Passes < 2 && p.MemoryKiB < onePass {

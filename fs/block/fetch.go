@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,9 @@ func (r *Reader) fetch(ctx context.Context, f *flight, first, count int) ([]*seg
 		case errors.Is(err, crypt.ErrForged), errors.Is(err, crypt.ErrVersion), errors.Is(err, store.ErrNotExist), errors.Is(err, ErrKey):
 			why = append(why, fmt.Errorf("store: %w", err))
 		default:
+			if strings.Contains(err.Error(), f.o.Name.String()) {
+				return nil, p, err // a store names what it was asked for
+			}
 			return nil, p, fmt.Errorf("%v %v: %w", f.o.Type, f.o.Name, err)
 		}
 	}

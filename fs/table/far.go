@@ -66,7 +66,7 @@ func (f *Far) Fetch(ctx context.Context) error {
 
 func (p part) fetch(ctx context.Context, src Source) error {
 	if err := src.Fetch(ctx, *p.table, p.off, p.n); err != nil {
-		return fmt.Errorf("fetch %d bytes at %d of table %s: %w", p.n, p.off, p.table.Name, err)
+		return fmt.Errorf("fetch %d bytes at %d: %w", p.n, p.off, err) // a source names the object
 	}
 	return nil
 }

@@ -163,20 +163,6 @@ func (d *Disk) settle(dir int) {
 	d.pending = rest
 }
 
-// Firm says that a cut here leaves everything: nothing waits for a sync below a
-// folder.
-func (d *Disk) Firm() bool {
-	if len(d.pending) > 0 {
-		return false
-	}
-	for _, f := range d.files {
-		if len(f.pending) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // find is the number of what lies at a path, in some names.
 func find(n names, p string) (id int, ok bool) {
 	for name := range strings.SplitSeq(path.Clean(p), "/") {

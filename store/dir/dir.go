@@ -108,7 +108,7 @@ func (b *Bucket) present() error {
 		return fmt.Errorf("store directory: %w", translate(err))
 	}
 	if !os.SameFile(there, here) {
-		return fmt.Errorf("%w: another directory lies where the store was opened", store.ErrUnavailable)
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, replaced{})
 	}
 	return nil
 }

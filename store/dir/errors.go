@@ -18,6 +18,17 @@ var (
 	ErrNoLinks = errors.New("file system of the store has no hard links") // as FAT and exFAT
 )
 
+// replaced is why nothing is asked of a store any more in whose place another directory
+// lies, were it the same drive's.
+type replaced struct{}
+
+func (replaced) Error() string { return "another directory lies where the store was opened" }
+
+// Advice is what to do next; see store.Advice.
+func (replaced) Advice() string {
+	return "put the right one back: its disk may not be mounted, or another one is in its place. If what lies there now is to be the store, unmount and mount again, which looks what it is"
+}
+
 // translate turns an error of the operating system into one that wraps the
 // sentinel for it and tells the reason without the path: callers name the
 // object. Errors of a context stay as they are.

@@ -72,12 +72,13 @@ func TestAReadingCallEndsInItsTime(t *testing.T) {
 				if errors.Is(err, store.ErrTimeout) != c.timeout {
 					t.Errorf("timeout %v: %v", !c.timeout, err)
 				}
-				// Who is told at once that the store is off line has waited for nothing.
+				// Who is told that the store is off line has waited for nothing, but for a second
+				// for the one who asks.
 				began = time.Now()
 				if b.Offline() != nil {
 					beside.Go(func() { _, _ = b.Get(ctx, "v0/p/old", 0, 0) }) // which asks whether it is back
 					synctest.Wait()
-					if _, err := b.Get(t.Context(), "v0/p/old", 0, 0); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrTimeout) || time.Since(began) != 0 {
+					if _, err := b.Get(t.Context(), "v0/p/old", 0, 0); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrTimeout) || time.Since(began) > time.Second {
 						t.Errorf("off line: %v after %v", err, time.Since(began))
 					}
 				}
@@ -98,6 +99,61 @@ func TestInterruptedReader(t *testing.T) {
 				if _, err := b.Get(ctx, "v0/p/old", 0, 0); !errors.Is(err, context.Canceled) || time.Since(began) != 2*time.Second {
 					t.Errorf("%v after %v", err, time.Since(began))
 				}
+			})
+		})
+	}
+}
+
+// The store may be back for long before anybody asks. Who comes while the first one does
+// hears what it finds, and is not refused; but nobody waits for longer than a second.
+func TestReadersWaitForTheOneWhoAsks(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		asks        fault.Action
+		interrupted bool // the one who asks, after half a second
+		fails       bool
+		took        time.Duration
+	}{
+		{"back", fault.Slow(300 * time.Millisecond), false, false, 300 * time.Millisecond},
+		{"back, and slow", fault.Slow(1500 * time.Millisecond), false, true, time.Second},
+		{"refuses", fault.Fail(store.ErrUnavailable), false, true, 0},
+		{"hangs", fault.Hang, false, true, time.Second},
+		{"back, and who asked is interrupted", fault.Hang, true, false, 500 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, b := world(retry.Options{}, always(fault.Hang)...)
+				_, _ = b.Get(t.Context(), "v0/p/old", 0, 4)
+				if b.Offline() == nil {
+					t.Fatal("it is on line")
+				}
+				f.Clear()
+				f.Add(fault.On(fault.Get, 1, c.asks))
+				time.Sleep(time.Hour)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if c.interrupted {
+					time.AfterFunc(500*time.Millisecond, cancel)
+				}
+				var all sync.WaitGroup
+				all.Go(func() { _, _ = b.Get(ctx, "v0/p/old", 0, 4) })
+				synctest.Wait()
+				began := time.Now()
+				for range 8 {
+					all.Go(func() {
+						if _, err := b.Get(t.Context(), "v0/p/old", 0, 4); (err != nil) != c.fails || time.Since(began) != c.took {
+							t.Errorf("%v after %v", err, time.Since(began))
+						}
+					})
+				}
+				all.Go(func() {
+					soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+					defer cancel()
+					if _, err := b.Get(soon, "v0/p/old", 0, 4); c.took > 0 && (!errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 100*time.Millisecond) {
+						t.Errorf("interrupted: %v after %v", err, time.Since(began))
+					}
+				})
+				all.Wait()
 			})
 		})
 	}

@@ -13,11 +13,12 @@
 //
 // On the way the package learns whether the store can be reached at all. When
 // it cannot, reading calls, for which a program is waiting, fail at once, but for
-// one every second or so that asks whether it is back; writing calls, for which
-// nobody waits, keep their patience. A reading call with all its tries, and each
-// try of a writing one, has a time by which it is over, which depends on its bytes,
-// so that a store that hangs, or gives a byte now and then, holds nobody for long.
-// Whose time is over gets store.ErrTimeout.
+// one every second or so that asks whether it is back; who comes while it does waits
+// a second at most for what it finds. Writing calls, for which nobody waits, keep their
+// patience. A reading call with all its tries, and each try of a writing one, has a
+// time by which it is over, which depends on its bytes, so that a store that hangs, or
+// gives a byte now and then, holds nobody for long. Whose time is over gets
+// store.ErrTimeout.
 package retry
 
 import (
@@ -69,7 +70,8 @@ const (
 	writing = 2 << 10
 )
 
-// askEvery is how often a reader may ask whether the store is back.
+// askEvery is how often a reader may ask whether the store is back, and how long others
+// wait for what it finds.
 const askEvery = time.Second
 
 // unknown is how many bytes a part of unknown length counts for; most that is
@@ -237,14 +239,16 @@ func call[T any](ctx context.Context, b *Bucket, w what, p patience, do func(con
 // try makes one try of do, within limit.
 func try[T any](ctx context.Context, b *Bucket, w what, p patience, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
 	if p == whileOnline {
-		probe, out := b.state.ask(time.Now(), askEvery)
-		if out != nil {
+		came := time.Now()
+		probe, err := b.state.askOrWait(ctx, askEvery)
+		if err != nil {
 			var none T
-			return none, out
+			return none, err
 		}
+		limit -= time.Since(came)
 		if probe {
 			limit = min(limit, b.opts.Asking+span(min(w.bytes, shortAsk), reading))
-			defer func() { b.state.asks(time.Now()) }()
+			defer func() { b.state.asks(time.Now(), ctx.Err() != nil) }()
 		}
 	}
 	open, cut := context.WithCancelCause(ctx)

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -25,7 +26,8 @@ type state struct {
 	err      error            // that failure
 	down     bool             // the series was long enough; until there is an answer
 	told     bool             // that it is off line, to the log
-	asking   bool             // a reader asks whether it is back
+	asking   chan struct{}    // a reader asks whether it is back; closed when it has its answer
+	asksAt   time.Time        // when it began to
 	asked    time.Time        // when the last one had its answer
 }
 
@@ -99,25 +101,57 @@ func (s *state) outage(now time.Time) *Outage {
 
 // ask says whether a reader may make a call. While the store is off line one at a
 // time may, every now and then, and finds out whether it is back; the others are
-// told at once that it is not. With probe the caller says when it is done.
-func (s *state) ask(now time.Time, every time.Duration) (probe bool, out *Outage) {
+// told that it is not. With probe the caller says when it is done. Where another
+// asks, and has not for long, answered is closed when it knows, and whoever waits for
+// that asks again: the store may have been back for an hour, with nobody to notice.
+func (s *state) ask(now time.Time, every time.Duration) (probe bool, answered <-chan struct{}, out *Outage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out = s.outage(now)
-	if out == nil {
-		return false, nil
+	switch {
+	case out == nil:
+		return false, nil, nil
+	case s.asking != nil && now.Sub(s.asksAt) < every:
+		return false, s.asking, out
+	case s.asking != nil || now.Sub(s.asked) < every:
+		return false, nil, out
 	}
-	if s.asking || now.Sub(s.asked) < every {
-		return false, out
-	}
-	s.asking = true
-	return true, nil
+	s.asking, s.asksAt = make(chan struct{}), now
+	return true, nil, nil
 }
 
-func (s *state) asks(now time.Time) {
+// asks ends what ask began: with the store's answer or its silence, or since the reader
+// was interrupted, and then the next may ask.
+func (s *state) asks(now time.Time, interrupted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asking, s.asked = false, now
+	close(s.asking)
+	s.asking = nil
+	if !interrupted {
+		s.asked = now
+	}
+}
+
+// askOrWait is ask for one who waits, but no longer than every, while another asks.
+func (s *state) askOrWait(ctx context.Context, every time.Duration) (probe bool, err error) {
+	patient := time.NewTimer(every)
+	defer patient.Stop()
+	for {
+		probe, answered, out := s.ask(time.Now(), every)
+		if out == nil {
+			return probe, nil
+		}
+		if answered == nil {
+			return false, out
+		}
+		select {
+		case <-answered:
+		case <-patient.C:
+			return false, out
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 // change says what the log was not told yet: that the store is off line now, or

@@ -155,11 +155,10 @@ func Where(which func(*http.Request) bool, s Spoiler) Spoiler {
 	}
 }
 
-// Puts, Gets, Lists and Deletes are those of objects whose key has part in it.
-func Puts(part string) func(*http.Request) bool    { return asked(http.MethodPut, part) }
-func Gets(part string) func(*http.Request) bool    { return asked(http.MethodGet, part) }
-func Deletes(part string) func(*http.Request) bool { return asked(http.MethodDelete, part) }
-func Lists(r *http.Request) bool                   { return r.Method == http.MethodGet && r.URL.Query().Has("list-type") }
+// Puts and Gets are those of objects whose key has part in it, Lists all.
+func Puts(part string) func(*http.Request) bool { return asked(http.MethodPut, part) }
+func Gets(part string) func(*http.Request) bool { return asked(http.MethodGet, part) }
+func Lists(r *http.Request) bool                { return r.Method == http.MethodGet && r.URL.Query().Has("list-type") }
 
 func asked(method, part string) func(*http.Request) bool {
 	return func(r *http.Request) bool {
