@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"unique"
 
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/volume"
@@ -13,24 +14,33 @@ import (
 // never used again: a file whose content another machine changed gets a new
 // one, and what is open keeps the old. The kernel counts its look-ups and gives
 // them back by FORGET.
+//
+// The kernel may know a million files, of which few are open: what a node has only then,
+// or of which few have any, lies apart.
 type nodes struct {
 	mu    sync.Mutex // guards the fields below; nothing is taken after it
-	byID  map[uint64]*node
-	byIno map[meta.Ino]*node // the current node of an inode
+	byID  index
+	byIno index // the current node of an inode
 	next  uint64
 	turn  uint64 // rises when inodes get other nodes
 }
 
 type node struct {
-	id      uint64
-	ref     meta.Ref
-	dir     bool
-	lookups uint64
+	id    uint64
+	ref   meta.Ref
+	count uint64 // of look-ups, doubled; the lowest bit is that of a directory
 
-	// The names under which the kernel found it: the dentries to be dropped when the
-	// inode gets a new node id. Few inodes have more than one.
-	at   place
-	also map[place]bool
+	// The name under which the kernel found it last: a dentry to be dropped when the
+	// inode gets a new node id.
+	dir  unique.Handle[meta.Ref] // the zero value: it never had a name
+	name string
+
+	rare *rare // nil: nothing of that
+}
+
+// rare is what few nodes have.
+type rare struct {
+	also map[place]bool // further names under which the kernel found it
 
 	// What those call the file who have it open through this node, and how many they
 	// are. It stands for the content that they opened, whatever ref holds now.
@@ -51,11 +61,70 @@ type place struct {
 const rootID = 1
 
 func newNodes() *nodes {
-	root := &node{id: rootID, ref: meta.RootRef, dir: true, lookups: 1}
-	return &nodes{
-		byID:  map[uint64]*node{rootID: root},
-		byIno: map[meta.Ino]*node{meta.Root: root},
-		next:  rootID + 1,
+	t := &nodes{next: rootID}
+	t.add(meta.RootRef, true).looked(1)
+	return t
+}
+
+// add makes the current node of an inode; t is locked.
+func (t *nodes) add(ref meta.Ref, dir bool) *node {
+	n := &node{id: t.next, ref: ref}
+	if dir {
+		n.count = 1
+	}
+	t.next++
+	t.byID.set(n.id, n)
+	t.byIno.set(uint64(ref.Ino), n)
+	return n
+}
+
+// of returns the current node of an inode, or nil; t is locked.
+func (t *nodes) of(ino meta.Ino) *node { return t.byIno.get(uint64(ino)) }
+
+// isCurrent says that a node is that of its inode; t is locked.
+func (t *nodes) isCurrent(n *node) bool { return t.of(n.ref.Ino) == n }
+
+func (n *node) isDir() bool     { return n.count&1 != 0 }
+func (n *node) lookups() uint64 { return n.count >> 1 }
+
+// looked counts look-ups.
+func (n *node) looked(times uint64) { n.count += times << 1 }
+
+// at is the name under which it was found last.
+func (n *node) at() place {
+	if n.dir == (unique.Handle[meta.Ref]{}) {
+		return place{}
+	}
+	return place{n.dir.Value(), n.name}
+}
+
+func (n *node) put(at place) {
+	if at == (place{}) {
+		n.dir, n.name = unique.Handle[meta.Ref]{}, ""
+		return
+	}
+	n.dir, n.name = unique.Make(at.dir), at.name
+}
+
+func (n *node) handles() int {
+	if n.rare == nil {
+		return 0
+	}
+	return n.rare.handles
+}
+
+// more is what few nodes have, to be written to.
+func (n *node) more() *rare {
+	if n.rare == nil {
+		n.rare = &rare{}
+	}
+	return n.rare
+}
+
+// less lets go of rare when nothing is in it.
+func (n *node) less() {
+	if r := n.rare; r != nil && len(r.also) == 0 && r.handles == 0 && !r.amended && r.gone == nil {
+		n.rare = nil
 	}
 }
 
@@ -64,12 +133,12 @@ func newNodes() *nodes {
 func (t *nodes) ref(id uint64) (meta.Ref, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byID[id]
+	n := t.byID.get(id)
 	if n == nil {
 		return meta.Ref{}, false
 	}
-	if n.handles > 0 {
-		return n.held, true
+	if n.handles() > 0 {
+		return n.rare.held, true
 	}
 	return n.ref, true
 }
@@ -91,37 +160,39 @@ func (t *nodes) lookup(ref meta.Ref, dir bool, at place, turn uint64) (id uint64
 	if turn != t.turn {
 		return 0, false
 	}
-	n := t.byIno[ref.Ino]
+	n := t.of(ref.Ino)
 	if n == nil {
-		n = &node{id: t.next, ref: ref, dir: dir}
-		t.next++
-		t.byID[n.id] = n
-		t.byIno[ref.Ino] = n
+		n = t.add(ref, dir)
 	}
-	n.lookups++
+	n.looked(1)
 	n.found(at)
 	return n.id, true
 }
 
 func (n *node) found(at place) {
-	if at == n.at || at == (place{}) {
+	was := n.at()
+	if at == was || at == (place{}) {
 		return
 	}
-	if n.at != (place{}) {
-		if n.also == nil {
-			n.also = map[place]bool{}
+	if was != (place{}) {
+		r := n.more()
+		if r.also == nil {
+			r.also = map[place]bool{}
 		}
-		n.also[n.at] = true
-		delete(n.also, at)
+		r.also[was] = true
+		delete(r.also, at)
 	}
-	n.at = at
+	n.put(at)
 }
 
 // places lists the names of a node.
 func (n *node) places() []place {
-	l := slices.Collect(maps.Keys(n.also))
-	if n.at != (place{}) {
-		l = append(l, n.at)
+	var l []place
+	if n.rare != nil {
+		l = slices.Collect(maps.Keys(n.rare.also))
+	}
+	if at := n.at(); at != (place{}) {
+		l = append(l, at)
 	}
 	return l
 }
@@ -130,8 +201,9 @@ func (n *node) places() []place {
 func (t *nodes) directory(id uint64) (dir meta.Ref, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := t.byID[id]; n != nil && n.at != (place{}) {
-		return n.at.dir, true
+	if n := t.byID.get(id); n != nil {
+		at := n.at()
+		return at.dir, at != (place{})
 	}
 	return meta.Ref{}, false
 }
@@ -141,9 +213,14 @@ func (t *nodes) directory(id uint64) (dir meta.Ref, ok bool) {
 func (t *nodes) moved(ino meta.Ino, was, is place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := t.byIno[ino]; n != nil {
-		n.found(is)
-		delete(n.also, was)
+	n := t.of(ino)
+	if n == nil {
+		return
+	}
+	n.found(is)
+	if n.rare != nil {
+		delete(n.rare.also, was)
+		n.less()
 	}
 }
 
@@ -151,17 +228,17 @@ func (t *nodes) moved(ino meta.Ino, was, is place) {
 func (t *nodes) forget(id, count uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byID[id]
+	n := t.byID.get(id)
 	if n == nil || id == rootID {
 		return
 	}
-	if n.lookups > count {
-		n.lookups -= count
+	if n.lookups() > count {
+		n.count -= count << 1
 		return
 	}
-	delete(t.byID, id)
-	if t.byIno[n.ref.Ino] == n {
-		delete(t.byIno, n.ref.Ino)
+	t.byID.remove(id)
+	if t.isCurrent(n) {
+		t.byIno.remove(uint64(n.ref.Ino))
 	}
 }
 
@@ -170,14 +247,14 @@ func (t *nodes) forget(id, count uint64) {
 func (t *nodes) opening(id uint64) (n *node, ref meta.Ref, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n = t.byID[id]
+	n = t.byID.get(id)
 	switch {
 	case n == nil:
 		return nil, meta.Ref{}, false
-	case n.handles > 0:
-		return n, n.held, true
+	case n.handles() > 0:
+		return n, n.rare.held, true
 	}
-	return n, n.ref, t.byIno[n.ref.Ino] == n
+	return n, n.ref, t.isCurrent(n)
 }
 
 // hold counts a handle of a node, which calls the file as. It does not when the node has
@@ -185,21 +262,25 @@ func (t *nodes) opening(id uint64) (n *node, ref meta.Ref, ok bool) {
 func (t *nodes) hold(n *node, as meta.Ref) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n.handles > 0 && n.held != as || n.handles == 0 && t.byIno[n.ref.Ino] != n {
+	if n.handles() > 0 && n.rare.held != as || n.handles() == 0 && !t.isCurrent(n) {
 		return false
 	}
-	n.held = as
-	n.handles++
+	n.hold(as)
 	return true
+}
+
+func (n *node) hold(as meta.Ref) {
+	r := n.more()
+	r.held = as
+	r.handles++
 }
 
 // made counts the handle with which the inode of a node was made.
 func (t *nodes) made(id uint64, as meta.Ref) *node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byID[id]
-	n.held = as
-	n.handles++
+	n := t.byID.get(id)
+	n.hold(as)
 	return n
 }
 
@@ -210,8 +291,10 @@ func (t *nodes) release(n *node) (ino meta.Ino, renew bool) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n.handles--
-	return n.ref.Ino, n.handles == 0 && n.amended && t.byIno[n.ref.Ino] == n
+	n.rare.handles--
+	renew = n.rare.handles == 0 && n.rare.amended && t.isCurrent(n)
+	n.less()
+	return n.ref.Ino, renew
 }
 
 // amend notes that a file that is open has other times now; ok is false where nobody has
@@ -219,11 +302,11 @@ func (t *nodes) release(n *node) (ino meta.Ino, renew bool) {
 func (t *nodes) amend(ino meta.Ino) (ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byIno[ino]
-	if n == nil || n.handles == 0 {
+	n := t.of(ino)
+	if n == nil || n.handles() == 0 {
 		return false
 	}
-	n.amended = true
+	n.rare.amended = true
 	return true
 }
 
@@ -232,8 +315,8 @@ func (t *nodes) amend(ino meta.Ino) (ok bool) {
 func (t *nodes) outdated(id uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byID[id]
-	return n != nil && n.handles == 0 && t.byIno[n.ref.Ino] != n
+	n := t.byID.get(id)
+	return n != nil && n.handles() == 0 && !t.isCurrent(n)
 }
 
 // left keeps what an inode was when its last name went, as long as the kernel
@@ -242,8 +325,8 @@ func (t *nodes) outdated(id uint64) bool {
 func (t *nodes) left(a volume.Attr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := t.byIno[a.Ref.Ino]; n != nil {
-		n.gone = &a
+	if n := t.of(a.Ref.Ino); n != nil {
+		n.more().gone = &a
 	}
 }
 
@@ -252,34 +335,36 @@ func (t *nodes) left(a volume.Attr) {
 func (t *nodes) gone(id uint64, edit func(*meta.Inode)) (volume.Attr, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byID[id]
-	if n == nil || n.gone == nil {
+	n := t.byID.get(id)
+	if n == nil || n.rare == nil || n.rare.gone == nil {
 		return volume.Attr{}, false
 	}
+	was := n.rare.gone
 	if edit != nil {
-		inode := *n.gone.Inode
+		inode := *was.Inode
 		edit(&inode)
-		n.gone = &volume.Attr{Ref: n.gone.Ref, Inode: &inode, Blocks: n.gone.Blocks}
+		was = &volume.Attr{Ref: was.Ref, Inode: &inode, Blocks: was.Blocks}
+		n.rare.gone = was
 	}
-	return *n.gone, true
+	return *was, true
 }
 
 // current returns the node of an inode that the kernel knows.
 func (t *nodes) current(ino meta.Ino) (id uint64, ref meta.Ref, dir, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byIno[ino]
+	n := t.of(ino)
 	if n == nil {
 		return 0, meta.Ref{}, false, false
 	}
-	return n.id, n.ref, n.dir, true
+	return n.id, n.ref, n.isDir(), true
 }
 
 // names lists the names by which the kernel found an inode.
 func (t *nodes) names(ino meta.Ino) []place {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := t.byIno[ino]; n != nil {
+	if n := t.of(ino); n != nil {
 		return n.places()
 	}
 	return nil
@@ -289,9 +374,9 @@ func (t *nodes) names(ino meta.Ino) []place {
 func (t *nodes) all() []meta.Ino {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := make([]meta.Ino, 0, len(t.byIno))
-	for ino := range t.byIno {
-		l = append(l, ino)
+	l := make([]meta.Ino, 0, t.byIno.n)
+	for n := range t.byIno.all() {
+		l = append(l, n.ref.Ino)
 	}
 	return l
 }
@@ -302,12 +387,12 @@ func (t *nodes) all() []meta.Ino {
 func (t *nodes) renew(ino meta.Ino) (old uint64, at []place, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byIno[ino]
+	n := t.of(ino)
 	if n == nil {
 		return 0, nil, false
 	}
 	if n.id != rootID {
-		delete(t.byIno, ino)
+		t.byIno.remove(uint64(ino))
 		t.turn++
 	}
 	return n.id, n.places(), true
@@ -320,24 +405,29 @@ func (t *nodes) became(as []meta.Ref, was, is meta.Ref) (ids []uint64, at []plac
 	defer t.mu.Unlock()
 	t.turn++
 	change := func(n *node) {
-		if t.byIno[n.ref.Ino] == n {
-			delete(t.byIno, n.ref.Ino)
+		if t.isCurrent(n) {
+			t.byIno.remove(uint64(n.ref.Ino))
 		}
-		if t.byIno[is.Ino] == nil {
-			n.ref, t.byIno[is.Ino] = is, n
+		if t.of(is.Ino) == nil {
+			n.ref = is
+			t.byIno.set(uint64(is.Ino), n)
 		}
 		ids = append(ids, n.id)
 		at = append(at, n.places()...)
-		n.at, n.also = place{}, nil
+		n.put(place{})
+		if n.rare != nil {
+			n.rare.also = nil
+			n.less()
+		}
 	}
 	if len(as) == 0 {
-		if n := t.byIno[was.Ino]; n != nil && n.handles == 0 {
+		if n := t.of(was.Ino); n != nil && n.handles() == 0 {
 			change(n)
 		}
 		return ids, at
 	}
-	for _, n := range t.byID {
-		if n.handles > 0 && slices.Contains(as, n.held) {
+	for n := range t.byID.all() {
+		if n.handles() > 0 && slices.Contains(as, n.rare.held) {
 			change(n)
 		}
 	}
@@ -348,17 +438,21 @@ func (t *nodes) became(as []meta.Ref, was, is meta.Ref) (ids []uint64, at []plac
 func (t *nodes) merged(from, to meta.Ref) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, n := range t.byID {
+	old := unique.Make(from)
+	for n := range t.byID.all() {
 		if n.ref.Home == from.Ino {
 			n.ref.Home = to.Ino
 		}
-		if n.at.dir == from {
-			n.at.dir = to
+		if n.dir == old {
+			n.dir = unique.Make(to)
 		}
-		for p := range n.also {
+		if n.rare == nil {
+			continue
+		}
+		for p := range n.rare.also {
 			if p.dir == from {
-				delete(n.also, p)
-				n.also[place{to, p.name}] = true
+				delete(n.rare.also, p)
+				n.rare.also[place{to, p.name}] = true
 			}
 		}
 	}

@@ -1,7 +1,10 @@
 package fs
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -179,4 +182,106 @@ func TestAmendedWhileOpen(t *testing.T) {
 	if ino, renew := table.release(n); !renew || ino != 7 {
 		t.Errorf("closed: %d, %v", ino, renew)
 	}
+}
+
+// Since a WRITE that failed, a file that is open has two nodes: the one through which it is
+// open, and the one by which the kernel looks it up now. Both are the file, and both go
+// with it where it becomes another one.
+func TestTwoNodesOfOneFile(t *testing.T) {
+	table := newNodes()
+	ref, held := meta.Ref{Home: meta.Root, Ino: 7}, meta.Ref{Home: meta.Root, Ino: 1 << 63}
+	name := place{meta.RootRef, "f"}
+	find := func(ref meta.Ref) uint64 {
+		t.Helper()
+		id, ok := table.lookup(ref, false, name, table.now())
+		if !ok {
+			t.Fatal("not found")
+		}
+		return id
+	}
+	open := func(id uint64) *node {
+		t.Helper()
+		n, _, ok := table.opening(id)
+		if !ok || !table.hold(n, held) {
+			t.Fatalf("node %d is not opened", id)
+		}
+		return n
+	}
+	first := find(ref)
+	a := open(first)
+	if _, at, ok := table.renew(ref.Ino); !ok || len(at) != 1 {
+		t.Fatalf("renewed: %v, %v", at, ok)
+	}
+	second := find(ref)
+	if second == first {
+		t.Fatal("the kernel has not to ask for the size again")
+	}
+	b := open(second)
+	for _, id := range []uint64{first, second} {
+		if got, ok := table.ref(id); !ok || got != held {
+			t.Errorf("node %d is %v", id, got)
+		}
+	}
+	copied := meta.Ref{Home: meta.Root, Ino: 8}
+	ids, _ := table.became([]meta.Ref{held}, ref, copied)
+	if len(ids) != 2 {
+		t.Errorf("nodes %v go with what is open, of %d and %d", ids, first, second)
+	}
+	third := find(ref)
+	if third == first || third == second {
+		t.Error("by its name the file is what was open")
+	}
+	if got, _ := table.ref(third); got != ref {
+		t.Errorf("by its name it is %v", got)
+	}
+	if id := find(copied); id != first && id != second {
+		t.Error("the copy is a node of its own beside those who have it open")
+	}
+	for _, n := range []*node{a, b} {
+		table.release(n)
+	}
+	for _, id := range []uint64{first, second, third} {
+		table.forget(id, 9)
+	}
+	if table.byID.n != 1 || table.byIno.n != 1 || len(table.byID.pages) != 1 || len(table.byIno.pages) != 1 {
+		t.Errorf("%d nodes of %d inodes are left", table.byID.n, table.byIno.n)
+	}
+}
+
+// The kernel may know very many files that nobody has open.
+func TestManyNodesTakeLittleMemory(t *testing.T) {
+	const (
+		files = 200_000
+		most  = 110 // bytes of one of them
+	)
+	heap := func() uint64 {
+		debug.FreeOSMemory()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	ref := func(i int) meta.Ref {
+		return meta.Ref{Home: meta.MakeIno(1, uint64(i/500+2)), Ino: meta.MakeIno(1, uint64(i+1<<20))}
+	}
+	table := newNodes()
+	empty := heap()
+	for i := range files {
+		r := ref(i)
+		id, _ := table.lookup(r, false, place{meta.Ref{Home: meta.Root, Ino: r.Home}, fmt.Sprintf("IMG_%06d.jpg", i)}, table.now())
+		n, as, _ := table.opening(id)
+		table.hold(n, as)
+		table.release(n)
+	}
+	each := int(heap()-empty) / files
+	t.Logf("%d bytes for each", each)
+	if each > most {
+		t.Errorf("%d bytes for a node, at most %d are allowed", each, most)
+	}
+	for id := range table.next {
+		table.forget(id, 1)
+	}
+	if table.byID.n != 1 || len(table.byID.pages) != 1 || table.byIno.n != 1 || len(table.byIno.pages) != 1 {
+		t.Errorf("%d nodes of %d inodes are left", table.byID.n, table.byIno.n)
+	}
+	runtime.KeepAlive(table)
 }
