@@ -36,6 +36,7 @@ var errnos = []struct {
 	{syscall.EDQUOT, syscall.EDQUOT},
 	{journal.ErrFull, syscall.ENOSPC},
 	{volume.ErrNoSpace, syscall.ENOSPC},
+	{volume.ErrAttributes, syscall.ENOSPC},
 	{volume.ErrReadOnly, syscall.EROFS},
 	{volume.ErrWriter, syscall.EROFS},
 	{volume.ErrStale, syscall.ESTALE},

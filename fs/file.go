@@ -23,9 +23,13 @@ func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 	out.Fh = s.handles.add(a.Held, s.nodes.made(out.NodeId, a.Held))
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	across, sure := s.across(s.ctx(cancel), out.NodeId)
-	s.handles.get(out.Fh).unsure = !sure
+	h := s.handles.get(out.Fh)
+	h.unsure = !sure
 	if across && s.v.Following(a.Held) {
-		s.handles.get(out.Fh).across = true
+		h.across = true
+		if dir, ok := s.nodes.directory(out.NodeId); ok {
+			h.made = place{dir, name}
+		}
 		out.OpenFlags = fuse.FOPEN_DIRECT_IO
 	}
 	return fuse.OK
@@ -58,8 +62,9 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		}
 		if s.nodes.hold(n, ref) {
 			if across && !s.v.Following(ref) {
+				ino, renew := s.nodes.release(n) // first, as in Release
 				s.v.Release(ref)
-				if ino, renew := s.nodes.release(n); renew {
+				if renew {
 					s.notify.Changed(volume.Change{Renewed: []meta.Ref{{Ino: ino}}})
 				}
 				return estale // another machine changed it just now

@@ -25,8 +25,9 @@ type handle struct {
 	across bool
 	unsure bool // it was not known whether they are
 
-	mu   sync.Mutex // guards the field below
+	mu   sync.Mutex // guards the fields below
 	list *listing   // of a directory; nil until it is read
+	made place      // of a file with locks of all machines: where it was made, until it was locked
 }
 
 func (h *handles) add(ref meta.Ref, n *node) uint64 {

@@ -33,29 +33,29 @@ func (s *Server) setLock(cancel <-chan struct{}, in *fuse.LkIn, wait bool) fuse.
 	if err := s.lockable(s.ctx(cancel), in.NodeId, s.handles.get(in.Fh)); err != nil {
 		return errno(s.log, "lock", err)
 	}
-	had := s.locks.of(f, l.owner)
-	err := s.locks.lock(f, l, wait, cancel)
-	if err != nil {
-		s.giveBack(ref) // of a whole file, what was had is gone
-	} else if h := s.handles.get(in.Fh); h != nil && h.across {
-		mode := meta.LockShared
-		if l.exclusive {
-			mode = meta.LockExclusive
+	h := s.handles.get(in.Fh)
+	for {
+		had := s.locks.of(f, l.owner)
+		err := s.locks.lock(f, l, wait, cancel)
+		if err == nil && h != nil && h.across {
+			if err = s.lockAcross(s.ctx(cancel), h, f, l, had, wait); err != nil {
+				s.locks.back(lockFile{s.v.Ino(ref), f.kind}, l, had)
+			}
 		}
-		if err = s.v.LockFile(s.ctx(cancel), ref, mode, wait); err != nil {
-			s.locks.back(lockFile{s.v.Ino(ref), f.kind}, l, had)
-			s.giveBack(ref)
-		} else if mode == meta.LockShared {
-			s.giveBack(ref) // it may have been exclusive
-		}
-	}
-	if ref, st := s.file(in.NodeId, in.Fh); st.Ok() && err == nil {
 		// What is open may have become another file meanwhile.
 		if ino := s.v.Ino(ref); ino != f.ino {
-			s.locks.move(map[uint64]bool{in.Fh: true}, f.ino, ino)
+			if err == nil {
+				s.locks.move(map[uint64]bool{in.Fh: true}, f.ino, ino)
+			}
+			f.ino = ino
 		}
+		s.giveBack(ref) // of a whole file, what was had is gone; it may have been exclusive
+		if err != nil || h == nil || !h.across || s.locks.holds(f, l) {
+			return errno(s.log, "lock", err)
+		}
+		// It waited for another machine, and a further thread of the program gave back
+		// what it did not have yet.
 	}
-	return errno(s.log, "lock", err)
 }
 
 func (s *Server) GetLk(cancel <-chan struct{}, in *fuse.LkIn, out *fuse.LkOut) fuse.Status {

@@ -1,7 +1,10 @@
 package fs
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -51,16 +54,123 @@ func (s *Server) giveBack(ref meta.Ref) {
 	s.v.UnlockFile(ref, func() meta.LockMode { return s.locks.needs(s.v.Ino(ref)) })
 }
 
-// needs is how programs hold an inode, by locks of either kind.
-func (t *locks) needs(ino meta.Ino) (mode meta.LockMode) {
-	t.each(ino, func(tab *lockTable) {
-		for _, h := range tab.held {
-			if h.exclusive {
-				mode = meta.LockExclusive
-			}
-			mode = max(mode, meta.LockShared)
+// lockAcross gives this machine a lock that one of its programs has among its own, in
+// place of what that had.
+func (s *Server) lockAcross(ctx context.Context, h *handle, f lockFile, l lock, had []lock, wait bool) error {
+	a := &asker{file: f, lock: l}
+	for _, h := range had {
+		if f.kind == rangeLocks && h.overlaps(l) {
+			a.keeps = max(a.keeps, h.mode())
 		}
+	}
+	s.locks.ask(a, true)
+	defer s.locks.ask(a, false)
+	err := s.v.LockFile(ctx, h.ref, volume.LockWish{
+		Mode: l.mode(), Wait: wait, Upgrade: a.keeps != meta.LockNone && a.keeps < l.mode(),
+		Others: func() meta.LockMode { return s.locks.given(s.v.Ino(h.ref)) },
+		Got:    func() { s.locks.ask(a, false) },
 	})
+	if err == nil {
+		err = s.stillNamed(ctx, h)
+	}
+	if err != nil {
+		return err
+	}
+	// The program may look at other files next, by names that the kernel has in mind. Who
+	// waits for a lock of ours has none of the kernel's, so this ends.
+	ctx, cancel := context.WithTimeout(ctx, shownPatience)
+	defer cancel()
+	_ = s.notify.through(ctx)
+	return nil
+}
+
+// asker is a program that has a lock among those of this machine, and asks for it among
+// machines.
+type asker struct {
+	file  lockFile
+	lock  lock
+	keeps meta.LockMode // how it has it until then
+}
+
+// ask notes one who asks, or that it does no more.
+func (t *locks) ask(a *asker, begin bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !begin {
+		delete(t.asking, a)
+		return
+	}
+	if t.asking == nil {
+		t.asking = map[*asker]bool{}
+	}
+	t.asking[a] = true
+}
+
+// shownPatience is for how long who has got a lock waits for the kernel to drop what it
+// kept of what others changed.
+const shownPatience = 2 * time.Second
+
+// stillNamed answers volume.ErrNoLock, once, of a file that was made through a handle
+// where another machine had made one of that name before: ours has another name now, and
+// its lock keeps nobody away from theirs.
+func (s *Server) stillNamed(ctx context.Context, h *handle) error {
+	h.mu.Lock()
+	at := h.made
+	h.made = place{}
+	h.mu.Unlock()
+	if at == (place{}) {
+		return nil
+	}
+	a, err := s.v.Lookup(ctx, at.dir, []byte(at.name))
+	if err == nil && a.Ref.Ino.Device() != s.v.Ino(h.ref).Device() {
+		s.log.Warn("no lock: another machine made a file of that name at the same time", "inode", uint64(a.Ref.Ino))
+		return volume.ErrNoLock
+	}
+	return nil
+}
+
+func (l lock) mode() meta.LockMode {
+	if l.exclusive {
+		return meta.LockExclusive
+	}
+	return meta.LockShared
+}
+
+// needs is how programs hold an inode, by locks of either kind, or are about to.
+func (t *locks) needs(ino meta.Ino) meta.LockMode { return t.strongest(ino, false) }
+
+// given is how programs hold an inode without what they still ask other machines for.
+func (t *locks) given(ino meta.Ino) meta.LockMode { return t.strongest(ino, true) }
+
+// strongest is the strongest lock of an inode; with given those who ask have what they
+// keep.
+func (t *locks) strongest(ino meta.Ino, given bool) (mode meta.LockMode) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var asking map[*asker]bool
+	if given {
+		asking = t.asking
+	}
+	for a := range asking {
+		if a.file.ino == ino {
+			mode = max(mode, a.keeps)
+		}
+	}
+	for _, kind := range [...]lockKind{rangeLocks, wholeLocks} {
+		f := lockFile{ino, kind}
+		if t.files[f] == nil {
+			continue
+		}
+		for _, l := range t.files[f].held {
+			asked := false
+			for a := range asking {
+				asked = asked || a.file == f && a.lock.owner == l.owner && a.lock.overlaps(l)
+			}
+			if !asked {
+				mode = max(mode, l.mode())
+			}
+		}
+	}
 	return mode
 }
 
@@ -76,6 +186,23 @@ func (t *locks) of(f lockFile, owner uint64) (had []lock) {
 		}
 	}
 	return had
+}
+
+// holds says whether all of l is its owner's.
+func (t *locks) holds(f lockFile, l lock) bool {
+	at := l.start
+	had := t.of(f, l.owner)
+	slices.SortFunc(had, func(a, b lock) int { return cmp.Compare(a.start, b.start) })
+	for _, h := range had {
+		if h.exclusive != l.exclusive || h.start > at || h.end < at {
+			continue
+		}
+		if h.end >= l.end {
+			return true
+		}
+		at = h.end + 1
+	}
+	return false
 }
 
 // back takes from its owner what lock gave it, in place of what it had. Nobody else can

@@ -26,6 +26,8 @@ var (
 type locks struct {
 	mu    sync.Mutex // guards the fields below and all tables; nothing is taken after it
 	files map[lockFile]*lockTable
+
+	asking map[*asker]bool // of other machines
 }
 
 type lockKind uint8
@@ -183,6 +185,11 @@ func (t *locks) move(handles map[uint64]bool, from, to meta.Ino) {
 	defer t.mu.Unlock()
 	if from == to {
 		return
+	}
+	for a := range t.asking {
+		if a.file.ino == from && handles[a.lock.fh] {
+			a.file.ino = to
+		}
 	}
 	for _, kind := range [...]lockKind{rangeLocks, wholeLocks} {
 		was := t.files[lockFile{from, kind}]

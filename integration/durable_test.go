@@ -292,6 +292,31 @@ func TestRemoteCanBeInterrupted(t *testing.T) {
 	d.umount()
 }
 
+// A program that gives a name and gets a signal meanwhile, as runtimes send them to
+// themselves, is told what became of the name: called again after EINTR it would meet it,
+// and take its own lock for another's.
+func TestSignalWhileANameIsGiven(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount("--durability", "remote", "--test-store-delay", "700ms")
+	ended, thread := make(chan error, 1), make(chan int, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		thread <- unix.Gettid()
+		ended <- unix.Mkdir(m.in("lock"), 0o755)
+	}()
+	tid := <-thread
+	eventually(t, "status says that a program waits", time.Minute, func() bool {
+		return strings.Contains(m.ok("status"), "1 program")
+	})
+	must(t, unix.Tgkill(os.Getpid(), tid, unix.SIGURG))
+	if err := <-ended; err != nil {
+		t.Errorf("mkdir: %v", err)
+	}
+	d.umount()
+}
+
 // hushfs wait FILE waits for that file, while a program goes on writing another.
 func TestWaitForOneFile(t *testing.T) {
 	t.Parallel()

@@ -160,3 +160,134 @@ func holding(t *testing.T, dir string, b []byte) (n int) {
 	}))
 	return n
 }
+
+// TestLeaseWhileOpen leases a folder while files in it are open, mapped and written on the
+// other machine, through the kernel's cache: what comes late is kept beside them, and
+// nothing stops.
+func TestLeaseWhileOpen(t *testing.T) {
+	t.Parallel()
+	there := newDrive(t)
+	here := there.another()
+	dThere, dHere := there.mount(), here.mount()
+	must(t, os.WriteFile(here.in("mine"), nil, 0o644)) // it is a device from now on
+	p := &pair{t, here, there, "db"}
+	must(t, os.Mkdir(there.in("db"), 0o755))
+	names := []string{"written", "both", "mapped", "only read", "cut", "closed"}
+	base := map[string][]byte{}
+	for i, name := range names {
+		base[name] = pattern(uint64(i), 0, 3*4096)
+		must(t, os.WriteFile(there.in("db", name), base[name], 0o644))
+	}
+	p.synced()
+	open := map[string]*os.File{}
+	for _, name := range names {
+		flags := os.O_RDWR
+		if name == "only read" {
+			flags = os.O_RDONLY
+		}
+		f, err := os.OpenFile(here.in("db", name), flags, 0)
+		must(t, err)
+		defer f.Close()
+		open[name] = f
+	}
+	mapped, err := unix.Mmap(int(open["mapped"].Fd()), 0, 3*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	must(t, err)
+	mapped[0] = base["mapped"][0] // the page is there, and may be written
+	_, err = open["both"].WriteAt([]byte("early"), 0)
+	must(t, err)
+	there.ok("lease", there.in("db"))
+	here.ok("sync", here.mnt)
+	refuses(t, here.in("db", "written"), os.O_RDWR)
+
+	// Now it is known here, and the kernel has what is written all the same.
+	want := map[string][]byte{}
+	late := func(name string, at int, b string) {
+		want[name] = append(append(append([]byte{}, base[name][:at]...), b...), base[name][at+len(b):]...)
+	}
+	late("written", 4096, "late")
+	late("closed", 0, "late")
+	late("mapped", 8192, "late")
+	late("both", 0, "earlylate")
+	for name, at := range map[string]int64{"written": 4096, "closed": 0, "both": 5} {
+		_, err := open[name].WriteAt([]byte("late"), at)
+		must(t, err)
+	}
+	copy(mapped[8192:], "late")
+	must(t, open["closed"].Close())
+	must(t, open["written"].Sync())
+	must(t, open["both"].Sync())
+	must(t, unix.Msync(mapped, unix.MS_SYNC))
+	refuses(t, here.in("db", "only read"), os.O_RDWR)
+	for what, err := range map[string]error{
+		"ftruncate": open["cut"].Truncate(5), "fchmod": open["cut"].Chmod(0o600),
+		"fsetxattr": unix.Fsetxattr(int(open["cut"].Fd()), "user.x", []byte("1"), 0),
+		"fallocate": unix.Fallocate(int(open["cut"].Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 4096),
+	} {
+		if !errors.Is(err, syscall.EROFS) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	must(t, os.WriteFile(here.in("another"), pattern(20, 0, 100), 0o644))
+	p.synced()
+	p.synced()
+	if got := read(t, there.in("another")); string(got) != string(pattern(20, 0, 100)) {
+		t.Error("what is written elsewhere does not come")
+	}
+	for _, m := range []*machine{here, there} {
+		for _, name := range names {
+			if got := read(t, m.in("db", name)); string(got) != string(base[name]) {
+				t.Errorf("%s: what is leased was changed: %s", filepath.Base(m.mnt), name)
+			}
+		}
+		for name, b := range want {
+			if copies := holding(t, m.in("db"), b); copies != 1 {
+				t.Errorf("%s: what was written to %q is in %d files", filepath.Base(m.mnt), name, copies)
+			}
+		}
+		if list, err := os.ReadDir(m.in("db")); err != nil || len(list) != len(names)+len(want) {
+			t.Errorf("%s: %d names in the folder: %v", filepath.Base(m.mnt), len(list), err)
+		}
+	}
+	if text := here.ok("conflicts", here.mnt); strings.Count(text, "written") == 0 {
+		t.Errorf("nothing is told: %s", text)
+	}
+
+	// Who has it open goes on with the copy, and the holder with what it leased.
+	copy(mapped, "more")
+	must(t, unix.Msync(mapped, unix.MS_SYNC))
+	copy(want["mapped"], "more")
+	_, err = open["written"].WriteAt([]byte("more"), 0)
+	must(t, err)
+	copy(want["written"], "more")
+	got := make([]byte, len(want["written"]))
+	_, err = open["written"].ReadAt(got, 0)
+	must(t, err)
+	if string(got) != string(want["written"]) {
+		t.Error("the handle shows something else than the copy")
+	}
+	must(t, os.WriteFile(there.in("db", "written"), pattern(30, 0, 500), 0o644))
+	p.synced()
+	must(t, unix.Munmap(mapped))
+	for _, f := range open {
+		f.Close()
+	}
+	p.synced()
+	for _, m := range []*machine{here, there} {
+		if got := read(t, m.in("db", "written")); string(got) != string(pattern(30, 0, 500)) {
+			t.Error("what the holder wrote is not there")
+		}
+	}
+	dHere.umount()
+	dHere = here.mount()
+	p.synced()
+	for _, m := range []*machine{here, there} {
+		for name, b := range want {
+			if copies := holding(t, m.in("db"), b); copies != 1 {
+				t.Errorf("%s, mounted anew: what was written to %q is in %d files", filepath.Base(m.mnt), name, copies)
+			}
+		}
+	}
+	dHere.umount()
+	dThere.umount()
+	here.fsck(0, "--data")
+}

@@ -329,3 +329,27 @@ func TestInitWithoutRoomForItsState(t *testing.T) {
 		})
 	}
 }
+
+// A state folder that a newer hushfs has written is refused as that, and not touched: what
+// waits in it is for the newer one.
+func TestStateOfANewerVersion(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount()
+	m.put("a")
+	d.umount()
+	for _, file := range []string{"state", "secret"} {
+		path := filepath.Join(m.stateDir(), file)
+		was := read(t, path)
+		b := slices.Clone(was)
+		b[7]++ // the last of the magic
+		must(t, os.WriteFile(path, b, 0o600))
+		before := manifest(t, m.stateDir())
+		m.refused(6, []string{"newer", "Keep the state folder"}, m.mountArgs()...)
+		sameManifest(t, file+" of a newer version", withoutLock(before), withoutLock(manifest(t, m.stateDir())))
+		must(t, os.WriteFile(path, was, 0o600))
+	}
+	d = m.mount()
+	m.has("a")
+	d.umount()
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -69,10 +68,8 @@ Ends with 0 when it is done, or nothing was missing; 19 when it was not accepted
 		Args: cobra.ExactArgs(1),
 	}
 	f := c.Flags()
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.StringVar(&o.confirm, "confirm", "", "accept, without being asked, the state whose `WORDS` hushfs heads shows for the store")
 	f.DurationVar(&o.timeout, "timeout", 0, "wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
 	return a.command(c, func(ctx context.Context, args []string) error { return a.acceptRollback(ctx, o, args[0]) })
@@ -128,10 +125,7 @@ func (a *app) acceptRollback(ctx context.Context, o acceptFlags, storeArg string
 		return explain("nothing was changed", err)
 	}
 	defer u.Wipe()
-	log := slog.New(slog.DiscardHandler)
-	if a.verbose {
-		log = a.logger(a.stderr)
-	}
+	log := a.asideLog()
 	b, err := a.openStore(ctx, at, false, log)
 	if err != nil {
 		return err

@@ -142,6 +142,14 @@ func (a *app) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// asideLog is for commands that answer otherwise: it is seen with --verbose only.
+func (a *app) asideLog() *slog.Logger {
+	if a.verbose {
+		return a.logger(a.stderr)
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
 // shellQuote makes s safe to paste into a shell.
 func shellQuote(s string) string {
 	plain := func(r rune) bool {

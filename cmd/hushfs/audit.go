@@ -57,9 +57,7 @@ Nothing is written. Ends with 0 when nothing was found, 20 when something was.`,
 	}
 	f := c.Flags()
 	o.s3.register(f)
-	o.secret.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "with --explain or --all, unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "with --explain or --all, refuse any other drive than the one called `ID`")
+	o.secret.registerUnlock(f, "with --explain or --all, ")
 	f.BoolVar(&o.data, "data", false, "read every byte of every object")
 	f.Var(&o.sample, "sample", "open a random `PART` of the objects, as 5%; names and sizes are looked at of all")
 	f.Uint64Var(&o.seed, "seed", 0, "draw what was drawn with `NUMBER` (default: another one each time)")
@@ -157,38 +155,22 @@ func (a *app) account(ctx context.Context, o auditFlags, storeArg string) error 
 	if err != nil {
 		return err
 	}
-	if err := harden(); err != nil {
-		return err
-	}
-	_, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: o.secret})
-	if err != nil {
-		return err
-	}
-	defer wipe(handover)
-	u, err := drive.FromHandover(handover)
-	if err != nil {
-		return err
-	}
-	defer u.Wipe()
-	b, err := a.openStore(ctx, at, true, nil)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	bar := a.newFsckProgress()
 	sum := accounted{}
-	err = check.Explain(ctx, check.Options{Bucket: b, Drive: u, Log: slog.New(slog.DiscardHandler), Progress: bar.show},
-		strings.TrimPrefix(o.explain, "/"), func(one check.Account) error {
-			bar.end()
-			sum.add(one)
-			if a.json {
-				a.print(one)
-			} else {
-				a.showAccount(one)
-			}
-			return a.unwritten
-		})
-	bar.end()
+	err = a.toRead(ctx, at, o.secret, func(u *drive.Unlocked, b opened, log *slog.Logger) error {
+		bar := a.newFsckProgress()
+		defer bar.end()
+		return check.Explain(ctx, check.Options{Bucket: b, Drive: u, Log: log, Progress: bar.show},
+			strings.TrimPrefix(o.explain, "/"), func(one check.Account) error {
+				bar.end()
+				sum.add(one)
+				if a.json {
+					a.print(one)
+				} else {
+					a.showAccount(one)
+				}
+				return a.unwritten
+			})
+	})
 	if errors.Is(err, check.ErrNoObject) {
 		return &problem{code: codeNoDrive, what: "audit-bucket", why: check.ErrNoObject, next: "Give its name as the audit shows it, below STORE: v0/…"}
 	}

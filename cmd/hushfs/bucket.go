@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/spf13/pflag"
 
 	"github.com/hushfs/hushfs/store"
@@ -86,7 +89,7 @@ func openBucket(ctx context.Context, l location, env func(string) string, readOn
 	if err != nil {
 		return nil, explain("the settings for STORE", err)
 	}
-	b, err := s3.Open(ctx, o)
+	b, err := openPatiently(ctx, o, l.Patience)
 	if err != nil {
 		return nil, explain("open the store", err)
 	}
@@ -98,6 +101,26 @@ func openBucket(ctx context.Context, l location, env func(string) string, readOn
 		Bucket: retry.Wrap(inner, retry.Options{Once: isSlot, Reading: l.Patience, Log: log}),
 		plain:  b, endpoint: endpointText(o), name: o.Bucket, place: place(o),
 	}, nil
+}
+
+// openPatiently is s3.Open, asked again for as long as a reading call is while the server
+// answers that it cannot now. One that cannot be reached is no reason to wait: the network
+// of this machine may be off, or the endpoint wrong.
+func openPatiently(ctx context.Context, o s3.Options, patience time.Duration) (*s3.Bucket, error) {
+	if patience <= 0 {
+		patience = retry.DefaultReading
+	}
+	b, err := backoff.Retry(ctx, func() (*s3.Bucket, error) {
+		b, err := s3.Open(ctx, o)
+		if err != nil && !errors.Is(err, s3.ErrBusy) && !errors.Is(err, s3.ErrServer) && !errors.Is(err, s3.ErrConflict) {
+			err = backoff.Permanent(err)
+		}
+		return b, err
+	}, backoff.WithMaxElapsedTime(patience))
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return b, err
 }
 
 // Close closes the bucket.

@@ -2,9 +2,14 @@ package main
 
 import (
 	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,4 +258,47 @@ func TestUnwritable(t *testing.T) {
 		t.Errorf("%v", names)
 	}
 	var _ store.Bucket = u
+}
+
+// A server that is busy is asked again for a while, and then it is not said that it still is.
+func TestOpenPatiently(t *testing.T) {
+	listing := `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><KeyCount>0</KeyCount><MaxKeys>1</MaxKeys><IsTruncated>false</IsTruncated></ListBucketResult>`
+	busy := `<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code><Message>m</Message></Error>`
+	for _, c := range []struct {
+		name     string
+		refuses  int32 // how many requests
+		status   int
+		patience time.Duration
+		code     code
+		words    string
+	}{
+		{"busy twice", 2, http.StatusServiceUnavailable, time.Minute, codeOK, ""},
+		{"busy for ever", math.MaxInt32, http.StatusServiceUnavailable, time.Second, codeStore, "It was asked again for a while. Try later"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var asked atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/xml")
+				if asked.Add(1) <= c.refuses {
+					w.WriteHeader(c.status)
+					io.WriteString(w, busy)
+					return
+				}
+				io.WriteString(w, listing)
+			}))
+			defer server.Close()
+			env := map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "us-east-1"}
+			b, err := openBucket(t.Context(), location{Store: "s3://bucket", Patience: c.patience}, func(name string) string { return env[name] }, true, nil)
+			if err == nil {
+				b.Close()
+			}
+			p := explain("", err)
+			switch {
+			case c.code == codeOK && (err != nil || asked.Load() != c.refuses+1):
+				t.Errorf("%v after %d requests", err, asked.Load())
+			case c.code != codeOK && (p == nil || p.code != c.code || !strings.Contains(p.text(), c.words) || strings.Contains(p.text(), "is tried again") || asked.Load() < 2):
+				t.Errorf("%v after %d requests", p, asked.Load())
+			}
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"os/exec"
@@ -128,6 +129,30 @@ type unlockRequest struct {
 	location
 	Secret secretFlags `json:"secret"`
 	Older  bool        `json:"older"` // see drive.UnlockOptions
+}
+
+// toRead unlocks a drive and opens its store, for a command that writes nothing there.
+func (a *app) toRead(ctx context.Context, at location, s secretFlags, fn func(u *drive.Unlocked, b opened, log *slog.Logger) error) error {
+	if err := harden(); err != nil {
+		return err
+	}
+	_, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: s})
+	if err != nil {
+		return err
+	}
+	defer wipe(handover)
+	u, err := drive.FromHandover(handover)
+	if err != nil {
+		return err
+	}
+	defer u.Wipe()
+	log := a.asideLog()
+	b, err := a.openStore(ctx, at, true, log)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return fn(u, b, log)
 }
 
 // unlockInChild unlocks in a process of its own, which asks at our terminal:

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -47,10 +51,8 @@ With --check it ends with 22 when there are any.`,
 		Args: cobra.MaximumNArgs(2),
 	}
 	f := c.Flags()
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "of STORE: ")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "of STORE: unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "of STORE: refuse any other drive than the one called `ID`")
 	f.BoolVar(&o.check, "check", false, "end with 22 when there are any")
 	c.AddCommand(a.resolveCommand())
 	return a.command(c, func(ctx context.Context, args []string) error { return a.conflicts(ctx, o, args) })
@@ -96,11 +98,13 @@ func (a *app) conflicts(ctx context.Context, o conflictsFlags, args []string) er
 	if err := o.secret.check(); err != nil {
 		return err
 	}
-	all, path, err := a.listConflicts(ctx, o, args)
+	all, path, there, err := a.listConflicts(ctx, o, args)
 	if err != nil {
 		return err
 	}
-	all = concerning(all, path)
+	if all = concerning(all, path); len(all) == 0 && !there {
+		return &problem{code: codeUsage, what: "the drive has nothing at " + check.Printable(path) + ", and no conflict concerns it", next: "Check PATH for a typing error. It is a path in the drive, from its root."}
+	}
 	if a.json {
 		a.print(conflictsResult{all})
 	} else {
@@ -112,11 +116,12 @@ func (a *app) conflicts(ctx context.Context, o conflictsFlags, args []string) er
 	return nil
 }
 
-// listConflicts asks the daemon, or reads the store.
-func (a *app) listConflicts(ctx context.Context, o conflictsFlags, args []string) (all []volume.Conflict, path string, err error) {
+// listConflicts asks the daemon, or reads the store. there says whether something lies at
+// the path.
+func (a *app) listConflicts(ctx context.Context, o conflictsFlags, args []string) (all []volume.Conflict, path string, there bool, err error) {
 	at, path, err := a.whichDrive(ctx, args, o.s3)
 	if err != nil {
-		return nil, "", err
+		return nil, "", false, err
 	}
 	arg := "."
 	if len(args) > 0 {
@@ -125,30 +130,34 @@ func (a *app) listConflicts(ctx context.Context, o conflictsFlags, args []string
 	if !strings.Contains(arg, "://") {
 		d, err := a.daemonAt(ctx, arg)
 		if err != nil {
-			return nil, "", err
+			return nil, "", false, err
 		}
 		if d != nil {
 			defer d.Close()
-			all, err := d.Conflicts(ctx)
-			return all, path, err
+			if all, err = d.Conflicts(ctx); err != nil {
+				return nil, "", false, err
+			}
+			err = answers(ctx, forever, func() error {
+				_, err := os.Lstat(filepath.Join(d.status.Mountpoint, path))
+				return err
+			})
+			if there = !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR); there {
+				err = nil // that it cannot be looked at is no matter
+			}
+			return all, path, there, nil
 		}
 	}
-	if err := harden(); err != nil {
-		return nil, "", err
-	}
-	_, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: o.secret})
-	if err != nil {
-		return nil, "", err
-	}
-	defer wipe(handover)
-	err = a.onHistory(ctx, at, handover, func(h *history.History) error {
+	err = a.onHistory(ctx, at, o.secret, func(h *history.History) error {
 		standing, names, err := h.Conflicts(ctx)
 		for i := range standing {
 			all = append(all, volume.TellConflict(&standing[i], names))
 		}
+		if err == nil {
+			there, err = h.Has(ctx, path)
+		}
 		return err
 	})
-	return all, path, err
+	return all, path, there, err
 }
 
 // daemonAt is the daemon of the drive that a path lies in; nil: it lies in none.

@@ -82,6 +82,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	// Who read its log may be gone: a line that cannot be written is lost, and not
 	// the daemon, as Go has it for standard error.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	defer limitMemory(a.env)()
 	step, err := newSteps(a.env)
 	if err != nil {
 		return err
@@ -283,13 +284,16 @@ func (s *server) drain(ctx context.Context, v *volume.Volume) error {
 	var p *problem
 	if err != nil {
 		p = explain("the drive is locked", err)
-		if p.code == codeUndrained && s.last.Stopped != "" && !errors.Is(err, publish.ErrConflict) {
+		if p.code == codeUndrained && (s.last.Stopped != "" || errors.Is(err, publish.ErrRollback)) && !errors.Is(err, publish.ErrConflict) {
 			p.next = "The rest is safe in the journal of this machine; the next mount sends it once what is said above has been seen to."
 		}
 		s.result.Message, s.result.Next = p.Error(), p.next
 	}
 	close(s.done)
 	switch {
+	case p == nil && before.ReadOnly:
+		s.log.Info("locked; nothing was to be sent")
+		return nil
 	case p == nil:
 		s.log.Info("locked; everything is in the store")
 		return nil

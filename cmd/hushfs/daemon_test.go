@@ -184,6 +184,14 @@ func TestHowAnUmountEnds(t *testing.T) {
 	over, cancel := context.WithCancel(live)
 	cancel()
 	s := control.Status{PID: 7, Mountpoint: "/d", State: t.TempDir(), Volume: volume.Status{PendingOps: 2}}
+	for was, says := range map[string]string{
+		"older":     leftBehind(volume.Status{ReadOnly: true, Older: true}),
+		"read-only": leftBehind(volume.Status{ReadOnly: true}),
+	} {
+		if strings.Contains(says, "Everything is in the store") || says == "" {
+			t.Errorf("of a mount that was %s it says %q", was, says)
+		}
+	}
 	for name, test := range map[string]struct {
 		ctx, wait context.Context
 		result    control.Result

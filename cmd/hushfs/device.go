@@ -12,6 +12,7 @@ import (
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/check"
 	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
 )
@@ -33,6 +34,8 @@ sold, or is not to write any more. A machine that was removed has commands of it
 		Example: `  hushfs device list ~/Drive
   hushfs device remove ~/Drive 2`,
 		Args: cobra.NoArgs,
+		// Without one of its own cobra shows help, and success, for any word after it.
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.deviceListCommand(), a.deviceRenameCommand(), a.deviceRemoveCommand(), a.deviceExportCommand(), a.deviceRejoinCommand())
 	return c
@@ -160,7 +163,7 @@ func devicesText(l []volume.Device, now time.Time) string {
 	}
 	width := 4
 	for _, d := range l {
-		width = max(width, len([]rune(d.Name)))
+		width = max(width, len([]rune(check.Printable(d.Name))))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%6s  %-*s  %-16s  %-24s  %s\n", "NUMBER", width, "NAME", "SINCE", "SEEN", "PROGRAM")
@@ -177,9 +180,9 @@ func devicesText(l []volume.Device, now time.Time) string {
 		}
 		program := "not known"
 		if d.Program != "" {
-			program = d.Program + " " + d.Hash[:min(12, len(d.Hash))]
+			program = check.Printable(d.Program) + " " + d.Hash[:min(12, len(d.Hash))]
 		}
-		fmt.Fprintf(&b, "%6d  %-*s  %-16s  %-24s  %s", d.No, width, d.Name, since, seen, program)
+		fmt.Fprintf(&b, "%6d  %-*s  %-16s  %-24s  %s", d.No, width, check.Printable(d.Name), since, seen, program)
 		for _, m := range marks(d) {
 			b.WriteString("  (" + m + ")")
 		}

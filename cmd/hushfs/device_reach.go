@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -23,10 +22,8 @@ type deviceFlags struct {
 }
 
 func (o *deviceFlags) register(f *pflag.FlagSet) {
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.DurationVar(&o.timeout, "timeout", 0, "wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
 }
 
@@ -124,10 +121,7 @@ func (a *app) unlocked(ctx context.Context, o deviceFlags, arg string, set func(
 	defer func() { err = errors.Join(err, held.release()) }()
 	vo := volume.Options{
 		State: state, Cache: where.cacheDir(id), CacheSize: -1, DeviceName: deviceName(),
-		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Log: slog.New(slog.DiscardHandler), Program: runningProgram(),
-	}
-	if a.verbose {
-		vo.Log = a.logger(a.stderr)
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Log: a.asideLog(), Program: runningProgram(),
 	}
 	set(&vo)
 	if !vo.ReadOnly {

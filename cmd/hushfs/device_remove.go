@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/check"
 	"github.com/hushfs/hushfs/fs/volume"
 )
 
@@ -51,7 +52,8 @@ more. A machine cannot remove itself.
 is never used again. That machine is told at its next mount (exit code 21), and can
 write what it had not sent to a local folder; mounted at that moment it stops sending.
 
-You are asked whether somebody else may have got into it. ` + leakedMeans + `
+You are asked whether somebody else may have got into it.
+` + leakedMeans + `
 
 ` + lockedMeans,
 		Example: `  hushfs device remove ~/Drive 2
@@ -85,6 +87,10 @@ func (a *app) deviceRemove(ctx context.Context, o removeFlags, arg string, numbe
 		if err != nil {
 			return err
 		}
+		if remove = a.notRemoved(l, remove); len(remove) == 0 {
+			after = l
+			return nil
+		}
 		if err := a.confirmRemoval(ctx, &o, l, remove); err != nil {
 			return err
 		}
@@ -111,6 +117,10 @@ func (a *app) deviceRemove(ctx context.Context, o removeFlags, arg string, numbe
 		a.print(devicesResult{Devices: after, Removed: remove})
 		return nil
 	}
+	if len(remove) == 0 {
+		a.say("Nothing was to be done.")
+		return nil
+	}
 	a.say("%s removed.", capital(count(len(remove), "device")))
 	if o.leaked == "yes" {
 		a.say("%s", leakedMeans)
@@ -118,6 +128,22 @@ func (a *app) deviceRemove(ctx context.Context, o removeFlags, arg string, numbe
 		a.say("%s", lockedMeans)
 	}
 	return nil
+}
+
+// notRemoved leaves out, and names, those that were removed before. A number that is
+// given twice is meant once.
+func (a *app) notRemoved(l []volume.Device, remove []int) (left []int) {
+	for _, n := range remove {
+		i := slices.IndexFunc(l, func(d volume.Device) bool { return d.No == n })
+		switch {
+		case slices.Contains(left, n):
+		case i >= 0 && l[i].Removed > 0:
+			a.warn("device %d (%s) was removed before, in slot %d", n, l[i].Name, l[i].Removed)
+		default:
+			left = append(left, n)
+		}
+	}
+	return left
 }
 
 // confirmRemoval asks what is to be known before a device is removed.
@@ -135,7 +161,7 @@ func (a *app) confirmRemoval(ctx context.Context, o *removeFlags, l []volume.Dev
 		if l[i].Seen > 0 {
 			seen = "seen " + seenText(l[i].SeenAt, time.Now())
 		}
-		names = append(names, fmt.Sprintf("%d (%s, %s)", n, l[i].Name, seen))
+		names = append(names, fmt.Sprintf("%d (%s, %s)", n, check.Printable(l[i].Name), seen))
 	}
 	if o.yes {
 		return nil

@@ -30,7 +30,7 @@ func (e *examination) mountpoint(ctx context.Context) {
 	if e.occupied(ctx, dir, mounts) {
 		return
 	}
-	if e.elsewhere(dir) {
+	if e.elsewhere() {
 		return
 	}
 	avoid := map[string]string{}
@@ -105,8 +105,8 @@ func (e *examination) occupied(ctx context.Context, dir string, mounts []string)
 	return true
 }
 
-// elsewhere tells that the drive of STORE is mounted at another folder than dir.
-func (e *examination) elsewhere(dir string) bool {
+// elsewhere tells that the drive of STORE is mounted at another folder.
+func (e *examination) elsewhere() bool {
 	for _, d := range e.living {
 		if e.at == nil || d.status.Store != e.at.Store || d.status.Phase != control.Mounted {
 			continue

@@ -11,7 +11,10 @@ import (
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/keyslot"
 	"github.com/hushfs/hushfs/fs/block"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
@@ -139,10 +142,13 @@ var rules = []struct {
 	{volume.ErrUnacceptable, codeFork, "Nothing was changed, and the store stays refused."},
 	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it. To look at what it has: hushfs mount --older STORE DIR. To go on with that: hushfs accept-rollback STORE"},
 	{publish.ErrRollback, codeHistory, "Nothing is lost: what waits stays sealed in the journal of this machine. Was the store restored from a backup, or is another disk in the place of the right one? Ask whoever runs it; when the store is what it was, all goes on."},
-	{volume.ErrFork, codeHistory, "Nothing was mounted. Somebody may be showing two histories; ask whoever runs the store before you trust it, and compare machines with: hushfs heads STORE"},
+	{volume.ErrFork, codeHistory, "Nothing was mounted. What happened, as far as it is known: hushfs heads STORE. If a rollback was accepted on another machine, and you know of it: hushfs accept-rollback STORE. Else somebody may be showing two histories: ask whoever runs the store before you trust it, and compare the machines"},
+	{journal.ErrNewer, codeNewer, "Install a newer hushfs on this machine. Keep the state folder: changes wait in it."},
 	{volume.ErrJournal, codeState, "Nothing is lost: the journal stays as it is. Keep the state folder and report this."},
 	{publish.ErrHeir, codeUsage, "Devices are named as status shows them, or by their numbers."},
 	{volume.ErrWriter, codeState, "End the copy, and keep what is in this machine's state folder. To look at the drive: hushfs mount --read-only STORE DIR"},
+	{state.ErrNewer, codeNewer, "Install a newer hushfs on this machine. Keep the state folder: changes may wait in it."},
+	{chain.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
 	{volume.ErrState, codeState, "If the folder came from another machine or drive, move it away: this machine then joins the drive as a new one."},
 	{volume.ErrNoConflict, codeFailure, "It may be resolved already, here or elsewhere. See: hushfs conflicts"},
 	{volume.ErrUnresolved, codeFailure, "Nothing was lost. See: hushfs conflicts"},
@@ -186,7 +192,11 @@ func explain(what string, err error) *problem {
 			next := r.next
 			if r.code == codeStore {
 				if advice := s3.Advice(err); advice != "" {
-					err, next = withoutAdvice{err, advice}, capital(advice)+"."
+					next = capital(advice) + "."
+					if errors.Is(err, s3.ErrBusy) || errors.Is(err, s3.ErrConflict) {
+						next = gaveUp // a mount goes on trying, and a command has ended
+					}
+					err = withoutAdvice{err, advice}
 				}
 			}
 			return &problem{code: r.code, what: what, why: err, next: next}
@@ -194,6 +204,9 @@ func explain(what string, err error) *problem {
 	}
 	return &problem{code: codeFailure, what: what, why: err}
 }
+
+// gaveUp is what to do when a busy store was asked for as long as a command does.
+const gaveUp = "It was asked again for a while. Try later; if it stays, the server is too small."
 
 // withoutAdvice is an error of a bucket whose advice is given as the next step.
 type withoutAdvice struct {

@@ -10,7 +10,10 @@ import (
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/crypt/keyslot"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/journal"
+	"github.com/hushfs/hushfs/fs/state"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 )
@@ -42,6 +45,9 @@ func TestExplain(t *testing.T) {
 		"not empty":                        {drive.ErrNotEmpty, codeNotEmpty},
 		"newer drive":                      {drive.ErrNewer, codeNewer},
 		"newer header":                     {keyslot.ErrNewer, codeNewer},
+		"newer state folder":               {fmt.Errorf("%w: %w", volume.ErrState, state.ErrNewer), codeNewer},
+		"newer journal":                    {fmt.Errorf("%w: %w", volume.ErrJournal, journal.ErrNewer), codeNewer},
+		"newer record":                     {chain.ErrVersion, codeNewer},
 		"store away":                       {store.ErrUnavailable, codeStore},
 		"store refuses":                    {store.ErrDenied, codeStore},
 		"store full":                       {store.ErrFull, codeStore},

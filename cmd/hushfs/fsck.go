@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"path/filepath"
 	"strconv"
@@ -69,10 +68,8 @@ all of it is repaired.`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := c.Flags()
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVar(&o.data, "data", false, "read every byte of every file")
 	f.Var(&o.sample, "sample", "read a random `PART` of the packs that files lie in, as 5%")
 	f.Uint64Var(&o.seed, "seed", 0, "draw the sample that was drawn with `NUMBER` (default: another one each time)")
@@ -172,10 +169,7 @@ func (a *app) fsck(ctx context.Context, o fsckFlags, storeArg string) error {
 
 // checkDrive checks the drive as the store shows it.
 func (a *app) checkDrive(ctx context.Context, o fsckFlags, at location, where places, handover []byte) (*check.Report, error) {
-	log := slog.New(slog.DiscardHandler) // what it would say the report says
-	if a.verbose {
-		log = a.logger(a.stderr)
-	}
+	log := a.asideLog() // what it would say the report says
 	u, err := drive.FromHandover(handover)
 	if err != nil {
 		return nil, err

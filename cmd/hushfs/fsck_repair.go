@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -40,10 +39,7 @@ func (a *app) confirmRepair(ctx context.Context, o fsckFlags, r *check.Report) e
 
 // repair mends what was found, as this machine.
 func (a *app) repair(ctx context.Context, at location, state, cache string, handover []byte, r *check.Report) (done *check.Repaired, err error) {
-	log := slog.New(slog.DiscardHandler)
-	if a.verbose {
-		log = a.logger(a.stderr)
-	}
+	log := a.asideLog()
 	u, err := drive.FromHandover(handover)
 	if err != nil {
 		return nil, err
@@ -88,7 +84,7 @@ func (a *app) repair(ctx context.Context, at location, state, cache string, hand
 			log.Error("work in the background has stopped", "err", err)
 		}
 	}()
-	done, err = mended(ctx, u, v, r)
+	done, err = mended(ctx, v, r)
 	// What was done so far is to reach the store also when the rest failed; after an
 	// interruption it stays in the journal.
 	patience, cancel := context.WithTimeout(ctx, time.Hour)
@@ -110,7 +106,7 @@ func (a *app) repair(ctx context.Context, at location, state, cache string, hand
 	return done, nil
 }
 
-func mended(ctx context.Context, u *drive.Unlocked, v *volume.Volume, r *check.Report) (*check.Repaired, error) {
+func mended(ctx context.Context, v *volume.Volume, r *check.Report) (*check.Repaired, error) {
 	if why := v.Status().Stopped; why != "" {
 		return nil, &problem{code: codeDamaged, what: "nothing was repaired", why: fmt.Errorf("nothing can be written to the drive: %s", why),
 			next: "Bring the objects that were named back from a copy of the store first."}

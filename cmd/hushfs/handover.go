@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -62,10 +61,8 @@ line without having unlocked the drive.`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	f := c.Flags()
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVar(&o.request, "request", false, "print the line by which this machine asks to become the writer")
 	f.StringVar(&o.file, "request-file", "", "the line of the next writer is in `FILE` (- is standard input)")
 	f.DurationVar(&o.timeout, "timeout", 0, "wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
@@ -227,10 +224,7 @@ func heirOf(u *drive.Unlocked, target string) (publish.Heir, error) {
 
 // giveWriting sends what waits here and hands the writing on.
 func (a *app) giveWriting(ctx context.Context, at location, c daemonConfig, u *drive.Unlocked, heir publish.Heir) (no meta.Device, err error) {
-	log := slog.New(slog.DiscardHandler)
-	if a.verbose {
-		log = a.logger(a.stderr)
-	}
+	log := a.asideLog()
 	b, err := a.openStore(ctx, at, false, log)
 	if err != nil {
 		return 0, err

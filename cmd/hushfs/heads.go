@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/hushfs/hushfs/crypt/keyslot"
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/check"
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/fs/volume"
 )
@@ -99,10 +99,8 @@ known, 19 when words differ or another history was seen and is not settled.`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := c.Flags()
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.Uint64Var(&o.slot, "slot", 0, "show the words of slot `NUMBER`; with --compare, compare with these")
 	f.StringVar(&o.compare, "compare", "", "say whether this history has the `WORDS` that another machine shows; four letters of each are enough")
 	f.StringVar(&o.confirm, "confirm", "", "the `WORDS` are of a machine that you trust: what contradicts them is passed over from now on")
@@ -171,10 +169,7 @@ func (a *app) heads(ctx context.Context, o headsFlags, storeArg string) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.DiscardHandler)
-	if a.verbose {
-		log = a.logger(a.stderr)
-	}
+	log := a.asideLog()
 	b, err := a.openStore(ctx, at, true, log)
 	if err != nil {
 		return err
@@ -295,17 +290,17 @@ func (a *app) sayHeads(o headsFlags, r headsResult, h *volume.Heads) {
 	}
 	for _, x := range h.Accepted {
 		a.say("In slot %d device %d (%s) said that the store had been set back, and that this was accepted (%s): of what had been up to slot %d, slots above %d were given up.",
-			x.At, x.Device, h.Names[x.Device], x.Time.Local().Format(time.DateTime), x.Seen.Slot, x.Had.Slot)
+			x.At, x.Device, check.Printable(h.Names[x.Device]), x.Time.Local().Format(time.DateTime), x.Seen.Slot, x.Had.Slot)
 	}
 	if h.Setback != nil {
-		a.say("THE STORE WAS SET BACK: %s.", h.Setback)
+		a.say("THE STORE WAS SET BACK: %s.", check.Printable(h.Setback.Error()))
 		a.say("Was it restored from a backup? Ask whoever runs it. To look at it: hushfs mount --older STORE DIR. To go on with it: hushfs accept-rollback STORE")
 	}
 	if r.Settled > 0 {
 		a.say("Settled: %s of another history. Mount the drive to go on.", count(r.Settled, "commit"))
 	} else {
 		for _, p := range h.Proofs {
-			a.say("ANOTHER HISTORY WAS SEEN: %s.", p)
+			a.say("ANOTHER HISTORY WAS SEEN: %s.", check.Printable(p.String()))
 		}
 		if len(h.Proofs) > 0 {
 			a.say("Compare this machine with the others. When another one, that you trust, has the words above for slot %d: hushfs heads --confirm 'WORDS' STORE", h.Store.Slot)
@@ -314,7 +309,7 @@ func (a *app) sayHeads(o headsFlags, r headsResult, h *volume.Heads) {
 		}
 	}
 	if h.Trouble != "" && len(r.Proofs) == 0 && r.Settled == 0 && h.Setback == nil {
-		a.say("Nothing can be written: %s.", h.Trouble)
+		a.say("Nothing can be written: %s.", check.Printable(h.Trouble))
 	}
 	switch r.Compared {
 	case wordsSame:
@@ -329,7 +324,7 @@ func (a *app) sayHeads(o headsFlags, r headsResult, h *volume.Heads) {
 func headText(h volume.Head) string {
 	text := fmt.Sprintf("slot %d", h.Slot)
 	if h.Device != 0 {
-		text += fmt.Sprintf(", by device %d (%s), %s by its clock", h.Device, h.Name, h.Time.Local().Format(time.DateTime))
+		text += fmt.Sprintf(", by device %d (%s), %s by its clock", h.Device, check.Printable(h.Name), h.Time.Local().Format(time.DateTime))
 	}
 	return text
 }

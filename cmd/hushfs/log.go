@@ -67,10 +67,8 @@ Ends with 0, or with --verify with 23 when something is not as it was signed.`,
 		Args: cobra.MaximumNArgs(2),
 	}
 	f := c.Flags()
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVar(&o.verify, "verify", false, "verify the whole history instead of telling it")
 	f.BoolVar(&o.reverse, "reverse", false, "the oldest first")
 	f.Uint64VarP(&o.most, "max-count", "n", 0, "tell of `NUMBER` commits at most")
@@ -96,15 +94,7 @@ func (a *app) log(ctx context.Context, o logFlags, args []string) error {
 	if err := o.check(path); err != nil {
 		return err
 	}
-	if err := harden(); err != nil {
-		return err
-	}
-	_, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: o.secret})
-	if err != nil {
-		return err
-	}
-	defer wipe(handover)
-	return a.onHistory(ctx, at, handover, func(h *history.History) error {
+	return a.onHistory(ctx, at, o.secret, func(h *history.History) error {
 		if o.verify {
 			return a.verifyHistory(ctx, h)
 		}
@@ -182,28 +172,16 @@ func (a *app) mountedAt(ctx context.Context, arg string) (s *control.Status, dir
 	return nil, "", full, nil
 }
 
-// onHistory opens the history of a drive.
-func (a *app) onHistory(ctx context.Context, at location, handover []byte, fn func(*history.History) error) error {
-	log := slog.New(slog.DiscardHandler)
-	if a.verbose {
-		log = a.logger(a.stderr)
-	}
-	u, err := drive.FromHandover(handover)
-	if err != nil {
-		return err
-	}
-	defer u.Wipe()
-	b, err := a.openStore(ctx, at, true, log)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	h, err := history.Open(ctx, history.Options{Bucket: b, Drive: u, Log: log})
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	return fn(h)
+// onHistory unlocks a drive and opens its history.
+func (a *app) onHistory(ctx context.Context, at location, s secretFlags, fn func(*history.History) error) error {
+	return a.toRead(ctx, at, s, func(u *drive.Unlocked, b opened, log *slog.Logger) error {
+		h, err := history.Open(ctx, history.Options{Bucket: b, Drive: u, Log: log})
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		return fn(h)
+	})
 }
 
 // tellHistory prints what is asked for.

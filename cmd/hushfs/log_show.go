@@ -24,7 +24,7 @@ func (a *app) showEntry(e history.Entry, first bool) {
 	if e.Owner {
 		who = "owner " + short(e.Member)
 	}
-	name := e.DeviceName
+	name := check.Printable(e.DeviceName)
 	if name == "" {
 		name = "?"
 	}

@@ -111,6 +111,7 @@ func TestCommandLine(t *testing.T) {
 		"leases of what is in no drive":  {[]string{"lease", "--list", "full"}, codeNotMounted, "not in a mounted drive"},
 		"help on exit codes":             {[]string{"help", "exit-codes"}, codeOK, "not everything is in the store"},
 		"unknown command":                {[]string{"open"}, codeUsage, "unknown command"},
+		"unknown command of device":      {[]string{"device", "open"}, codeUsage, "unknown command"},
 		"unknown flag":                   {[]string{"mount", "--fast", "a", "b"}, codeUsage, "unknown flag"},
 		"init without a place":           {[]string{"init"}, codeUsage, "accepts 1 arg"},
 		"init with an empty place":       {[]string{"init", ""}, codeUsage, "STORE is empty"},

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/check"
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/fs/volume"
 )
@@ -79,10 +80,8 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 		Args: cobra.ExactArgs(2),
 	}
 	f := c.Flags()
-	o.secret.register(f)
+	o.secret.registerUnlock(f, "")
 	o.s3.register(f)
-	f.StringVar(&o.secret.Recovery, "recovery-file", "", "unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
-	f.StringVar(&o.secret.Drive, "drive", "", "refuse any other drive than the one called `ID`, which init and status show")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	f.BoolVar(&o.readOnly, "read-only", false, "change nothing")
 	f.BoolVar(&o.reprobe, "reprobe", false, "test again how the store treats writers that race for a name")
@@ -94,7 +93,7 @@ mount says so and waits for it. A mount whose daemon died is cleaned up.`,
 	f.Var(&o.cacheSize, "cache-size", "disk for the cache and for what is not in the store yet, as `SIZE`, at least 64MiB (default: 10GiB, or 20 % of the free disk when that is less)")
 	f.DurationVar(&o.timeout, "timeout", 0, "wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", time.Hour, "after unmounting send for at most this `DURATION`, then leave the rest for the next mount; 0 leaves it at once")
-	f.DurationVar(&o.fullTimeout, "full-timeout", volume.DefaultFull, "when that disk is full and the store has taken nothing for this `DURATION`, refuse new files (ENOSPC); before, writers are slowed")
+	f.DurationVar(&o.fullTimeout, "full-timeout", volume.DefaultFull, "when the disk of --cache-size is full and the store has taken nothing for this `DURATION`, refuse new files (ENOSPC); before, writers are slowed")
 	f.StringVar(&o.durability, "durability", volume.DurabilityLocal, "what fsync and its like promise where no directory says otherwise, as `WHAT`: local, the journal of this machine has it; or remote, the store has it")
 	f.DurationVar(&o.remote, "remote-timeout", 0, "after waiting for the store for this `DURATION` an fsync of --durability remote fails (ETIMEDOUT); what was written stays in the journal (default: it waits as long as it takes)")
 	f.DurationVar(&o.poll, "poll", defaultPoll, "while programs use the mount, ask the store this often, as `DURATION`, for what other machines did; when none does, less and less often, down to once a minute. A store that tells of it by itself (MinIO) is heard besides")
@@ -336,12 +335,12 @@ func (a *app) mounted(s control.Status) {
 		a.warn("mounted read-only: %s", s.Why)
 	}
 	if s.Volume.Stopped != "" {
-		a.warn("what is mounted may be old, and nothing is sent: %s", s.Volume.Stopped)
+		a.warn("what is mounted may be old, and nothing is sent: %s", check.Printable(s.Volume.Stopped))
 	}
 	if n := len(s.Volume.Damaged); n > 0 {
 		a.warn("%s of the store are missing or damaged; hushfs status names them", count(n, "object"))
 	}
 	for _, w := range s.Volume.Warnings {
-		a.warn("%s", w)
+		a.warn("%s", check.Printable(w))
 	}
 }

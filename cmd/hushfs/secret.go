@@ -36,6 +36,13 @@ func (s *secretFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&s.Command, "passphrase-command", "", "run `CMD` with sh -c; what it prints, without the last newline, is the passphrase")
 }
 
+// registerUnlock are the flags of a command that unlocks a drive; when says when it does.
+func (s *secretFlags) registerUnlock(f *pflag.FlagSet, when string) {
+	s.register(f)
+	f.StringVar(&s.Recovery, "recovery-file", "", when+"unlock with the recovery words in `FILE` instead of the passphrase (- is standard input)")
+	f.StringVar(&s.Drive, "drive", "", when+"refuse any other drive than the one called `ID`, which init and status show")
+}
+
 // check finds flags that exclude each other; mount's three are one secret, init
 // only reads a passphrase.
 func (s *secretFlags) check() error {

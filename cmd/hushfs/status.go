@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/check"
 	"github.com/hushfs/hushfs/fs/volume"
 )
 
@@ -134,7 +135,7 @@ func statusText(s control.Status, now time.Time) string {
 		line("Writers are slowed to the speed of the uploads: %s.", v.Slowed)
 	}
 	if v.Stopped != "" {
-		line("Nothing more is sent: %s.", v.Stopped)
+		line("Nothing more is sent: %s.", check.Printable(v.Stopped))
 	}
 	if v.Conflicts > 0 {
 		line("%s to be resolved: hushfs conflicts %s", capital(count(v.Conflicts, "conflict")), shellQuote(s.Mountpoint))
@@ -151,10 +152,10 @@ func statusText(s control.Status, now time.Time) string {
 		line("%s", probeText(s.Probe))
 	}
 	if s.Why != "" {
-		line("Mounted read-only: %s.", s.Why)
+		line("Mounted read-only: %s.", check.Printable(s.Why))
 	}
 	for _, w := range v.Warnings {
-		line("Warning: %s", w)
+		line("Warning: %s", check.Printable(w))
 	}
 	if len(v.Damaged) > 0 {
 		line("Damaged in the store, what they hold cannot be read (%s):", count(len(v.Damaged), "object"))

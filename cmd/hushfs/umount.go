@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
+	"github.com/hushfs/hushfs/fs/volume"
 )
 
 // umountFlags of hushfs umount.
@@ -84,7 +85,7 @@ func (a *app) umount(ctx context.Context, o umountFlags, arg string) error {
 	if !s.Volume.Stored {
 		return stillWaiting(codeUndrained, "not waited for", s)
 	}
-	a.locked(control.Result{Stored: true}, "Unmounted. Everything is in the store.")
+	a.locked(control.Result{Stored: true}, "Unmounted. "+leftBehind(s.Volume))
 	return nil
 }
 
@@ -183,8 +184,19 @@ func (a *app) concluded(ctx, waitCtx context.Context, s control.Status, r contro
 	if err := waitFree(wait, s.State); err != nil {
 		a.warn("everything is in the store, but pid %d has not ended yet", s.PID)
 	}
-	a.locked(r, "Locked. Everything is in the store.")
+	a.locked(r, "Locked. "+leftBehind(s.Volume))
 	return nil
+}
+
+// leftBehind says of a volume that holds nothing back where everything is.
+func leftBehind(v volume.Status) string {
+	switch {
+	case v.Older:
+		return "It showed what the store has, and sent nothing. The store is still without what this machine knows of; see what: hushfs heads STORE"
+	case v.ReadOnly:
+		return "It was read-only, and sent nothing."
+	}
+	return "Everything is in the store."
 }
 
 func (a *app) locked(r control.Result, text string) {

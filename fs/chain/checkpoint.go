@@ -141,48 +141,6 @@ func (k *Checkpoint) IDs(v crypt.VolumeID) (map[Slot]ID, error) {
 	return ids, nil
 }
 
-// OpenAnnouncing opens the commit that a hint names as the one that announces a
-// checkpoint, and finds that a device of the ledger made it, as of the records up to
-// its slot. key opens the ledger's newest epoch. It says nothing of the commits
-// around it. Errors are those of crypt.Open, ErrMalformed, ErrForged and ErrKey.
-func OpenAnnouncing(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Link, object []byte) (*Commit, error) {
-	keys, err := l.keys(key)
-	if err != nil {
-		return nil, err
-	}
-	then, err := l.Until(at.Slot)
-	if err != nil {
-		return nil, err
-	}
-	epoch, _ := then.Epoch()
-	s := &State{Volume: v, Epoch: epoch, keys: keys}
-	c, err := s.open(at.Slot, object)
-	if err != nil {
-		return nil, err
-	}
-	author, ok := then.Device(c.Device)
-	if !ok {
-		return nil, fmt.Errorf("%w: commit of slot %d by unknown device %d", ErrForged, at.Slot, c.Device)
-	}
-	if err := author.Key.Verify(c.signed(v), c.signature); err != nil {
-		return nil, fmt.Errorf("%w: commit of slot %d: %w", ErrForged, at.Slot, err)
-	}
-	if only, single := then.Writer(); single && c.Device != only {
-		return nil, fmt.Errorf("%w: commit of slot %d by device %d, and device %d alone writes", ErrForged, at.Slot, c.Device, only)
-	}
-	switch {
-	case c.ID != at.ID:
-		return nil, fmt.Errorf("%w: slot %d holds another commit", ErrForged, at.Slot)
-	case c.Checkpoint == nil:
-		return nil, fmt.Errorf("%w: slot %d announces nothing", ErrForged, at.Slot)
-	case c.Ledger != then.Head():
-		return nil, fmt.Errorf("%w: slot %d names another ledger", ErrForged, at.Slot)
-	case c.Epoch != epoch:
-		return nil, fmt.Errorf("%w: slot %d is of another epoch", ErrForged, at.Slot)
-	}
-	return c, nil
-}
-
 // NewStateAt returns the state after the slot of a checkpoint, which announcing holds.
 // The ledger and key are as for NewState.
 func NewStateAt(v crypt.VolumeID, key *crypt.Key, l *Ledger, announcing *Commit) (*State, error) {

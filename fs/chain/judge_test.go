@@ -72,6 +72,10 @@ func TestVerdicts(t *testing.T) {
 	zero := ID{}
 	otherVolume := crypt.VolumeID{9}
 	enc := func(b *meta.Batch) []byte { return b.Encode() }
+	named := func(name string) func(w *world) []byte {
+		b := &meta.Batch{Puts: []meta.KV{{Key: meta.DirentKey(meta.Root, []byte(name)), Value: meta.AppendDirent(nil, meta.Dirent{Ref: meta.Ref{Home: meta.Root, Ino: meta.MakeIno(1, 1)}, Kind: meta.File})}}}
+		return func(w *world) []byte { return w.forge(forgery{slot: 3, last: 1, batch: enc(b)}) }
+	}
 
 	for _, c := range []struct {
 		name   string
@@ -106,6 +110,13 @@ func TestVerdicts(t *testing.T) {
 		{"a writer puts a forbidden prefix", func(w *world) []byte {
 			return w.forge(forgery{slot: 3, batch: enc(&meta.Batch{Puts: []meta.KV{{Key: []byte("u\x00\x00"), Value: []byte("rws")}}})})
 		}, Junk, "batch"},
+		{"a writer puts .", named("."), Junk, "batch"},
+		{"a writer puts ..", named(".."), Junk, "batch"},
+		{"a writer puts a name with a slash", named("a/b"), Junk, "batch"},
+		{"a writer puts a name with NUL", named("a\x00b"), Junk, "batch"},
+		{"a writer puts an empty name", named(""), Junk, "batch"},
+		{"a writer puts a name of 256 bytes", named(strings.Repeat("n", meta.MaxName+1)), Junk, "batch"},
+		{"a writer puts a name that is no text", named("\xff\x1b[2J"), Valid, ""},
 		{"a batch out of order", func(w *world) []byte {
 			b := file(meta.MakePack(1, 1), 1)
 			b.Puts[0], b.Puts[1] = b.Puts[1], b.Puts[0]

@@ -1,8 +1,6 @@
 package chain
 
 import (
-	"fmt"
-
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/meta"
 )
@@ -44,35 +42,4 @@ func (r Record) Said() (s Said) {
 		}
 	}
 	return s
-}
-
-// OpenSigned opens the commit of a link and finds that a device signed it, as of the
-// records up to its slot. key opens the ledger's newest epoch. It says nothing of the
-// commits around it. Errors are those of crypt.Open, ErrMalformed, ErrForged and ErrKey.
-func OpenSigned(v crypt.VolumeID, key *crypt.Key, l *Ledger, at Link, object []byte) (*Commit, error) {
-	keys, err := l.keys(key)
-	if err != nil {
-		return nil, err
-	}
-	then, err := l.Until(at.Slot)
-	if err != nil {
-		return nil, err
-	}
-	epoch, _ := then.Epoch()
-	s := &State{Volume: v, Epoch: epoch, keys: keys}
-	c, err := s.open(at.Slot, object)
-	if err != nil {
-		return nil, err
-	}
-	author, ok := then.Device(c.Device)
-	if !ok {
-		return nil, fmt.Errorf("%w: commit of slot %d by unknown device %d", ErrForged, at.Slot, c.Device)
-	}
-	if err := author.Key.Verify(c.signed(v), c.signature); err != nil {
-		return nil, fmt.Errorf("%w: commit of slot %d: %w", ErrForged, at.Slot, err)
-	}
-	if c.ID != at.ID {
-		return nil, fmt.Errorf("%w: slot %d holds another commit", ErrForged, at.Slot)
-	}
-	return c, nil
 }

@@ -178,7 +178,7 @@ func (a *accountant) account(ctx context.Context, i store.Info) (Account, error)
 		Since: &Since{Time: i.Modified}, Detail: "it is nothing of this drive; hushfs passes over it"}
 	if counter, err := keyslot.ParseObjectName(i.Name); err == nil {
 		at.Kind = "header"
-		at.use(i.Name == a.newest, InUse, Kept, "drive header %d: the ways into the drive, and its sealed keyring", counter)
+		at.use(i.Name == a.newest, Kept, "drive header %d: the ways into the drive, and its sealed keyring", counter)
 		return at, nil
 	}
 	if slot, ok := chain.ParseSlotName(a.vol, i.Name); ok {
@@ -198,11 +198,11 @@ func (a *accountant) account(ctx context.Context, i store.Info) (Account, error)
 	return at, nil
 }
 
-// use sets what an object is there for, by whether the present needs it.
-func (at *Account) use(now bool, yes, no Purpose, format string, args ...any) {
+// use sets what an object is there for: the present needs it, or else what is said.
+func (at *Account) use(now bool, no Purpose, format string, args ...any) {
 	at.State, at.Detail, at.Since = no, fmt.Sprintf(format, args...), nil
 	if now {
-		at.State = yes
+		at.State = InUse
 	}
 }
 
@@ -226,7 +226,7 @@ func (a *accountant) commit(ctx context.Context, at *Account, slot chain.Slot) e
 		at.Detail = fmt.Sprintf("slot %d cannot be opened any more: %v", slot, err)
 		return nil
 	}
-	at.use(slot > a.state.Folded().Slot, InUse, Kept, "slot %d: %s", slot, a.commitText(commit))
+	at.use(slot > a.state.Folded().Slot, Kept, "slot %d: %s", slot, a.commitText(commit))
 	if at.State == Kept {
 		at.Detail += fmt.Sprintf(". It lies under the checkpoint of slot %d, and the present does not need it", a.state.Folded().Slot)
 	}
@@ -260,7 +260,7 @@ func (a *accountant) hint(ctx context.Context, at *Account, slot chain.Slot) {
 		if h.Slot != slot {
 			continue
 		}
-		at.use(n == 0 || slot == 0, InUse, Unneeded, "hint of slot %d: where a new machine begins", slot)
+		at.use(n == 0 || slot == 0, Unneeded, "hint of slot %d: where a new machine begins", slot)
 		if h.Fold.Slot > 0 {
 			at.Detail += fmt.Sprintf(", with the checkpoint that slot %d announced", h.Fold.Slot)
 		}
@@ -282,7 +282,7 @@ func (a *accountant) ledger(ctx context.Context, at *Account, name crypt.Name) {
 			continue
 		}
 		at.Slot = uint64(h.Slot)
-		at.use(n == 0 || h.Slot == 0, InUse, Unneeded, "ledger: who may do what, as the hint of slot %d names it", h.Slot)
+		at.use(n == 0 || h.Slot == 0, Unneeded, "ledger: who may do what, as the hint of slot %d names it", h.Slot)
 		if at.State == Unneeded {
 			newer := a.books.hints[n-1].Slot
 			at.Since = &Since{Slot: uint64(newer), Time: a.commitTime(ctx, newer)}
@@ -301,7 +301,7 @@ func (a *accountant) table(ctx context.Context, at *Account, name crypt.Name) {
 		at.Detail = "table that no checkpoint in the store names: a machine was interrupted in folding, or another was faster"
 	case by == 0:
 		at.Slot = uint64(a.state.Announced().Slot)
-		at.use(true, InUse, InUse, "table of the newest checkpoint, of slot %d: names, attributes and places of files", a.state.Folded().Slot)
+		at.use(true, InUse, "table of the newest checkpoint, of slot %d: names, attributes and places of files", a.state.Folded().Slot)
 	default:
 		at.Slot = uint64(by)
 		at.Since = &Since{Slot: uint64(by), Time: a.commitTime(ctx, by)}

@@ -162,7 +162,7 @@ func (a *accountant) pack(i store.Info, rows []*packRow, shares []share, retired
 	device := r.no.Device()
 	what := fmt.Sprintf("pack %d of device %d, epoch %d", r.no, device, r.epoch)
 	if at.Files != nil {
-		at.use(true, InUse, InUse, "%s: files have %d of its %d bytes", what, at.Used, at.Length)
+		at.use(true, InUse, "%s: files have %d of its %d bytes", what, at.Used, at.Length)
 		return at
 	}
 	e := ends[r.no]

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,8 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/crypt"
-	"github.com/hushfs/hushfs/fs/block"
 	"github.com/hushfs/hushfs/fs/chain"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
 )
@@ -122,7 +121,7 @@ func (c *checker) instead(ctx context.Context, left []table.Run) error {
 	if err != nil {
 		return err
 	}
-	confirmed := view.NewConfirmed(uint64(c.fold.Slot), table.NewSet(left, source{c.blocks}, c.memory), c.fold.Usage)
+	confirmed := view.NewConfirmed(uint64(c.fold.Slot), table.NewSet(left, publish.Source{Blocks: c.blocks}, c.memory), c.fold.Usage)
 	for _, b := range above {
 		confirmed.Apply(uint64(b.Slot), b.Batch, b.Usage)
 	}
@@ -146,29 +145,6 @@ func (c *checker) above(ctx context.Context) ([]*chain.Commit, error) {
 		}
 	}
 	return all, nil
-}
-
-// source reads tables by way of block.
-type source struct{ blocks *block.Reader }
-
-var _ table.Source = source{}
-
-func blockOf(t table.Table) block.Object {
-	return block.Object{Type: crypt.TypeTable, Name: t.Name, Length: t.Length, Epoch: t.Epoch}
-}
-
-// Near is that of table.Source.
-func (s source) Near(t table.Table, off int64, dst []byte) error {
-	err := s.blocks.Near(blockOf(t), off, dst)
-	if errors.Is(err, block.ErrFar) {
-		return table.ErrFar
-	}
-	return err
-}
-
-// Fetch is that of table.Source.
-func (s source) Fetch(ctx context.Context, t table.Table, off, n int64) error {
-	return s.blocks.ReadAt(ctx, blockOf(t), off, make([]byte, n))
 }
 
 // tablesOf are the names of a checkpoint's tables.

@@ -16,3 +16,9 @@ func (h *History) Conflicts(ctx context.Context) ([]meta.Standing, map[meta.Devi
 	}
 	return all, names, err
 }
+
+// Has says whether something lies at a path in the drive as it is now.
+func (h *History) Has(ctx context.Context, path string) (bool, error) {
+	s, err := h.scope(ctx, path)
+	return err == nil && (s == nil || s.ino != 0), err
+}

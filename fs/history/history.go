@@ -196,26 +196,3 @@ func look(ctx context.Context, r meta.Reader) meta.Look {
 		return publish.Retry(ctx, func() error { return fn(r) })
 	}
 }
-
-// source reads tables by way of block.
-type source struct{ blocks *block.Reader }
-
-var _ table.Source = source{}
-
-func blockOf(t table.Table) block.Object {
-	return block.Object{Type: crypt.TypeTable, Name: t.Name, Length: t.Length, Epoch: t.Epoch}
-}
-
-// Near is that of table.Source.
-func (s source) Near(t table.Table, off int64, dst []byte) error {
-	err := s.blocks.Near(blockOf(t), off, dst)
-	if errors.Is(err, block.ErrFar) {
-		return table.ErrFar
-	}
-	return err
-}
-
-// Fetch is that of table.Source.
-func (s source) Fetch(ctx context.Context, t table.Table, off, n int64) error {
-	return s.blocks.ReadAt(ctx, blockOf(t), off, make([]byte, n))
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
 )
@@ -189,7 +190,7 @@ func (h *History) above(s *stretch) meta.Reader {
 	if err != nil {
 		return blind{}
 	}
-	return table.NewSet(runs, source{h.blocks}, h.memory)
+	return table.NewSet(runs, publish.Source{Blocks: h.blocks}, h.memory)
 }
 
 // below is the state that a stretch begins with. With shut its tables are not looked at.
@@ -205,5 +206,5 @@ func (h *History) below(s *stretch, shut bool) *view.Confirmed {
 	if shut || err != nil {
 		return view.NewConfirmed(uint64(k.Slot), blind{}, k.Usage)
 	}
-	return view.NewConfirmed(uint64(k.Slot), table.NewSet(runs, source{h.blocks}, h.memory), k.Usage)
+	return view.NewConfirmed(uint64(k.Slot), table.NewSet(runs, publish.Source{Blocks: h.blocks}, h.memory), k.Usage)
 }

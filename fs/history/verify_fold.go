@@ -8,6 +8,7 @@ import (
 
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/view"
 )
@@ -29,7 +30,7 @@ func (v *verifier) checkpoint(ctx context.Context, s *stretch, st *chain.State, 
 		v.find(at, Checkpoint, "the checkpoint of slot %d: %v", s.fold.Slot, err)
 		return nil
 	}
-	key, err := firstDifference(ctx, state, table.NewSet(runs, source{v.blocks}, v.memory))
+	key, err := firstDifference(ctx, state, table.NewSet(runs, publish.Source{Blocks: v.blocks}, v.memory))
 	switch {
 	case damaged(err):
 		v.find(at, Checkpoint, "the checkpoint of slot %d: its tables, or those before it, cannot be read: %v", s.fold.Slot, err)

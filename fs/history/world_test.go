@@ -83,7 +83,7 @@ func newWorld(t testing.TB) (*world, *device) {
 		Bucket: w.objects, Volume: w.vol, Identity: w.owner, Tables: w.blocks, Keys: keys, Memory: w.memory, Log: discard,
 	})
 	must(t, err)
-	w.chain, w.confirmed, w.tables = l.Chain, l.Confirmed, table.NewSet(nil, source{w.blocks}, w.memory)
+	w.chain, w.confirmed, w.tables = l.Chain, l.Confirmed, table.NewSet(nil, publish.Source{Blocks: w.blocks}, w.memory)
 	return w, &device{dev, no, name}
 }
 
@@ -260,7 +260,7 @@ func (w *world) fold(d *device, entry func(*table.Entry), change func(*chain.Che
 		}
 	}
 	runs, err := table.Fold(ctx, w.tables.Runs(), entries, table.FoldOptions{
-		Plan: table.MakePlan(w.tables.Runs(), uint64(w.confirmed.Bytes())), Src: source{w.blocks}, Epoch: w.chain.Epoch,
+		Plan: table.MakePlan(w.tables.Runs(), uint64(w.confirmed.Bytes())), Src: publish.Source{Blocks: w.blocks}, Epoch: w.chain.Epoch,
 		Write: func(ctx context.Context, content []byte) (crypt.Name, error) {
 			object, name, err := crypt.NewSealer(w.chain.Key, w.vol, crypt.TypeTable, w.chain.Epoch).Seal(nil, content)
 			if err != nil {
@@ -275,7 +275,7 @@ func (w *world) fold(d *device, entry func(*table.Entry), change func(*chain.Che
 		change(k)
 	}
 	l := w.put(d, chain.Content{Checkpoint: k})
-	w.tables = table.NewSet(runs, source{w.blocks}, w.memory)
+	w.tables = table.NewSet(runs, publish.Source{Blocks: w.blocks}, w.memory)
 	w.confirmed.Rebase(uint64(k.Slot), w.tables)
 	if err := w.foldState(k, l); err != nil && change == nil && entry == nil {
 		w.t.Fatal(err)

@@ -106,3 +106,45 @@ func TestOpsAfterSettle(t *testing.T) {
 	}
 	must(t, j.Close())
 }
+
+// What is damaged after the journal was opened, and before it is read, is an error and no
+// operation; nothing is taken away for it, and the next Open tells of the damage.
+func TestDamagedAfterOpen(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), Options{Key: testKey(t, 1), ID: testID}
+	j, _, _, err := Open(dir, o)
+	must(t, err)
+	const n = 20
+	for no := meta.OpNo(1); no <= n; no++ {
+		mustAppend(t, j, Operation(OpRecord{No: no, Op: make([]byte, 60), Inline: []Inline{{Data: make([]byte, 2000)}}}))
+	}
+	must(t, j.Close())
+	k, w, _, err := Open(dir, o)
+	must(t, err)
+	at := w.files[0].refs[n/2].at
+	f, err := os.OpenFile(filepath.Join(dir, opsName(w.files[0].number)), os.O_RDWR, 0)
+	must(t, err)
+	_, err = f.WriteAt([]byte("damage"), int64(at)+1000)
+	must(t, err)
+	must(t, f.Close())
+
+	read, failed := 0, 0
+	for r, err := range w.Ops(0) {
+		if err != nil {
+			failed++
+			continue
+		}
+		if read++; r.No != meta.OpNo(read) {
+			t.Errorf("operation %d after %d", r.No, read-1)
+		}
+	}
+	if read != n/2 || failed != 1 {
+		t.Errorf("%d operations and %d errors, want %d and 1", read, failed, n/2)
+	}
+	must(t, k.Close())
+	k, w, report, err := Open(dir, o)
+	must(t, err)
+	defer k.Close()
+	if len(report.Damaged) != 1 || w.Count(0) != n-1 {
+		t.Errorf("afterwards: %v, and %d operations", report.Damaged, w.Count(0))
+	}
+}

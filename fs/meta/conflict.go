@@ -38,7 +38,8 @@ const (
 	// ConflictCycle: our move and theirs together would put a directory into itself.
 	// Ours is not made.
 	ConflictCycle ConflictKind = 6
-	// ConflictLost: they deleted what we gave other attributes.
+	// ConflictLost: they deleted what we gave other attributes. Where ours is still there:
+	// they have leased it, or made again it had not room for all that it had.
 	ConflictLost ConflictKind = 7
 
 	conflictKinds = ConflictLost

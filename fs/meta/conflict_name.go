@@ -39,13 +39,16 @@ func deviceWord(device string) string {
 	return shorten(clean, 64)
 }
 
-// shorten cuts s to n bytes at most, not inside a character.
+// shorten cuts s to n bytes at most, not inside a character. What is no text has none,
+// and is cut anywhere.
 func shorten(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	for i := n; i > max(0, n-utf8.UTFMax); i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
 	}
 	return s[:n]
 }

@@ -10,7 +10,7 @@ import (
 // operations, none to many, are executed on now one after the other, each with a stamp of
 // its own. While they are, the file is called what temp says. to is the inode that holds
 // the old content then; the file itself, where it has the version that it had, and there
-// are no operations then.
+// are no operations then. What another device withholds (see Withheld) is a copy even so.
 func Detach(was, now Reader, ref Ref, at Stamp, o RebaseOptions, temp func(Ino) []byte) (ops []Op, to Ref, err error) {
 	n, err := GetInode(was, ref)
 	if err != nil {
@@ -19,13 +19,11 @@ func Detach(was, now Reader, ref Ref, at Stamp, o RebaseOptions, temp func(Ino) 
 	none := iter.Seq2[Change, Stamp](func(func(Change, Stamp) bool) {})
 	o.Squeeze = nil // what it makes are several operations
 	r := NewRebase(was, none, o)
-	// It changes nothing, but where the file is another.
-	touch := &Truncate{Ref: ref, Observed: n.Version, Size: n.Size}
-	steps, err := r.Again(touch, now, at)
+	steps, err := r.detach(ref, n, now, at)
 	if errors.Is(err, errNowhere) { // nobody knows any more where it was
 		o.Place = nil
 		r = NewRebase(was, none, o)
-		steps, err = r.Again(touch, now, at)
+		steps, err = r.detach(ref, n, now, at)
 	}
 	if err == nil {
 		err = errors.Join(r.Unread()...)
@@ -66,6 +64,29 @@ func Detach(was, now Reader, ref Ref, at Stamp, o RebaseOptions, temp func(Ino) 
 		}
 	}
 	return ops, sub(r.ref(ref)), nil
+}
+
+// detach returns the steps that keep what the file was.
+func (r *Rebase) detach(ref Ref, n *Inode, now Reader, at Stamp) ([]Change, error) {
+	// It changes nothing, but where the file is another.
+	touch := &Truncate{Ref: ref, Observed: n.Version, Size: n.Size}
+	there, err := absent(GetInode(now, ref))
+	if err != nil {
+		return nil, err
+	}
+	withheld, err := Withheld(now, ref, at.Device, r.o.Slot)
+	if err != nil {
+		return nil, err
+	}
+	if there == nil || !withheld {
+		return r.Again(touch, now, at)
+	}
+	s := &solver{r, ref, now, at}
+	was, o, err := s.fetch(ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.apart(ref, was, o)
 }
 
 // ops are the operations that make what o does in one step, as the inode made.

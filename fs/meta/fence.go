@@ -21,7 +21,7 @@ func Fence(r Reader, b *Batch, by Device, slot uint64) error {
 	if b.Empty() {
 		return nil
 	}
-	f := fence{r: r, by: by, slot: slot, taken: map[Ino]bool{}, own: map[Ino]bool{}, born: map[Ino]bool{}, known: map[Ino]held{}}
+	f := fence{r: r, by: by, slot: slot, taken: map[Ino]bool{}, own: map[Ino]bool{}, born: map[Ino]bool{}, homes: map[Ino]Ino{}, known: map[Ino]held{}}
 	if err := f.locks(b); err != nil {
 		return err
 	}
@@ -40,11 +40,13 @@ func Fence(r Reader, b *Batch, by Device, slot uint64) error {
 	}
 	for _, g := range b.Ranges {
 		ino := Ino(binary.BigEndian.Uint64(g.From[1:]))
-		home := Ino(0)
 		if g.From[0] == prefixXattr {
-			home, ino = ino, Ino(binary.BigEndian.Uint64(g.From[fieldLen:]))
-		}
-		if err := f.there(Ref{home, ino}); err != nil {
+			home := ino
+			ino = Ino(binary.BigEndian.Uint64(g.From[fieldLen:]))
+			if err := f.there(Ref{home, ino}); err != nil {
+				return err
+			}
+		} else if err := f.extents(ino); err != nil {
 			return err
 		}
 	}
@@ -68,88 +70,46 @@ func Held(r Reader, ref Ref, by Device, slot uint64) (*Lease, error) {
 	return f.over(ref)
 }
 
+// Withheld says whether another device keeps this one from changing what a file holds, in
+// a slot: by a lease, or by a lock that excludes all.
+func Withheld(r Reader, ref Ref, by Device, slot uint64) (bool, error) {
+	l, err := Held(r, ref, by, slot)
+	if err != nil || l != nil {
+		return l != nil, err
+	}
+	mode, err := LockedBy(r, ref.Ino, by, slot)
+	return mode == LockExclusive, err
+}
+
 type fence struct {
 	r     Reader
 	by    Device
 	slot  uint64
 	taken map[Ino]bool // leases of others that the batch takes away, knowingly
 	own   map[Ino]bool // leases that the batch gives to its author
-	born  map[Ino]bool // inodes that the batch makes, or makes again
+	born  map[Ino]bool // with true: inodes that the batch makes, or makes again
+	homes map[Ino]Ino  // of the inodes that are there and the batch writes or deletes
 	known map[Ino]held
 }
 
-// held is the lease that an inode is under, and what that is for.
-type held struct {
-	lease *Lease
-	of    Ino
-}
-
-// foreign returns the lease of another that an inode is under now; nil: none.
-func (f *fence) foreign(ino Ino) (*Lease, Ino, error) {
-	h, ok := f.known[ino]
-	if !ok {
-		var err error
-		if h.lease, h.of, err = LeaseOf(f.r, ino); err != nil {
-			return nil, 0, err
-		}
-		f.known[ino] = h
-	}
-	if l := h.lease; l == nil || l.Device == f.by || l.Until < f.slot || f.taken[h.of] {
-		return nil, 0, nil
-	}
-	return h.lease, h.of, nil
-}
-
-// over returns the lease of another that covers an inode: its own, or that of the
-// folder in which the holder made it.
-func (f *fence) over(ref Ref) (*Lease, error) {
-	l, _, err := f.foreign(ref.Ino)
-	if err != nil || l != nil || ref.Home == 0 {
-		return l, err
-	}
-	if l, _, err = f.foreign(ref.Home); err != nil || l == nil || ref.Ino.Device() != l.Device {
-		return nil, err
-	}
-	return l, nil
-}
-
-// gives looks at what the batch does to leases, which comes first: who takes one away
-// may go on to change what it is for.
-func (f *fence) gives(b *Batch) (changes bool, err error) {
-	for _, kv := range b.Puts {
-		if kv.Key[0] != prefixLease {
-			continue
-		}
-		changes = true
-		ino, e, err := parseLease(kv)
-		if err != nil {
-			return true, err
-		}
-		if e.Lease == nil {
-			continue
-		}
-		l, of, err := f.foreign(ino)
-		switch {
-		case err != nil:
-			return true, err
-		case e.Lease.Device != f.by || e.Lease.Until > f.slot+MaxLeaseTerm:
-			return true, ErrLeased
-		case l != nil && (of != ino || e.Lease.From != l.Number):
-			return true, ErrLeased
-		case l != nil:
-			f.taken[of] = true
-		}
-		f.own[ino] = true
-	}
-	for _, k := range b.Deletes {
-		changes = changes || k[0] == prefixLease
-	}
-	return changes, nil
-}
-
 // births finds the inodes that are not there before the batch: who brings back a file
-// that was deleted takes nothing away.
+// that was deleted takes nothing away. One of which there are extents is there, whatever
+// home the batch says that it has.
 func (f *fence) births(b *Batch) error {
+	for _, k := range b.Deletes {
+		if k[0] != prefixInode {
+			continue
+		}
+		ref, err := ParseInodeKey(k)
+		if err != nil {
+			return err
+		}
+		if _, ok, err := f.get(k); err != nil {
+			return err
+		} else if ok {
+			f.homes[ref.Ino] = ref.Home
+		}
+	}
 	for _, kv := range b.Puts {
 		if kv.Key[0] != prefixInode {
 			continue
@@ -160,20 +120,23 @@ func (f *fence) births(b *Batch) error {
 		}
 		if _, ok, err := f.get(kv.Key); err != nil {
 			return err
-		} else if !ok {
-			f.born[ref.Ino] = true
+		} else if ok {
+			f.homes[ref.Ino] = ref.Home
+			continue
 		}
+		kept, err := f.mayBeHeld(ref.Ino)
+		if err != nil {
+			return err
+		}
+		none, in := true, ExtentRange(ref.Ino)
+		if kept {
+			if err := f.r.Scan(in.From, in.To, func(_, _ []byte) bool { none = false; return false }); err != nil {
+				return err
+			}
+		}
+		f.born[ref.Ino] = none
 	}
 	return nil
-}
-
-func parseLease(kv KV) (Ino, LeaseEntry, error) {
-	ino, err := ParseLeaseKey(kv.Key)
-	if err != nil {
-		return 0, LeaseEntry{}, err
-	}
-	e, err := DecodeLeaseEntry(kv.Value)
-	return ino, e, err
 }
 
 // key holds one key that is written, or with value nil deleted, to the rule.
@@ -182,11 +145,7 @@ func (f *fence) key(k, value []byte) error {
 	case prefixLease:
 		return f.lease(k, value)
 	case prefixExtent:
-		ino := Ino(binary.BigEndian.Uint64(k[1:]))
-		if f.born[ino] {
-			return nil
-		}
-		return f.refuse(f.over(Ref{Ino: ino}))
+		return f.extents(Ino(binary.BigEndian.Uint64(k[1:])))
 	case prefixXattr:
 		ref, _, err := ParseXattrKey(k)
 		if err != nil {
@@ -207,6 +166,38 @@ func (f *fence) key(k, value []byte) error {
 		return f.refuse(f.over(d.Ref))
 	}
 	return nil
+}
+
+// extents refuses other extents of an inode under a lease. Their keys do not say its home.
+// The batch does, for a content never changes without its inode. Where what it says is of
+// no file that is there, and for what a check of the volume sweeps away, each lease of who
+// made the inode counts.
+func (f *fence) extents(ino Ino) error {
+	if f.born[ino] {
+		return nil
+	}
+	if home, ok := f.homes[ino]; ok {
+		return f.refuse(f.over(Ref{Home: home, Ino: ino}))
+	}
+	kept, err := f.mayBeHeld(ino)
+	if err == nil && kept {
+		err = ErrLeased
+	}
+	return err
+}
+
+// mayBeHeld says whether an inode of which the home is not known may be under a lease of
+// another: it is marked, or was made by who has any.
+func (f *fence) mayBeHeld(ino Ino) (is bool, err error) {
+	l, _, err := f.foreign(ino)
+	if err != nil || l != nil || ino.Device() == f.by {
+		return l != nil, err
+	}
+	err = Leases(f.r, func(of Ino, l *Lease) bool {
+		is = l.Device == ino.Device() && f.counts(l, of)
+		return !is
+	})
+	return is, err
 }
 
 func (f *fence) refuse(l *Lease, err error) error {
@@ -269,28 +260,4 @@ func (f *fence) inode(k, value []byte) error {
 		return ErrLeased
 	}
 	return nil
-}
-
-// lease holds a change of leases to the rule.
-func (f *fence) lease(k, value []byte) error {
-	ino, err := ParseLeaseKey(k)
-	if err != nil {
-		return err
-	}
-	if l, _, err := f.foreign(ino); err != nil || l != nil {
-		return f.refuse(l, err)
-	}
-	if value == nil {
-		return nil
-	}
-	e, err := DecodeLeaseEntry(value)
-	if err != nil || e.Lease != nil || f.own[e.Of] {
-		return err
-	}
-	// A part is noted by who holds the lease, and nobody else.
-	at, there, err := leaseEntry(f.r, e.Of)
-	if err == nil && (!there || at.Lease == nil || at.Lease.Device != f.by) {
-		err = ErrLeased
-	}
-	return err
 }

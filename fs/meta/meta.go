@@ -121,6 +121,7 @@ const (
 	MaxName     = 255       // bytes of a name in a directory, of an attribute's name, of a snapshot's name
 	MaxTarget   = 4095      // bytes of a symbolic link's target
 	MaxXattr    = 64 << 10  // bytes of an extended attribute's value
+	MaxXattrs   = 128 << 10 // bytes of names and values that an inode is sure to keep in a Rebase
 	MaxExtent   = 64 << 20  // bytes that one extent spans; a pack is no longer either
 	MaxInline   = 4         // extents inside an inode
 	MaxExtents  = 1024      // extents of one Write

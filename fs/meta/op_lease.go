@@ -14,7 +14,8 @@ type LeaseAct uint8
 const (
 	LeaseTake    LeaseAct = iota + 1 // what is free, has run out, or is the device's own already
 	LeaseRenew                       // move on how long it is held
-	LeaseRelease                     // give it back
+	LeaseRelease                     // give it back; or of very many parts some, and the lease stays
+	LeaseDrop                        // forget one, of whoever, that is held no more; the parts as by LeaseRelease
 )
 
 // SetLease takes a lease, keeps it or gives it back, for the device that executes it.
@@ -48,7 +49,7 @@ func (o *SetLease) Apply(r Reader, at Stamp) (*Batch, error) {
 		b.Puts = append(b.Puts, KV{LeaseKey(ino), AppendLeaseEntry(nil, e)})
 	}
 	switch {
-	case o.Act != LeaseTake && !own:
+	case o.Act == LeaseDrop && (!there || e.Lease == nil), o.Act != LeaseTake && o.Act != LeaseDrop && !own:
 		return nil, ErrNotExist
 	case o.Act == LeaseRenew:
 		if o.Until <= e.Lease.Until {
@@ -65,14 +66,22 @@ func (o *SetLease) Apply(r Reader, at Stamp) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Act == LeaseRelease {
-		// What it was taken away from is remembered: others may see all that became of
-		// it in one commit.
-		l := *e.Lease
-		l.Until = leaseEnded
-		put(o.Ref.Ino, LeaseEntry{Lease: &l})
-		for _, ino := range parts {
+	if o.Act == LeaseRelease || o.Act == LeaseDrop {
+		few := len(parts) <= MaxLeased
+		for _, ino := range parts[:min(len(parts), MaxLeased)] {
 			b.Deletes = append(b.Deletes, LeaseKey(ino))
+		}
+		switch {
+		case !few:
+		case o.Act == LeaseDrop:
+			b.Deletes = append(b.Deletes, LeaseKey(o.Ref.Ino))
+			slices.SortFunc(b.Deletes, bytes.Compare)
+		default:
+			// What it was taken away from is remembered: others may see all that became of
+			// it in one commit.
+			l := *e.Lease
+			l.Until = leaseEnded
+			put(o.Ref.Ino, LeaseEntry{Lease: &l})
 		}
 		return b, nil
 	}
@@ -96,7 +105,7 @@ func (o *SetLease) Apply(r Reader, at Stamp) (*Batch, error) {
 		put(ino, LeaseEntry{Of: o.Ref.Ino})
 	}
 	for _, ino := range parts {
-		if _, still := slices.BinarySearch(o.Below, ino); !still {
+		if _, still := slices.BinarySearch(o.Below, ino); !still && len(b.Deletes) < MaxLeased {
 			b.Deletes = append(b.Deletes, LeaseKey(ino))
 		}
 	}
@@ -127,6 +136,9 @@ func (e *edit) inherit(folder, ino Ino) error {
 	if err != nil || !there || at.Lease == nil || at.Lease.Device != e.at.Device || at.Lease.Until == leaseEnded {
 		return err
 	}
+	if ino == of {
+		return nil
+	}
 	switch _, err := e.r.Get(LeaseKey(ino)); {
 	case err == nil:
 		return nil // it is leased already
@@ -146,7 +158,7 @@ func (o *SetLease) check() error {
 		good = good && o.Until > 0
 	case LeaseRenew:
 		good = good && o.Until > 0 && o.From == 0 && o.Parent == (Ref{}) && len(o.Below) == 0
-	case LeaseRelease:
+	case LeaseRelease, LeaseDrop:
 		good = good && o.Until == 0 && o.From == 0 && o.Parent == (Ref{}) && len(o.Below) == 0
 	default:
 		good = false

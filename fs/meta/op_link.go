@@ -35,6 +35,9 @@ func (o *Link) Apply(r Reader, at Stamp) (*Batch, error) {
 	case n.Nlink >= MaxLinks:
 		return nil, ErrTooManyLinks
 	}
+	if err := e.inherit(o.Parent.Ino, o.Ref.Ino); err != nil {
+		return nil, err
+	}
 	n.Nlink++
 	e.touch(n)
 	e.touchDir(dir)

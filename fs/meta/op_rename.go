@@ -85,6 +85,11 @@ func (o *Rename) Apply(r Reader, at Stamp) (*Batch, error) {
 	if err := e.move(moved, from, to); err != nil {
 		return nil, err
 	}
+	if from != to {
+		if err := e.inherit(o.NewParent.Ino, source.Ref.Ino); err != nil {
+			return nil, err
+		}
+	}
 	if o.Flags&Exchange == 0 {
 		e.deleteDirent(o.Parent, o.Name)
 	}
@@ -104,6 +109,11 @@ func (o *Rename) exchange(e *edit, from, to *loadedInode, target Dirent) error {
 		return ErrMalformed
 	}
 	e.putDirent(o.Parent, o.Name, target)
+	if from != to {
+		if err := e.inherit(o.Parent.Ino, target.Ref.Ino); err != nil {
+			return err
+		}
+	}
 	return e.move(other, to, from)
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 )
 
 // Change is what can be applied to a state: an operation, or a step that Rebase puts
@@ -19,7 +18,8 @@ type Change interface {
 // state that other devices have changed. What the state still allows is done as it was
 // meant. For the rest it finds what keeps everything that anybody wrote: a copy beside
 // the other's file, a directory that is made again, a deletion that is not done; and it
-// leaves a Conflict that says so. Nothing is refused, and nothing is left over.
+// leaves a Conflict that says so. Nothing is left over, and nothing refused but what is
+// Tentative.
 //
 // The rules: docs/consistency.md. It is not safe for concurrent use.
 type Rebase struct {
@@ -38,7 +38,9 @@ type Rebase struct {
 	equal   map[Ref]bool   // files of the operations that hold the same as theirs
 	twins   map[Ref]bool   // those of equal whose name theirs has
 	refused []Refusal
-	unread  []error // of Same
+	unread  []error      // of Same
+	attrs   map[Ref]int  // bytes of attributes that are made again for the present change, by inode
+	short   map[Ref]bool // of attrs: not all of them had room
 }
 
 // name is a name that an inode was to have.
@@ -100,7 +102,7 @@ func NewRebase(was Reader, changes iter.Seq2[Change, Stamp], o RebaseOptions) *R
 	return &Rebase{
 		was: was, changes: changes, o: o,
 		refs: map[Ref]Ref{}, homes: map[Ino]Ino{}, merged: map[Ino]Ino{}, origin: map[Ref]Ref{}, seen: map[Ref]uint64{}, placed: map[name]place{},
-		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{},
+		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, attrs: map[Ref]int{}, short: map[Ref]bool{},
 	}
 }
 
@@ -131,11 +133,13 @@ const rounds = 16
 
 // Again returns the changes, none to a few, that do on now what c was to do. They are
 // applied one after the other, all with the stamp. The error is that of a Reader, or of
-// NewIno.
+// NewIno, Same or Squeeze.
 func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 	// Each round mends one thing that is in the way: what is gone, a name that is
 	// taken. Directories on the way to the root are mended in one round.
 	var before []Change
+	clear(r.attrs)
+	clear(r.short)
 	if r.equal[r.home(contentOf(c))] {
 		return nil, nil
 	}
@@ -248,172 +252,4 @@ func stack(now Reader, steps []Change, at Stamp) (Reader, error) {
 		now = newStacked(now, b)
 	}
 	return now, nil
-}
-
-// note remembers what c, which can be applied, does to what is watched.
-func (r *Rebase) note(c Change, b *Batch) error {
-	switch o := c.(type) {
-	case *Write, *Truncate, *PunchHole, *Clone:
-		ref := contentOf(c)
-		if _, ok := r.seen[ref]; ok {
-			n, err := inodeIn(b, ref)
-			if err == nil && n != nil {
-				r.seen[ref] = n.Version
-			}
-			return err
-		}
-	case *Rename:
-		r.left(o.Ref, o.Parent, o.Name)
-		if o.Replaced != nil {
-			r.left(*o.Replaced, o.NewParent, o.NewName)
-		}
-	case *Unlink:
-		r.left(o.Ref, o.Parent, o.Name)
-	}
-	return nil
-}
-
-// left forgets that an inode is at a place that was not meant for it.
-func (r *Rebase) left(ref, parent Ref, as []byte) {
-	at := place{parent, string(as)}
-	if r.copies[ref] == at {
-		delete(r.copies, ref)
-	}
-	for n, p := range r.placed {
-		if n.ref == ref && p == at {
-			delete(r.placed, n)
-		}
-	}
-}
-
-// inodeIn finds what a batch says of an inode; nil: nothing.
-func inodeIn(b *Batch, ref Ref) (*Inode, error) {
-	key := string(InodeKey(ref))
-	for _, kv := range b.Puts {
-		if string(kv.Key) == key {
-			return DecodeInode(kv.Value)
-		}
-	}
-	return nil, nil
-}
-
-// contentOf is the file whose content a change is about.
-func contentOf(c Change) Ref {
-	switch o := c.(type) {
-	case *Write:
-		return o.Ref
-	case *Truncate:
-		return o.Ref
-	case *PunchHole:
-		return o.Ref
-	case *Clone:
-		return o.Ref
-	}
-	return Ref{}
-}
-
-// ref is what stands for an inode now.
-func (r *Rebase) ref(ref Ref) Ref {
-	ref = r.home(ref)
-	if to, ok := r.refs[ref]; ok {
-		return to
-	}
-	return ref
-}
-
-// home is how an inode is called whose home was merged into another directory. The
-// maps of inodes know it by that.
-func (r *Rebase) home(ref Ref) Ref {
-	if _, ok := r.refs[ref]; ok {
-		return ref // it was needed before its home was merged, and has the old one
-	}
-	if home, ok := r.homes[ref.Home]; ok {
-		ref.Home = home
-	}
-	return ref
-}
-
-// sameFile tells whether two files hold the same: ours as it was at the end, theirs as
-// it is in now.
-func (r *Rebase) sameFile(oref Ref, ours *Inode, now Reader, tref Ref, theirs *Inode) (bool, error) {
-	switch {
-	case ours.Kind != theirs.Kind:
-		return false, nil
-	case ours.Kind == Symlink:
-		return string(ours.Target) == string(theirs.Target), nil
-	case ours.Kind != File:
-		return ours.Rdev == theirs.Rdev, nil
-	case ours.Size != theirs.Size:
-		return false, nil
-	case ours.Size == 0:
-		return true, nil
-	}
-	a, err := contentAt(r.was, oref, ours)
-	if err != nil {
-		return false, err
-	}
-	b, err := contentAt(now, tref, theirs)
-	switch {
-	case err != nil:
-		return false, err
-	case equalExtents(a.Extents, b.Extents):
-		return true, nil
-	case r.o.Same == nil || len(a.Extents) > maxRestored || len(b.Extents) > maxRestored:
-		return false, nil
-	}
-	same, err := r.o.Same(a, b)
-	if errors.Is(err, ErrUnknown) {
-		r.unread = append(r.unread, err)
-		return false, nil
-	}
-	return same, err
-}
-
-// contentAt reads what a file holds, of extents at most one more than maxRestored.
-func contentAt(r Reader, ref Ref, n *Inode) (c Content, err error) {
-	c = Content{Version: n.Version, Size: n.Size, Packs: map[PackNo]PackRecord{}}
-	err = Extents(r, ref, n, 0, MaxFileSize, func(x Extent) bool {
-		c.Extents = append(c.Extents, x)
-		return len(c.Extents) <= maxRestored
-	})
-	for _, x := range c.Extents {
-		if _, ok := c.Packs[x.Pack]; ok || err != nil {
-			continue
-		}
-		var b []byte
-		switch b, err = r.Get(PackKey(x.Pack)); {
-		case errors.Is(err, ErrAbsent):
-			err = nil // it is in no slot yet
-		case err == nil:
-			c.Packs[x.Pack], err = DecodePackRecord(b)
-		}
-	}
-	return c, err
-}
-
-func equalExtents(a, b []Extent) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// free finds a name in a directory of now that stands for what could not be called
-// name.
-func (r *Rebase) free(now Reader, dir Ino, name []byte, at Stamp) ([]byte, error) {
-	day := time.Unix(at.Time.Sec, 0).UTC().Format(time.DateOnly)
-	for n := 1; ; n++ {
-		as := conflictName(name, r.o.Device, day, n)
-		switch _, err := Lookup(now, dir, as); {
-		case errors.Is(err, ErrNotExist):
-			return as, nil
-		case err != nil:
-			return nil, err
-		}
-	}
 }

@@ -8,7 +8,7 @@ import "slices"
 type learned struct {
 	of      map[Ref]said
 	names   []byte           // that the changes gave, each behind where the one before of its inode is
-	records map[uint64]uint8 // how many records there are, by version
+	records map[uint64]uint8 // the number that the next record gets, by version
 }
 
 // said is what the changes say of one inode.
@@ -42,7 +42,7 @@ func (r *Rebase) learn() *learned {
 		case *restore:
 			l.call(o.ref, o.parent, o.name)
 		case *record:
-			l.records[stamp.Version()] = o.n + 1
+			l.records[stamp.Version()] = following(o.n)
 		}
 	}
 	r.known, r.changes = l, nil
@@ -69,3 +69,7 @@ func (l *learned) called(ref Ref) (out []place) {
 	slices.Reverse(out)
 	return out
 }
+
+// following is the number after that of a record. Behind the last there is none: it is
+// written over, being a report.
+func following(n uint8) uint8 { return max(n, n+1) }

@@ -1,24 +1,35 @@
 package meta
 
-// leased gives up a change of what another device has leased since. What was written to
-// a file goes to a copy, as with any conflict; of all else only the report is left.
+// leased gives up a change of what another device has leased since; only a report is
+// left, or its program is told that waits for it. What is written to a file is not for it:
+// that goes to a copy, as with any conflict.
 func (r *Rebase) leased(c Change, at Stamp) []Change {
-	s := &solver{Rebase: r, at: at}
+	if r.o.Tentative != nil && r.o.Tentative(at.No) {
+		switch c.(type) {
+		case *Rename, *Link:
+			r.refused = append(r.refused, Refusal{at.No, ErrLeased})
+			return nil
+		}
+	}
+	var told Conflict
 	switch o := c.(type) {
 	case *Unlink:
-		return []Change{s.record(Conflict{Kind: ConflictKept, Ours: o.Ref, Theirs: o.Ref, Parent: o.Parent, Name: o.Name})}
+		told = Conflict{Kind: ConflictKept, Ours: o.Ref, Theirs: o.Ref, Parent: o.Parent, Name: o.Name}
 	case *Rmdir:
-		return []Change{s.record(Conflict{Kind: ConflictKept, Ours: o.Ref, Theirs: o.Ref, Parent: o.Parent, Name: o.Name})}
-	case *Rename:
-		return []Change{s.record(Conflict{Kind: ConflictMoved, Ours: o.Ref, Parent: o.NewParent, Name: o.NewName})}
+		told = Conflict{Kind: ConflictKept, Ours: o.Ref, Theirs: o.Ref, Parent: o.Parent, Name: o.Name}
 	case *Link:
-		return []Change{s.record(Conflict{Kind: ConflictKept, Ours: o.Ref, Theirs: o.Ref, Parent: o.Parent, Name: o.Name})}
+		told = Conflict{Kind: ConflictKept, Ours: o.Ref, Theirs: o.Ref, Parent: o.Parent, Name: o.Name}
+	case *Rename:
+		told = Conflict{Kind: ConflictMoved, Ours: o.Ref, Parent: o.NewParent, Name: o.NewName}
 	case *Setattr:
-		return []Change{s.record(Conflict{Kind: ConflictLost, Ours: o.Ref})}
+		told = Conflict{Kind: ConflictLost, Ours: o.Ref}
 	case *Setxattr:
-		return []Change{s.record(Conflict{Kind: ConflictLost, Ours: o.Ref})}
+		told = Conflict{Kind: ConflictLost, Ours: o.Ref}
 	case *Removexattr:
-		return []Change{s.record(Conflict{Kind: ConflictLost, Ours: o.Ref})}
+		told = Conflict{Kind: ConflictLost, Ours: o.Ref}
+	default:
+		return nil // what it says of a lease has no meaning any more
 	}
-	return nil // what it says of a lease has no meaning any more
+	s := &solver{Rebase: r, at: at}
+	return []Change{s.record(told)}
 }

@@ -36,22 +36,8 @@ func (r *Rebase) rewrite(c Change, now Reader) Change {
 			n.Observed = r.observed(*o.Replaced, o.Observed)
 		}
 		return &n
-	case *Write:
-		n := *o
-		n.Ref, n.Observed = r.ref(o.Ref), r.observed(o.Ref, o.Observed)
-		return &n
-	case *Truncate:
-		n := *o
-		n.Ref, n.Observed = r.ref(o.Ref), r.observed(o.Ref, o.Observed)
-		return &n
-	case *PunchHole:
-		n := *o
-		n.Ref, n.Observed = r.ref(o.Ref), r.observed(o.Ref, o.Observed)
-		return &n
-	case *Clone:
-		n := *o
-		n.Ref, n.Observed = r.ref(o.Ref), r.observed(o.Ref, o.Observed)
-		return &n
+	case *Write, *Truncate, *PunchHole, *Clone:
+		return onContent(c, func(ref Ref, observed uint64) (Ref, uint64) { return r.ref(ref), r.observed(ref, observed) })
 	case *Setattr:
 		n := *o
 		n.Ref = r.ref(o.Ref)
@@ -73,28 +59,4 @@ func (r *Rebase) rewrite(c Change, now Reader) Change {
 		return &n
 	}
 	return c
-}
-
-// observed is the version that an operation must find of what was the inode ref.
-func (r *Rebase) observed(ref Ref, version uint64) uint64 {
-	to, ok := r.refs[r.home(ref)]
-	if !ok || version == 0 {
-		return version
-	}
-	return r.seen[to]
-}
-
-// find returns the place of ref that an operation means by a name: the name itself
-// where it stands for ref, else where ref was put for want of that name.
-func (r *Rebase) find(now Reader, ref, parent Ref, as []byte) (Ref, []byte) {
-	p, ok := r.placed[name{ref, place{parent, string(as)}}]
-	if !ok {
-		p, ok = r.copies[ref]
-	}
-	if ok {
-		if d, err := Lookup(now, parent.Ino, as); err != nil || d.Ref != ref {
-			return p.parent, []byte(p.name)
-		}
-	}
-	return parent, as
 }

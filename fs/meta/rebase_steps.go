@@ -94,14 +94,37 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 	if err != nil {
 		return was, nil, err
 	}
+	// All of one change comes into one commit. What has no room there, of inodes with more
+	// than MaxXattrs, does not come back, and that is told.
+	delete(r.attrs, ref)
+	delete(r.short, ref)
+	most := max(MaxXattrs, attrsRestored-24*len(o.extents))
+	for _, n := range r.attrs {
+		most -= n
+	}
 	for _, name := range names {
 		v, err := GetXattr(r.was, was, n, name)
 		if err != nil {
 			return was, nil, err
 		}
+		size := len(name) + len(v)
+		if size > most {
+			r.short[ref] = true
+			continue
+		}
+		most, r.attrs[ref] = most-size, r.attrs[ref]+size
 		o.xattrs = append(o.xattrs, KV{name, v})
 	}
 	return was, o, nil
+}
+
+// told are o, which is what ref was, and the records that say why.
+func (s *solver) told(ref Ref, o *restore, why Conflict) []Change {
+	steps := []Change{o, s.record(why)}
+	if s.short[ref] {
+		steps = append(steps, s.record(Conflict{Kind: ConflictLost, Ours: o.ref, Parent: o.parent, Name: o.name}))
+	}
+	return steps
 }
 
 // record is a step of a Rebase that leaves a Conflict: the nth of its operation.

@@ -13,6 +13,10 @@ const MaxStep = 768 << 10
 // that it fits into a commit.
 const maxRestored = 16 << 10
 
+// attrsRestored is how many bytes of attributes, names and values, are made again for
+// one change; a file of many extents leaves room for fewer.
+const attrsRestored = 448 << 10
+
 // The steps of a Rebase have codes above those of operations. They stand in journals
 // and nowhere else.
 const (

@@ -122,6 +122,7 @@ func goodOps() map[string]meta.Op {
 		"lease-take":        &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 300, From: 2<<48 | 7, Parent: meta.RootRef, Name: []byte("docs"), Below: []meta.Ino{letter.Ino, letter.Ino + 1}},
 		"lease-renew":       &meta.SetLease{Act: meta.LeaseRenew, Ref: docs, Until: 300},
 		"lease-release":     &meta.SetLease{Act: meta.LeaseRelease, Ref: docs},
+		"lease-drop":        &meta.SetLease{Act: meta.LeaseDrop, Ref: docs},
 		"lock":              &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: meta.LockExclusive, Until: 300}},
 		"lock-want":         &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: meta.LockShared, Want: meta.LockExclusive, Until: 300}},
 		"lock-release":      &meta.SetLock{Ino: letter.Ino},
@@ -181,6 +182,8 @@ func opVectors() []vector {
 	wrong("bad-lock-want", "what it has already", &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Mode: meta.LockExclusive, Want: meta.LockShared, Until: 1}})
 	wrong("bad-lock-nothing", "nothing, in some slots", &meta.SetLock{Ino: letter.Ino, Lock: meta.Lock{Until: 1}})
 	wrong("bad-lease-act", "no act", &meta.SetLease{Ref: docs, Until: 1})
+	wrong("bad-lease-act-5", "act 5", &meta.SetLease{Act: 5, Ref: docs})
+	wrong("bad-lease-drop", "forgotten, and held", &meta.SetLease{Act: meta.LeaseDrop, Ref: docs, Until: 1})
 	wrong("bad-lease-until", "in no slot", &meta.SetLease{Act: meta.LeaseTake, Ref: docs})
 	wrong("bad-lease-order", "parts in the wrong order", &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 1, Below: []meta.Ino{letter.Ino + 1, letter.Ino}})
 	wrong("bad-lease-itself", "a part of itself", &meta.SetLease{Act: meta.LeaseTake, Ref: docs, Until: 1, Below: []meta.Ino{docs.Ino}})

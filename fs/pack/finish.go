@@ -91,6 +91,13 @@ func (w *Writer) buffer(size int64) []byte {
 	return make([]byte, 0, size)
 }
 
+// Rest lets go of the buffers that nobody uses; the next packs get new ones.
+func (w *Writer) Rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.free, w.spare = nil, nil
+}
+
 // Path is the local file of pack no.
 func Path(dir string, no meta.PackNo) string {
 	return filepath.Join(dir, fmt.Sprintf("%016x", uint64(no)))

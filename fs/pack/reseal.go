@@ -74,7 +74,21 @@ func (w *Writer) newFile(i Info, old, key *crypt.Key, epoch crypt.Epoch) (Info, 
 			return Info{}, errInDoubt
 		}
 	}
-	object, err := os.ReadFile(path)
+	return w.sealAnew(path, path+anew, i, old, key, epoch)
+}
+
+// Anew seals a pack of another writer, whose file is at from, under the present epoch's
+// key and returns its description. i is what it was, with the number that it has here:
+// whoever calls it adopts it. old is the key that it is sealed under. The file at from is
+// not changed. ErrDamaged when it is not what it was.
+func (w *Writer) Anew(from string, i Info, old *crypt.Key) (Info, error) {
+	key, epoch := w.o.Current()
+	return w.sealAnew(from, Path(w.o.Dir, i.No), i, old, key, epoch)
+}
+
+// sealAnew writes to a file, and syncs, what pack i holds, whose file is at from.
+func (w *Writer) sealAnew(from, to string, i Info, old, key *crypt.Key, epoch crypt.Epoch) (Info, error) {
+	object, err := os.ReadFile(from)
 	if err != nil {
 		return Info{}, fmt.Errorf("read pack file: %w", pathless(err))
 	}
@@ -87,11 +101,10 @@ func (w *Writer) newFile(i Info, old, key *crypt.Key, epoch crypt.Epoch) (Info, 
 	if err != nil {
 		return Info{}, fmt.Errorf("seal pack: %w", err)
 	}
-	if err := w.write(path+anew, sealed); err != nil {
+	if err := w.write(to, sealed); err != nil {
 		return Info{}, fmt.Errorf("write pack file: %w", pathless(err))
 	}
-	next.Name = name
-	return next, nil
+	return Info{No: i.No, Name: name, Length: i.Length, Epoch: epoch}, nil
 }
 
 // replace puts the new file of a pack in the place of the old one. It is done under mu:

@@ -176,6 +176,7 @@ func (s *Syncer) won(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	s.bytes += int64(len(a.Object))
 	s.moved, s.own = time.Now(), j.Commit.ID
 	s.knows(j.Commit.ID, a.Object)
+	s.sighted()
 	s.keep(a.Slot, a.Object)
 	s.setNext(a.Slot + 1)
 	return j.Commit, nil

@@ -110,6 +110,7 @@ func (s *Syncer) knownHint(f found) bool {
 // Resumed tells that the machine was asleep: what waits for its next try is tried now.
 // Each commit looks for the head before it is put, and the follower looks at once.
 func (s *Syncer) Resumed() {
+	s.polling.doubt.Store(true)
 	s.lookNow()
 	select {
 	case s.wake <- struct{}{}:

@@ -215,17 +215,21 @@ func listPage(ctx context.Context, b store.Bucket, vol crypt.VolumeID, after str
 // name that it is asked for must keep nobody busy for ever.
 func (s *Syncer) skipDead(ctx context.Context) error {
 	from := s.slot()
-	newest, _, err := listPage(ctx, s.o.Bucket, s.o.Chain.Volume, "", from-1)
-	s.reached(err)
-	if err != nil {
-		return err
+	if s.squatted < from {
+		// Once for all of them: where very many lie in a folder, each listing reads it whole.
+		newest, _, err := listPage(ctx, s.o.Bucket, s.o.Chain.Volume, "", from-1)
+		s.reached(err)
+		if err != nil {
+			return err
+		}
+		if len(newest) == 0 {
+			// Not even the one that was just read. They are looked at anew.
+			s.setNext(s.o.Chain.Slot + 1)
+			return fmt.Errorf("the store has objects in slots up to %d that it does not list: %w", from-1, store.ErrUnavailable)
+		}
+		s.squatted = newest[len(newest)-1]
 	}
-	if len(newest) == 0 {
-		// Not even the one that was just read. They are looked at anew.
-		s.setNext(s.o.Chain.Slot + 1)
-		return fmt.Errorf("the store has objects in slots up to %d that it does not list: %w", from-1, store.ErrUnavailable)
-	}
-	last := min(newest[len(newest)-1], from+deadMost-1)
+	last := min(s.squatted, from+deadMost-1)
 	if last < from {
 		return nil
 	}

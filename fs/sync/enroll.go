@@ -32,6 +32,7 @@ func (s *Syncer) Enroll(ctx context.Context) (meta.Device, error) {
 	if err := s.o.State.Enrolled(number); err != nil {
 		return 0, err
 	}
+	s.noticeSelf() // it may be called otherwise than it wanted
 	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
 		return 0, err
 	}
@@ -61,7 +62,7 @@ func (s *Syncer) enlist(ctx context.Context, device *identity.Device, name strin
 			return number, nil
 		}
 		number := ledger.HighestDevice() + 1
-		rec, err := ledger.NewDeviceRecord(s.o.Identity, slot, number, device.Public(), name)
+		rec, err := ledger.NewDeviceRecord(s.o.Identity, slot, number, device.Public(), FreeName(ledger, name))
 		if err != nil {
 			return 0, err
 		}

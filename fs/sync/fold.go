@@ -68,7 +68,7 @@ func trust(ctx context.Context, st *chain.State, k *chain.Checkpoint, confirmed 
 	if err != nil {
 		return nil, err
 	}
-	set := table.NewSet(runs, source{o.Tables}, o.Memory)
+	set := table.NewSet(runs, Source{o.Tables}, o.Memory)
 	confirmed.Written(uint64(k.Slot), func(key, value []byte, deleted bool) bool {
 		var got []byte
 		err = Retry(ctx, func() (err error) {
@@ -103,6 +103,7 @@ func (s *Syncer) folded(ctx context.Context, c *chain.Commit) {
 	s.o.View.Rebase(uint64(c.Checkpoint.Slot), set)
 	s.tables, s.bytes = set, 0
 	s.o.Slots.Drop(c.Checkpoint.Slot + 1)
+	s.mendHole()
 	s.log.Info("folded", "slot", uint64(c.Checkpoint.Slot), "tables", set.Tables(), "bytes", set.Bytes())
 }
 
@@ -114,7 +115,7 @@ func (s *Syncer) foldDue(leave bool) bool {
 	switch {
 	case s.halted() != nil || number == 0:
 		return false
-	case n >= s.o.FoldCommits || s.bytes >= foldBytes:
+	case n >= s.o.FoldCommits || s.bytes >= foldBytes || n > 0 && s.sight.hole != 0:
 		return true
 	}
 	return n > min(foldLeave, s.o.FoldCommits) && (leave || time.Since(s.moved) >= foldIdle)
@@ -133,7 +134,7 @@ func (s *Syncer) Fold(ctx context.Context) error {
 	}
 	runs, err := table.Fold(ctx, f.tables.Runs(), f.entries(ctx), table.FoldOptions{
 		Plan:  table.MakePlan(f.tables.Runs(), uint64(f.state.Bytes())),
-		Src:   source{s.o.Tables},
+		Src:   Source{s.o.Tables},
 		Epoch: f.epoch,
 		Write: func(ctx context.Context, content []byte) (crypt.Name, error) { return s.writeTable(ctx, f, content) },
 		Step:  func() { s.o.Step("fold.merged") },

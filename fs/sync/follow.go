@@ -124,6 +124,8 @@ func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, o
 	if err := s.advance(j.Commit, object); err != nil {
 		return false, err
 	}
+	s.knows(j.Commit.ID, object)
+	s.saw()
 	u := &s.unseen
 	u.slots = append(u.slots, view.Slot{No: uint64(slot), Batch: j.Commit.Batch, Usage: j.Commit.Usage})
 	u.state.Apply(uint64(slot), j.Commit.Batch, j.Commit.Usage)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/store"
@@ -19,6 +20,22 @@ type end struct {
 	id    chain.ID
 	bytes []byte // its last endLength
 	seen  bool   // the store had it, and nothing was put since
+	sight sight  // when that was
+}
+
+// seenFor is how long what was seen of the head needs no further look.
+const seenFor = 2 * time.Second
+
+// saw notes that the store showed the head; working is held.
+func (s *Syncer) saw() {
+	s.sighted()
+	s.end.seen, s.end.sight = true, s.sight
+}
+
+// seen says whether the store had the object of the commit id just now.
+func (s *Syncer) seen(id chain.ID) bool {
+	e := &s.end
+	return e.id == id && e.seen && time.Since(e.sight.at) < seenFor && s.o.Uptime()-e.sight.up < seenFor
 }
 
 // knows keeps the end of the object of commit id; working is held.
@@ -33,7 +50,7 @@ func (s *Syncer) knows(id chain.ID, object []byte) {
 // tried again, and goes on when the store is what it was. working is held.
 func (s *Syncer) headThere(ctx context.Context) error {
 	head, id := s.o.Chain.Slot, s.o.Chain.Head
-	if head == 0 || s.end.id == id && s.end.seen {
+	if head == 0 || s.seen(id) {
 		return nil
 	}
 	if err := s.awake(ctx); err != nil {
@@ -58,7 +75,9 @@ func (s *Syncer) headThere(ctx context.Context) error {
 		err = fmt.Errorf("%w: slot %d, the newest that this machine knows, is gone or another%s; what waits stays in the journal until the store is what it was", ErrRollback, head, what)
 	}
 	s.setMissing(err)
-	s.end.seen = there
+	if s.end.seen = false; there {
+		s.saw()
+	}
 	return err
 }
 
@@ -72,6 +91,16 @@ func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 	var had chain.Slot
 	if len(page) > 0 {
 		had, _ = chain.ParseSlotName(s.o.Chain.Volume, page[0].Name)
+	}
+	if had == 0 {
+		page, err := s.o.Bucket.List(ctx, chain.VolumePrefix(s.o.Chain.Volume), "", 1)
+		s.reached(err)
+		if err != nil {
+			return "", err
+		}
+		if len(page) == 0 {
+			return ". The store has nothing at all of this drive: another drive's, or an empty one, may lie in its place", nil
+		}
 	}
 	return fmt.Sprintf(". Below it the store has slot %d. Missing: %s", had, MissingOf(s.o.State.Remembered(), had, head)), nil
 }
@@ -94,6 +123,11 @@ func (s *Syncer) forked(ctx context.Context) error {
 // lookAtHead says whether the store has the object of the head.
 func (s *Syncer) lookAtHead(ctx context.Context, head chain.Slot, id chain.ID) (bool, error) {
 	name := chain.SlotName(s.o.Chain.Volume, head)
+	if s.end.id != id {
+		if object, err := s.o.Slots.Get(head); err == nil && s.o.Chain.Is(head, id, object) {
+			s.knows(id, object)
+		}
+	}
 	if s.end.id == id {
 		got, err := s.o.Bucket.Get(ctx, name, -endLength, -1)
 		s.reached(err)
@@ -115,21 +149,13 @@ func answered(err error) error {
 	return err
 }
 
-// lookAhead is headThere beside the upload of packs, for those that would go to another
-// store than the one that has the head. What it returns is to be received from before
-// working is let go.
-func (s *Syncer) lookAhead(ctx context.Context) <-chan error {
-	done := make(chan error, 1)
-	go func() { done <- s.headThere(ctx) }()
-	return done
-}
-
 // forgetUploads has packs that no slot names yet sent again: where they went may be
 // another store than the one that the commit goes to.
 func (s *Syncer) forgetUploads() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.uploaded)
+	s.forgot++
 }
 
 // setMissing notes why nothing is put for now; nil: the store has what it had.

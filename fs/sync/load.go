@@ -160,7 +160,7 @@ func (l *Loaded) beginFirst() error {
 	if err != nil {
 		return err
 	}
-	l.start(start, table.NewSet(nil, source{l.o.Tables}, l.o.Memory), view.NewConfirmed(0, nil, meta.Usage{}))
+	l.start(start, table.NewSet(nil, Source{l.o.Tables}, l.o.Memory), view.NewConfirmed(0, nil, meta.Usage{}))
 	l.ids = map[chain.Slot]chain.ID{0: start.Head}
 	return nil
 }
@@ -183,7 +183,7 @@ func (l *Loaded) beginAt(ctx context.Context, at chain.Link) error {
 	if l.ids, err = k.IDs(l.o.Volume); err != nil {
 		return err
 	}
-	tables := table.NewSet(runs, source{l.o.Tables}, l.o.Memory)
+	tables := table.NewSet(runs, Source{l.o.Tables}, l.o.Memory)
 	l.start(start, tables, view.NewConfirmed(uint64(k.Slot), tables, k.Usage))
 	l.lowest, l.before = k.Base.Slot, k.Before
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,7 @@ const (
 // polling is what those tell the follower who want it to look sooner.
 type polling struct {
 	used  atomic.Bool   // somebody used the mount since the last look
+	doubt atomic.Bool   // the store was away, or this machine slept: it may be without what it had
 	told  atomic.Uint64 // newest slot that the store told of since; 0: none
 	again chan struct{} // of capacity 1: how long to wait has changed
 	now   chan struct{} // of capacity 1: do not wait
@@ -116,6 +118,7 @@ func (s *Syncer) poll(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
+			p.doubt.Store(true)
 			level := slog.LevelDebug
 			if away == 0 && !errors.Is(err, store.ErrUnavailable) {
 				level = slog.LevelWarn // that the store is away others say
@@ -242,10 +245,12 @@ func (s *Syncer) lookAgain(ctx context.Context) error {
 	return nil
 }
 
-// turn locks working when nobody else has it, however long that takes: packs may be on
-// their way. Who publishes meets the slots of others too, and needs no follower.
-func (s *Syncer) turn(ctx context.Context) error {
-	for !s.working.TryLock() {
+// turn locks working when nobody else has it, however long that takes.
+func (s *Syncer) turn(ctx context.Context) error { return lockFor(ctx, &s.working) }
+
+// lockFor locks mu, or fails with ctx.
+func lockFor(ctx context.Context, mu *sync.Mutex) error {
+	for !mu.TryLock() {
 		t := time.NewTimer(turnEvery)
 		select {
 		case <-ctx.Done():
@@ -258,13 +263,17 @@ func (s *Syncer) turn(ctx context.Context) error {
 }
 
 // stillThere looks now and then whether the head is there still: a machine that slept,
-// or one of a drive where little happens, might take for new what is long gone.
+// or one of a drive where little happens, might take for new what is long gone, and for
+// quiet a store that was set back.
 func (s *Syncer) stillThere(ctx context.Context) error {
 	if !s.working.TryLock() {
 		return nil // who publishes looks too
 	}
 	defer s.working.Unlock()
-	return s.comeBack(ctx)
+	if err := s.comeBack(ctx); err != nil {
+		return err
+	}
+	return s.lookBack(ctx)
 }
 
 // watch has the store tell of new slots, where it does. Nothing depends on it: what it

@@ -16,10 +16,10 @@ import (
 
 // Publish brings all operations that are pending now into the chain.
 func (s *Syncer) Publish(ctx context.Context) error {
-	if err := s.turn(ctx); err != nil {
+	if err := lockFor(ctx, &s.publishing); err != nil {
 		return err
 	}
-	defer s.working.Unlock()
+	defer s.publishing.Unlock()
 	err := s.publishAll(ctx)
 	s.setFailure(err)
 	s.release()
@@ -32,34 +32,109 @@ func (s *Syncer) setFailure(err error) {
 	s.mu.Unlock()
 }
 
+// publishAll takes one slot after the other. Between two commits, and while packs are on
+// their way, others may follow, fold or take a slot of their own.
 func (s *Syncer) publishAll(ctx context.Context) error {
-	if err := s.halted(); err != nil {
+	last, err := s.publishUpto(ctx)
+	for more := last > 0; more && err == nil; {
+		if err = s.rest(ctx); err == nil {
+			more, err = s.publishNext(ctx, last)
+		}
+	}
+	if err != nil {
 		return err
+	}
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
+	defer s.working.Unlock()
+	return s.sweep()
+}
+
+// publishUpto says which operation is the newest that is to be published now; 0: nothing is.
+func (s *Syncer) publishUpto(ctx context.Context) (meta.OpNo, error) {
+	if err := s.turn(ctx); err != nil {
+		return 0, err
+	}
+	defer s.working.Unlock()
+	if err := s.halted(); err != nil {
+		return 0, err
 	}
 	if err := s.comeBack(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	if err := s.conclude(ctx); err != nil {
-		return err
+		return 0, err
 	}
-	if pending := s.o.View.Pending(); pending.Len() > 0 {
-		if err := s.o.Persist(); err != nil {
-			return err
-		}
-		last := pending.Last().No
-		for {
-			t := s.take(s.hurry(last))
-			if t.Ops.Len() == 0 {
-				break
-			}
-			if err := s.publish(ctx, t); err != nil && !errors.Is(err, errReturned) {
-				return err
-			}
-			s.setFailure(nil) // before who waits looks
+	pending := s.o.View.Pending()
+	if pending.Len() == 0 {
+		return 0, nil
+	}
+	return pending.Last().No, s.o.Persist()
+}
+
+// sendings is how often the packs of one commit are sent while others may go on. What
+// they do may make other packs of it; at last it is sent while nobody does anything.
+const sendings = 4
+
+// publishNext takes one slot with the oldest operations up to the number last, and says
+// whether there were any. First their packs are sent, and that others go on meanwhile may
+// change what the commit is made of, or which packs it names; those that are in the store
+// are not sent again.
+func (s *Syncer) publishNext(ctx context.Context, last meta.OpNo) (more bool, err error) {
+	for n := 0; ; n++ {
+		sent, more, err := s.publishOrSend(ctx, last, n < sendings, n > 0)
+		if sent == nil {
 			s.release()
+			return more, err
+		}
+		switch err := <-sent; {
+		case errors.Is(err, errLocal):
+			n = sendings // it may have gone with what was followed; else it is missing still
+		case err != nil:
+			return false, err
 		}
 	}
-	return s.sweep()
+}
+
+// publishOrSend takes a slot, or, where packs are to be sent first, begins with that and
+// returns what is to be waited for.
+func (s *Syncer) publishOrSend(ctx context.Context, last meta.OpNo, send, sentSome bool) (sent <-chan error, more bool, err error) {
+	if err := s.turn(ctx); err != nil {
+		return nil, false, err
+	}
+	defer s.working.Unlock()
+	if err := s.halted(); err != nil {
+		return nil, false, err // by what was followed
+	}
+	if err := s.conclude(ctx); err != nil {
+		return nil, false, err
+	}
+	if sentSome {
+		s.end.seen = false // they may have come after it
+	}
+	t := s.take(s.hurry(last))
+	if t.Ops.Len() == 0 {
+		return nil, false, nil
+	}
+	if send {
+		sent, err = s.sendAhead(ctx, t.Batch)
+		if sent != nil || err != nil && !errors.Is(err, errReturned) {
+			return sent, false, err
+		}
+		if err != nil {
+			return nil, true, nil
+		}
+	}
+	began, before := time.Now(), s.Settled()
+	if err := s.publish(ctx, t); err != nil && !errors.Is(err, errReturned) {
+		return nil, false, err
+	}
+	if s.Settled() != before {
+		s.pacing.paced(began, time.Now(), s.rivals(), s.shared())
+	}
+	s.setFailure(nil) // before who waits looks
+	return nil, true, nil
 }
 
 // take merges the oldest operations up to the number last, as many as fit into
@@ -84,23 +159,16 @@ func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
 		return err // by what was followed
 	}
 	batch := t.Batch
-	looked := s.lookAhead(ctx)
 	packs, err := s.upload(ctx, batch)
-	if lerr := <-looked; lerr != nil {
-		s.forgetUploads()
-		return lerr
-	}
-	s.end.seen = false // it is looked for again when the packs are there
 	if err != nil {
 		return err
 	}
-	if len(packs) > 0 {
-		// Before the commit is made: one that is on its way is sent as it is, and so would
-		// name packs that went to another store, which stood in the place of this one.
-		if err := s.headThere(ctx); err != nil {
-			s.forgetUploads()
-			return err
-		}
+	// Now that the packs are there, and before the commit is made: one that is on its way is
+	// sent as it is, and so would name packs that went to another store, which stood in the
+	// place of this one.
+	if err := s.headThere(ctx); err != nil {
+		s.forgetUploads()
+		return err
 	}
 	for _, p := range packs {
 		ours := meta.AppendPackRecord(nil, meta.PackRecord{Name: p.Name, Length: uint32(p.Length), Epoch: uint32(p.Epoch)})

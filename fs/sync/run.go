@@ -37,7 +37,7 @@ func (s *Syncer) run(ctx context.Context) error {
 		if !s.due() {
 			continue
 		}
-		err := s.publishInTurn(ctx)
+		err := s.Publish(ctx)
 		if err == nil {
 			if failing {
 				s.log.Info("published again")

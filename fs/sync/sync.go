@@ -82,8 +82,9 @@ type Options struct {
 	Slots *LocalSlots // keeps the commits above the checkpoint; nil: nobody
 
 	Trim      TrimOptions
-	Untrimmed func(error)     // told why old commits stay, where a person should know; nil again when they go
-	Wrong     func(WrongFold) // told of a checkpoint that is wrong
+	Untrimmed func(error)             // told why old commits stay, where a person should know; nil again when they go
+	Holed     func(chain.Slot, error) // told of a slot that is gone below others; nil again when nobody needs it; nil: nobody is told
+	Wrong     func(WrongFold)         // told of a checkpoint that is wrong
 
 	Log  *slog.Logger
 	Step func(name string) // called at each step of Steps; nil is none
@@ -146,10 +147,11 @@ type Syncer struct {
 
 	polling polling
 	rival   atomic.Int64 // uptime when a commit of another machine came; 0: none did
-	rested  time.Time    // until when it lets others go first; used by run alone, as the next
-	took    time.Duration
 
 	folding sync.Mutex // held by who folds; taken before working
+
+	publishing sync.Mutex // held by who publishes operations; taken before working; guards pacing
+	pacing     pacing
 
 	working sync.Mutex // held by who publishes, follows or enrols; taken before mu; guards what follows
 	attempt *attempt   // a commit whose outcome is not known; no other is made before it is
@@ -163,10 +165,13 @@ type Syncer struct {
 	owing   bool          // see owes
 	own     chain.ID      // of the newest commit that this machine made
 	end     end           // of the object of the head
-	unseen  unseen        // what the chain was moved over and the view was not
+	sight   sight
+	unseen  unseen // what the chain was moved over and the view was not
 	forks   forks
 	wrong   *WrongFolds
-	trim    trimming
+
+	squatted chain.Slot // the newest that was listed when dead slots were passed over
+	trim     trimming
 
 	surveyed atomic.Pointer[chain.State] // see Survey
 
@@ -175,6 +180,7 @@ type Syncer struct {
 	settled  meta.OpNo  // newest operation of ours in the chain
 	waiting  map[*waiter]bool
 	uploaded map[crypt.Name]bool // packs that the store took and no slot names yet
+	forgot   int                 // how often uploaded was cleared, since packs may have gone elsewhere
 	offline  error               // why the last request failed
 	failure  error               // why the last attempt to publish did
 	stopped  error               // nothing is published any more
@@ -226,6 +232,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		hint:     l.hint,
 		owing:    l.hint.Ledger.Head != l.Chain.Ledger.Head(),
 		moved:    time.Now(),
+		sight:    sight{at: time.Now(), up: o.Uptime(), holes: time.Now()},
 		heard:    heard,
 		next:     l.Next,
 		settled:  settled,

@@ -45,25 +45,27 @@ func (k *Keys) learn(st *chain.State) {
 	k.known, k.epoch = st.Keys(), st.Epoch
 }
 
-// source reads tables through whoever reads objects.
-type source struct{ blocks *block.Reader }
+// Source reads tables through whoever reads objects.
+type Source struct{ Blocks *block.Reader }
 
-var _ table.Source = source{}
+var _ table.Source = Source{}
 
 func object(t table.Table) block.Object {
 	return block.Object{Type: crypt.TypeTable, Name: t.Name, Length: t.Length, Epoch: t.Epoch}
 }
 
-func (s source) Near(t table.Table, off int64, dst []byte) error {
-	err := s.blocks.Near(object(t), off, dst)
+// Near is that of table.Source.
+func (s Source) Near(t table.Table, off int64, dst []byte) error {
+	err := s.Blocks.Near(object(t), off, dst)
 	if errors.Is(err, block.ErrFar) {
 		return table.ErrFar
 	}
 	return err
 }
 
-func (s source) Fetch(ctx context.Context, t table.Table, off, n int64) error {
-	return s.blocks.ReadAt(ctx, object(t), off, make([]byte, n))
+// Fetch is that of table.Source.
+func (s Source) Fetch(ctx context.Context, t table.Table, off, n int64) error {
+	return s.Blocks.ReadAt(ctx, object(t), off, make([]byte, n))
 }
 
 // Bring fetches what a read of tables was missing, so that it can be tried again. Any

@@ -95,13 +95,13 @@ func (s *Syncer) checkFold(ctx context.Context, st *chain.State, i int, c *chain
 // tablesOf are the tables of a checkpoint.
 func (s *Syncer) tablesOf(k *chain.Checkpoint) (*table.Set, error) {
 	if len(k.Tables) == 0 {
-		return table.NewSet(nil, source{s.o.Tables}, s.o.Memory), nil
+		return table.NewSet(nil, Source{s.o.Tables}, s.o.Memory), nil
 	}
 	runs, err := table.DecodeRuns(k.Tables)
 	if err != nil {
 		return nil, err
 	}
-	return table.NewSet(runs, source{s.o.Tables}, s.o.Memory), nil
+	return table.NewSet(runs, Source{s.o.Tables}, s.o.Memory), nil
 }
 
 // commitsOf gets the commits of steps side by side; nil for those that are not there. One

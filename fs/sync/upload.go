@@ -20,14 +20,59 @@ import (
 	"github.com/hushfs/hushfs/store"
 )
 
-// upload brings the packs that batch names and the chain does not to the store.
+// upload brings the packs that batch names and neither the chain nor the store has to the
+// store, and returns those that the chain has not; working is held.
 func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, error) {
+	packs, err := s.unnamed(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(packs, func(p pack.Info) bool { return !s.hasUploaded(p.Name) }) {
+		s.end.seen = false
+		err = s.uploadAll(ctx, packs)
+	}
+	if errors.Is(err, errLocal) {
+		return nil, s.stop(err)
+	}
+	return packs, err
+}
+
+// sendAhead begins to upload the packs that the next commit names, for who lets working
+// go meanwhile, and returns what is to be received from, without working; nil: there is
+// nothing to upload. Beside it looks for the head: packs must not go to another store
+// than the one that has it. working is held.
+func (s *Syncer) sendAhead(ctx context.Context, batch *meta.Batch) (<-chan error, error) {
+	packs, err := s.unnamed(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	packs = slices.DeleteFunc(packs, func(p pack.Info) bool { return s.hasUploaded(p.Name) })
+	if len(packs) == 0 {
+		return nil, nil
+	}
+	uploading, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		done <- s.uploadAll(uploading, packs)
+	}()
+	if err := s.headThere(ctx); err != nil {
+		cancel()
+		<-done
+		s.forgetUploads()
+		return nil, err
+	}
+	s.end.seen = false // what is seen of it now is older than the packs
+	return done, nil
+}
+
+// unnamed returns the packs that batch names and the chain does not, closed, sealed under
+// the key of the present epoch; working is held.
+func (s *Syncer) unnamed(ctx context.Context, batch *meta.Batch) ([]pack.Info, error) {
 	var packs []pack.Info
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(uploads)
 	for _, no := range packsOf(batch) {
 		if err := s.o.Packs.Close(no); err != nil {
-			return nil, errors.Join(err, g.Wait())
+			return nil, err
 		}
 		p, ok := s.o.Packs.Local(no)
 		if !ok {
@@ -36,22 +81,30 @@ func (s *Syncer) upload(ctx context.Context, batch *meta.Batch) ([]pack.Info, er
 				err = s.stop(fmt.Errorf("%w: pack %d is in no file", errLocal, no))
 			}
 			if err != nil {
-				return nil, errors.Join(err, g.Wait())
+				return nil, err
 			}
 			continue
 		}
 		p, err := s.presentPack(ctx, p)
 		if err != nil {
-			return nil, errors.Join(err, g.Wait())
+			return nil, err
 		}
 		packs = append(packs, p)
+	}
+	return packs, nil
+}
+
+// uploadAll uploads packs, some at a time.
+func (s *Syncer) uploadAll(ctx context.Context, packs []pack.Info) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(uploads)
+	for _, p := range packs {
+		if gctx.Err() != nil {
+			break
+		}
 		g.Go(func() error { return s.uploadPack(gctx, p) })
 	}
-	err := g.Wait()
-	if errors.Is(err, errLocal) {
-		return nil, s.stop(err)
-	}
-	return packs, err
+	return errors.Join(g.Wait(), ctx.Err())
 }
 
 // known returns the record that the chain has of the pack no, or meta.ErrAbsent. A
@@ -67,8 +120,11 @@ func (s *Syncer) known(ctx context.Context, no meta.PackNo) (record []byte, err 
 }
 
 func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
-	if s.hasUploaded(p.Name) {
-		return nil // for a commit that lost its slot
+	s.mu.Lock()
+	there, began := s.uploaded[p.Name], s.forgot
+	s.mu.Unlock()
+	if there {
+		return nil // ahead, or for a commit that lost its slot
 	}
 	object, err := readPack(pack.Path(s.o.PackDir, p.No), p)
 	if err != nil {
@@ -83,7 +139,7 @@ func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
 		// own making, which must not pass for our data.
 		got, gerr := s.get(ctx, name, int64(len(object)))
 		if gerr != nil {
-			return fmt.Errorf("look at pack %s: %w", p.Name, gerr)
+			return fmt.Errorf("look at a pack that is there: %w", gerr)
 		}
 		if !bytes.Equal(got, object) {
 			return fmt.Errorf("pack %s: %w: the store holds other bytes under its name", p.Name, pack.ErrDamaged)
@@ -91,11 +147,14 @@ func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
 		err = nil
 	}
 	if err != nil {
-		return fmt.Errorf("upload pack %s: %w", p.Name, err)
+		return fmt.Errorf("upload a pack: %w", err)
 	}
 	s.o.Step("sync.uploaded")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.forgot != began {
+		return fmt.Errorf("pack %s: the store was without what it had meanwhile: %w", p.Name, store.ErrUnavailable)
+	}
 	s.uploaded[p.Name] = true
 	return nil
 }
@@ -172,19 +231,21 @@ func (s *Syncer) sweep() error {
 	}
 	var gone []pack.Info
 	err := s.o.Still(func(needed map[meta.PackNo]bool) error {
-		for p := range s.o.View.Pending().All() {
-			if p.Op == nil {
-				continue
-			}
-			for _, e := range meta.Contents(p.Op) {
-				needed[e.Pack] = true
-			}
-		}
+		unnamed := map[meta.PackNo]bool{}
 		for _, p := range locals {
 			if !needed[p.No] {
-				gone = append(gone, p)
+				unnamed[p.No] = true
 			}
 		}
+		for p := range s.o.View.Pending().All() {
+			if len(unnamed) == 0 {
+				break // there may be half a million
+			}
+			for _, e := range meta.Contents(p.Op) {
+				delete(unnamed, e.Pack)
+			}
+		}
+		gone = slices.DeleteFunc(locals, func(p pack.Info) bool { return !unnamed[p.No] })
 		return nil
 	})
 	if err != nil || len(gone) == 0 {

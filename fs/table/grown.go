@@ -93,7 +93,7 @@ func (g *grown) unchanged(ctx context.Context, rows []*row, limit []byte) error 
 		if limit != nil && bytes.Equal(key, limit) {
 			return nil // the delta says what it is now
 		}
-		was, err := g.get(g.before.Get, key)
+		was, err := g.get(g.before, key, true)
 		if err != nil {
 			return err
 		}
@@ -110,8 +110,8 @@ func (g *grown) holds(want Entry) error {
 	}
 	// A filter that hides a key has it read so by those who look it up, and otherwise by
 	// those who list: both must be right.
-	for _, by := range [...]func([]byte) ([]byte, error){g.after.Get, g.after.unfiltered} {
-		got, err := g.get(by, want.Key)
+	for _, filters := range [...]bool{true, false} {
+		got, err := g.get(g.after, want.Key, filters)
 		if err != nil {
 			return err
 		}
@@ -123,9 +123,9 @@ func (g *grown) holds(want Entry) error {
 }
 
 // get returns the value of a key, nil when it has none.
-func (g *grown) get(by func([]byte) ([]byte, error), key []byte) ([]byte, error) {
+func (g *grown) get(s *Set, key []byte, filters bool) ([]byte, error) {
 	for {
-		b, err := by(key)
+		b, err := s.lookup(key, filters)
 		switch {
 		case err == nil && b == nil:
 			return []byte{}, nil
@@ -138,37 +138,6 @@ func (g *grown) get(by func([]byte) ([]byte, error), key []byte) ([]byte, error)
 			return nil, err
 		}
 	}
-}
-
-// unfiltered is Get that reads blocks whatever the filters say.
-func (s *Set) unfiltered(key []byte) ([]byte, error) {
-	for i, run := range s.runs {
-		t := run.find(key)
-		if t == nil {
-			continue
-		}
-		x, err := s.index(t)
-		if errors.Is(err, ErrFar) {
-			return nil, s.farIndexes(key, i)
-		}
-		if err != nil {
-			return nil, err
-		}
-		at := x.find(key)
-		b, err := s.block(x, at)
-		if errors.Is(err, ErrFar) {
-			return nil, &Far{s.src, []part{x.bringable(at, at)}}
-		}
-		if err != nil {
-			return nil, err
-		}
-		if value, dead, ok := b.get(key); dead {
-			break
-		} else if ok {
-			return value, nil
-		}
-	}
-	return nil, meta.ErrAbsent
 }
 
 // apart returns of each run of s the tables that other has not, or all where those that

@@ -72,7 +72,10 @@ func (s *Set) each(fn func(t *Table)) {
 // does not change. It answers meta.ErrAbsent when the key has none, *Far when
 // that cannot be told without the store, ErrDamaged or ErrVersion when a table
 // cannot be read, and what the source answered.
-func (s *Set) Get(key []byte) ([]byte, error) {
+func (s *Set) Get(key []byte) ([]byte, error) { return s.lookup(key, true) }
+
+// lookup is Get, which believes the filters or reads blocks whatever they say.
+func (s *Set) lookup(key []byte, filters bool) ([]byte, error) {
 	var h hash
 	hashed := false
 	for i, run := range s.runs {
@@ -87,12 +90,14 @@ func (s *Set) Get(key []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !hashed {
-			h, hashed = hashOf(key), true
-		}
 		at := x.find(key)
-		if s.excludes(x, at, &h) {
-			continue
+		if filters {
+			if !hashed {
+				h, hashed = hashOf(key), true
+			}
+			if s.excludes(x, at, &h) {
+				continue
+			}
 		}
 		b, err := s.block(x, at)
 		if errors.Is(err, ErrFar) {

@@ -22,7 +22,7 @@ type pair struct {
 }
 
 func newPair(t *testing.T) *pair {
-	return &pair{newFleet(t, 1, 1, 2), map[meta.PackNo]string{}}
+	return &pair{newFleet(t, 2), map[meta.PackNo]string{}}
 }
 
 func (p *pair) find(m *machine, path string) (dir meta.Ref, name string, d meta.Dirent, there bool) {
@@ -237,6 +237,11 @@ func TestConflicts(t *testing.T) {
 		{"my editor saves over theirs", "put a 0", "save a 1", "put a 2", []string{"a" + copied + "=1", "a=2"}, "name"},
 		{"two editors", "put a 0", "save a 1\n save a 3", "save a 2", []string{"a" + copied + "=3", "a=2"}, "name"},
 		{"two editors save the same", "put a 0", "save a 1", "save a 1", []string{"a=1"}, ""},
+		{"two link the same into place", "", "put b 1\n ln b a\n rm b", "put c 1\n ln c a\n rm c", []string{"a=1"}, ""},
+		{"two link the same, made before", "put b 1\n put c 1", "ln b a\n rm b", "ln c a\n rm c", []string{"a=1"}, ""},
+		{"two link other bytes into place", "", "put b 1\n ln b a\n rm b", "put c 2\n ln c a\n rm c", []string{"a" + copied + "=1", "a=2"}, "name"},
+		{"linked into place, and other attributes", "", "put b 1\n ln b a\n rm b\n chmod a", "put c 1\n ln c a\n rm c", []string{"a=1 600"}, ""},
+		{"a further name of the same, kept", "", "put b 1\n ln b a", "put c 1\n ln c a", []string{"a" + copied + "=1", "a=1", "b=1", "c=1"}, "name"},
 		{"a write and other attributes", "put a 0", "put a 1", "chmod a", []string{"a=1 600"}, ""},
 		{"a write and another name", "put a 0", "put a 1", "mv a b", []string{"b=1"}, ""},
 		{"attributes of what they write", "put a 0", "chmod a\n attr a v", "put a 2", []string{"a=2 600 x:v"}, ""},

@@ -14,7 +14,7 @@ func TestJumpAsFollow(t *testing.T) {
 	a, b := p.all[0], p.all[1]
 	p.run(a, "put f text")
 	for a.view.Pending().Len() > 0 {
-		a.publish()
+		a.publish(600)
 	}
 	p.follow(b)
 	_, _, f, _ := p.find(b, "f")
@@ -25,7 +25,7 @@ func TestJumpAsFollow(t *testing.T) {
 	p.must(a, &meta.SetLease{Act: meta.LeaseTake, Ref: f.Ref, Until: uint64(len(p.chain)) + 5, Parent: meta.RootRef, Name: []byte("f")})
 	p.run(a, "put x other")
 	for a.view.Pending().Len() > 0 {
-		a.publish()
+		a.publish(600)
 	}
 	c := NewConfirmed(0, nil, meta.Usage{})
 	for _, s := range p.chain {

@@ -31,7 +31,7 @@ func TestManySameAreAskedAtOnce(t *testing.T) {
 		return false, fmt.Errorf("pair: %w", meta.ErrUnknown)
 	}}
 	for a.view.Pending().Len() > 0 {
-		a.publish()
+		a.publish(600)
 	}
 	for {
 		asked++

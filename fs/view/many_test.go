@@ -54,8 +54,8 @@ func TestManyPendingTakeLittleMemory(t *testing.T) {
 		return nil
 	})
 	must(t, err)
-	if len(f.Replaced) != 1 || v.Pending().Len() != n+1 {
-		t.Errorf("%d replaced, %d pending", len(f.Replaced), v.Pending().Len())
+	if f.Replaced.Len() != 1 || v.Pending().Len() != n+1 {
+		t.Errorf("%d replaced, %d pending", f.Replaced.Len(), v.Pending().Len())
 	}
 	report("followed", peak, mostFollow, took)
 	report("after it", heap()-empty, most, 0)

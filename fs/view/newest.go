@@ -22,7 +22,62 @@ func (v *View) Newest(key []byte) (no meta.OpNo, slot uint64, there bool) {
 func (v *View) NewestOf(ino meta.Ino) (no meta.OpNo) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.newest[ino]
+	return v.newest[ino].op
+}
+
+// Filled is how many files have content that a pending operation wrote, those among also
+// counted, each once.
+func (v *View) Filled(also []meta.Ino) int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	n := v.filled
+	for _, ino := range also {
+		if v.newest[ino].content == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// newest are the newest pending operations that wrote an inode.
+type newest struct {
+	op      meta.OpNo // of any kind
+	content meta.OpNo // that brought bytes; 0: none
+}
+
+// wrote notes that an operation wrote an inode; v is locked.
+func (v *View) wrote(ino meta.Ino, op meta.Change, no meta.OpNo) {
+	if v.newest == nil {
+		v.newest = map[meta.Ino]newest{}
+	}
+	n := v.newest[ino]
+	n.op = no
+	switch op.(type) {
+	case *meta.Write, *meta.Clone:
+		if n.content == 0 {
+			v.filled++
+		}
+		n.content = no
+	}
+	v.newest[ino] = n
+}
+
+// settled notes that operations up to last, which wrote an inode, are pending no more; v
+// is locked.
+func (v *View) settled(ino meta.Ino, last meta.OpNo) {
+	n, ok := v.newest[ino]
+	if !ok {
+		return
+	}
+	if n.content > 0 && n.content <= last {
+		n.content = 0
+		v.filled--
+	}
+	if n.op <= last {
+		delete(v.newest, ino)
+	} else {
+		v.newest[ino] = n
+	}
 }
 
 // inodeOf is the inode whose attributes lie under a key.

@@ -3,10 +3,7 @@ package view
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -17,14 +14,12 @@ import (
 // A fleet is some machines that work on one chain of slots, each as far as it has
 // followed, and change what they see.
 type fleet struct {
-	t     *testing.T
-	rng   *rand.Rand
+	t     testing.TB
 	chain []Slot
 	state *metatest.Map // after the last slot
 	all   []*machine
 	clock int64
 	packs uint64
-	story []string
 
 	tentative func(meta.OpNo) bool // whose programs wait for the store
 }
@@ -42,8 +37,8 @@ type machine struct {
 	settled  meta.OpNo
 }
 
-func newFleet(t *testing.T, seed, run uint64, n int) *fleet {
-	f := &fleet{t: t, rng: rand.New(rand.NewPCG(seed, run)), state: new(metatest.Map)}
+func newFleet(t testing.TB, n int) *fleet {
+	f := &fleet{t: t, state: new(metatest.Map)}
 	first := meta.InitBatch(meta.Time{Sec: 1}, 1000, 100)
 	f.state.Apply(first)
 	f.chain = []Slot{{1, first, meta.Delta{Inodes: 1}}}
@@ -55,11 +50,9 @@ func newFleet(t *testing.T, seed, run uint64, n int) *fleet {
 	return f
 }
 
-func (f *fleet) tell(format string, a ...any) { f.story = append(f.story, fmt.Sprintf(format, a...)) }
-
 func (f *fleet) fail(format string, a ...any) {
 	f.t.Helper()
-	f.t.Fatalf("%s\n%s", fmt.Sprintf(format, a...), strings.Join(f.story, "\n"))
+	f.t.Fatalf(format, a...)
 }
 
 // file is what a file holds, and the inode that says so.
@@ -196,9 +189,9 @@ func (m *machine) places(ref meta.Ref) (parent meta.Ref, name []byte, ok bool) {
 	return parent, name, ok
 }
 
-// follow follows what others have put into the chain, and looks whether anything that
-// anybody wrote is gone.
-func (m *machine) follow() {
+// follow follows what others have put into the chain, ahead or not, and looks whether
+// anything that anybody wrote is gone.
+func (m *machine) follow(ahead bool) {
 	f := m.f
 	if m.next == len(f.chain) {
 		return
@@ -216,9 +209,8 @@ func (m *machine) follow() {
 			}
 		}
 	}
-	f.tell("%d follows %d to %d", m.id, f.chain[m.next].No, len(f.chain))
 	o := meta.RebaseOptions{Device: fmt.Sprint("m", m.id), NewIno: m.newIno, Place: m.places, Tentative: f.tentative}
-	if f.rng.IntN(2) == 0 {
+	if ahead {
 		must(f.t, m.view.Ahead(f.chain[m.next:], o))
 	}
 	_, err := m.view.Follow(f.chain[m.next:], o, m.note)
@@ -249,12 +241,12 @@ func (m *machine) note(fo Followed) error {
 	if m.replaced == nil {
 		m.replaced = map[meta.OpNo][][]byte{}
 	}
-	for _, r := range fo.Replaced {
+	for no, changes := range fo.Replaced.All(0) {
 		var steps [][]byte
-		for _, s := range r.Steps {
+		for _, s := range changes {
 			steps = append(steps, meta.EncodeStep(s))
 		}
-		m.replaced[r.No] = steps
+		m.replaced[no] = steps
 	}
 	return nil
 }
@@ -304,11 +296,10 @@ func (m *machine) again() {
 	}
 }
 
-// publish brings some of the pending operations into the chain.
-func (m *machine) publish() {
+// publish brings some of the pending operations into the chain: about so many bytes.
+func (m *machine) publish(limit int) {
 	f := m.f
-	m.follow()
-	limit := 1 + f.rng.IntN(600)
+	m.follow(limit%2 == 0)
 	t := m.view.Take(m.no, limit)
 	if t.Ops.Len() == 0 {
 		return
@@ -317,8 +308,10 @@ func (m *machine) publish() {
 	if err := t.Batch.Validate(); err != nil {
 		f.fail("batch of machine %d: %v", m.id, err)
 	}
+	if err := meta.Fence(f.state, t.Batch, m.id, slot); err != nil {
+		f.fail("nobody takes the batch of machine %d for valid: %v", m.id, err)
+	}
 	last := t.Ops.Last().No
-	f.tell("%d takes slot %d up to its operation %d", m.id, slot, last)
 	f.chain = append(f.chain, Slot{slot, t.Batch, t.Usage})
 	f.state.Apply(t.Batch)
 	want, err := meta.DeltaOf(m.view.confirmed, t.Batch)
@@ -329,183 +322,4 @@ func (m *machine) publish() {
 	m.next++
 	m.settled = last
 	sound(f, f.state)
-}
-
-// change does what a program may do to the tree that the machine shows.
-func (m *machine) change() {
-	f := m.f
-	r := m.view.merged()
-	type entry struct {
-		parent meta.Ref
-		name   []byte
-		meta.Dirent
-	}
-	dirs, entries := []meta.Ref{meta.RootRef}, []entry(nil)
-	var walk func(dir meta.Ref)
-	walk = func(dir meta.Ref) {
-		_ = meta.ReadDir(r, dir.Ino, nil, func(n []byte, d meta.Dirent) bool {
-			entries = append(entries, entry{dir, slices.Clone(n), d})
-			if d.Kind == meta.Dir {
-				dirs = append(dirs, d.Ref)
-				walk(d.Ref)
-			}
-			return true
-		})
-	}
-	walk(meta.RootRef)
-	dir := dirs[f.rng.IntN(len(dirs))]
-	name := []byte{byte('a' + f.rng.IntN(5))}
-	if f.rng.IntN(12) == 0 {
-		name = bytes.Repeat(name, meta.MaxName)
-	}
-	f.clock++
-	at := meta.Stamp{Device: m.id, No: m.no + 1, Time: meta.Time{Sec: f.clock}}
-	var some entry
-	if len(entries) > 0 {
-		some = entries[f.rng.IntN(len(entries))]
-	} else {
-		some.Kind = meta.Dir
-	}
-	version := func(ref meta.Ref) uint64 {
-		n, err := meta.GetInode(r, ref)
-		if err != nil {
-			f.fail("%v", err)
-		}
-		if n.Kind != meta.File {
-			return 0
-		}
-		return n.Version
-	}
-	var op meta.Op
-	switch draw := f.rng.IntN(25); {
-	case draw == 20:
-		ino, _ := m.newIno()
-		o := &meta.Make{Parent: dir, Name: name, Ref: meta.Ref{Home: dir.Ino, Ino: ino}, Kind: meta.Symlink, Perm: 0o777, Target: name[:1]}
-		if f.rng.IntN(3) == 0 {
-			o.Kind, o.Perm, o.Target, o.Rdev = meta.Char, 0o600, nil, uint32(f.rng.IntN(2))
-		}
-		op = o
-	case draw == 21 && some.Kind == meta.File:
-		f.packs++
-		off, n := f.rng.Uint64N(300), 1+f.rng.Uint64N(60)
-		op = &meta.Clone{Ref: some.Ref, Observed: version(some.Ref), Off: off, Len: n, Extents: []meta.Extent{{Off: off, Len: n, Pack: meta.MakePack(m.id, f.packs)}}}
-	case draw == 22 && some.Kind != 0 && len(entries) > 0:
-		op = &meta.Removexattr{Ref: some.Ref, Name: []byte("user.x")}
-	case draw == 23 && some.Kind == meta.Dir && len(entries) > 0:
-		op = &meta.Setattr{Ref: some.Ref, Valid: meta.SetPerm | meta.SetGID | meta.SetMtime, Perm: 0o2755, GID: f.rng.Uint32N(3), Mtime: meta.Time{Sec: f.clock}}
-	case draw == 24:
-		o := &meta.Resolve{}
-		_ = r.Scan([]byte{'c'}, []byte{'c' + 1}, func(k, _ []byte) bool {
-			id, err := meta.ParseConflictKey(k)
-			must(f.t, err)
-			o.IDs = append(o.IDs, id)
-			return len(o.IDs) < 3
-		})
-		if len(o.IDs) == 0 {
-			return
-		}
-		op = o
-	case draw >= 20:
-		return
-	case draw < 5 || len(entries) == 0:
-		kind := meta.File
-		if f.rng.IntN(3) == 0 {
-			kind = meta.Dir
-		}
-		ino, _ := m.newIno()
-		op = &meta.Make{Parent: dir, Name: name, Ref: meta.Ref{Home: dir.Ino, Ino: ino}, Kind: kind, Perm: 0o755}
-	case draw < 10 && some.Kind == meta.File:
-		f.packs++
-		o := &meta.Write{Ref: some.Ref, Observed: version(some.Ref)}
-		off := uint64(f.rng.IntN(300))
-		for range 1 + f.rng.IntN(3) {
-			e := meta.Extent{Off: off, Len: 1 + f.rng.Uint64N(50), Pack: meta.MakePack(m.id, f.packs)}
-			o.Extents = append(o.Extents, e)
-			off = e.End() + f.rng.Uint64N(50)
-		}
-		op = o
-	case draw == 10 && some.Kind == meta.File:
-		op = &meta.Truncate{Ref: some.Ref, Observed: version(some.Ref), Size: f.rng.Uint64N(300)}
-	case draw == 11 && some.Kind == meta.File:
-		op = &meta.PunchHole{Ref: some.Ref, Observed: version(some.Ref), Off: f.rng.Uint64N(300), Len: 1 + f.rng.Uint64N(100)}
-	case draw == 12:
-		op = &meta.Setattr{Ref: some.Ref, Valid: meta.SetPerm, Perm: uint16(f.rng.UintN(0o1000))}
-	case draw == 13:
-		op = &meta.Setxattr{Ref: some.Ref, Name: []byte("user.x"), Value: name, Flags: meta.XattrFlags(f.rng.IntN(3))}
-	case draw == 14 && some.Kind == meta.File:
-		op = &meta.Link{Ref: some.Ref, Parent: dir, Name: name}
-	case draw < 17 && some.Kind == meta.File:
-		op = &meta.Unlink{Parent: some.parent, Name: some.name, Ref: some.Ref, Observed: version(some.Ref)}
-	case draw < 17:
-		op = &meta.Rmdir{Parent: some.parent, Name: some.name, Ref: some.Ref}
-	default:
-		o := &meta.Rename{Parent: some.parent, Name: some.name, NewParent: dir, NewName: name, Ref: some.Ref}
-		if over, err := meta.Lookup(r, dir.Ino, name); err == nil {
-			o.Replaced, o.Observed = &over.Ref, version(over.Ref)
-			if f.rng.IntN(4) == 0 {
-				o.Flags = meta.Exchange
-			}
-		}
-		op = o
-	}
-	b, err := m.view.Execute(op, at)
-	if err != nil || b.Empty() {
-		return
-	}
-	m.no++
-	m.made = append(m.made, Pending{Op: op, Stamp: at})
-	f.tell("%d does %d: %T%+v", m.id, m.no, op, op)
-}
-
-// runs is how many histories are tried: HUSHFS_WORLDS, for the long form.
-func runs(t *testing.T) int {
-	s := os.Getenv("HUSHFS_WORLDS")
-	if s == "" {
-		return 1000
-	}
-	n, err := strconv.Atoi(s)
-	must(t, err)
-	return n
-}
-
-// Machines that change the same tree at once, publish when they like and follow what
-// the others have published: nothing is refused, nothing that anybody wrote is lost,
-// and all come to see the same tree.
-func TestFleet(t *testing.T) {
-	n := seed(t)
-	for run := range uint64(runs(t)) {
-		f := newFleet(t, n, run, 2+int(run%2))
-		if run%3 == 0 {
-			f.tentative = func(no meta.OpNo) bool { return no%3 == 0 }
-		}
-		for range 60 {
-			m := f.all[f.rng.IntN(len(f.all))]
-			switch f.rng.IntN(14) {
-			case 0:
-				m.follow()
-			case 1:
-				m.publish()
-			default:
-				m.change()
-			}
-		}
-		for range 40 {
-			for _, m := range f.all {
-				m.publish()
-			}
-		}
-		want := dump(f.state)
-		for _, m := range f.all {
-			m.follow()
-			if left := m.view.Pending().Len(); left > 0 {
-				f.fail("machine %d has %d operations left", m.id, left)
-			}
-			if got := m.view.Dump(); got != want {
-				f.fail("machine %d shows\n%s\nwant\n%s", m.id, got, want)
-			}
-		}
-		if t.Failed() {
-			return
-		}
-	}
 }

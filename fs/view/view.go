@@ -52,7 +52,8 @@ type View struct {
 	changes uint64 // so many times it was changed
 	ahead   *ahead // of the next Follow; may be nil
 
-	newest map[meta.Ino]meta.OpNo    // the newest of ops that wrote an inode
+	newest map[meta.Ino]newest       // of each inode that ops wrote
+	filled int                       // so many of them have content that ops wrote
 	like   *btree.Map[string, entry] // while this view comes to be: a layer of which equal keys and values are shared
 }
 
@@ -82,6 +83,9 @@ func (v *View) Execute(op meta.Change, at meta.Stamp) (*meta.Batch, error) {
 	b, d, err := apply(op, v.merged(), at)
 	if err != nil || b.Empty() {
 		return b, err
+	}
+	if err := new(room).take([]meta.Change{op}, at.No); err != nil {
+		return nil, err
 	}
 	if err := meta.Fence(v.merged(), b, at.Device, v.confirmed.Slot()+1); err != nil {
 		return nil, err
@@ -146,10 +150,7 @@ func (v *View) keep(op meta.Change, at meta.Stamp, b *meta.Batch, d meta.Delta) 
 		k, value := v.own(kv)
 		v.pending.Set(k, entry{value: value, no: at.No})
 		if ino, ok := inodeOf(kv.Key); ok {
-			if v.newest == nil {
-				v.newest = map[meta.Ino]meta.OpNo{}
-			}
-			v.newest[ino] = at.No
+			v.wrote(ino, op, at.No)
 		}
 	}
 	v.ops.add(op, at, b, d)
@@ -232,8 +233,8 @@ func (v *View) uncover(b *meta.Batch, last meta.OpNo) {
 	}
 	for _, kv := range b.Puts {
 		drop(string(kv.Key))
-		if ino, ok := inodeOf(kv.Key); ok && v.newest[ino] <= last {
-			delete(v.newest, ino)
+		if ino, ok := inodeOf(kv.Key); ok {
+			v.settled(ino, last)
 		}
 	}
 	for _, k := range b.Deletes {
@@ -261,15 +262,9 @@ type Followed struct {
 	Slot     uint64       // that it shows now
 	Keys     []string     // those that may have another value now, ascending
 	Moved    []meta.Moved // inodes of pending operations that others stand for now
-	Replaced []Replaced   // operations that mean something else now, ascending
+	Replaced Replaced     // operations that mean something else now
 	All      bool         // any key may have another value; Keys are none
 	Refused  []meta.Refusal
-}
-
-// Replaced says what stands for an operation from now on.
-type Replaced struct {
-	No    meta.OpNo
-	Steps []meta.Change // none: nothing
 }
 
 // Follow applies slots that other devices took, in their order, and executes the
@@ -311,7 +306,8 @@ func (v *View) next(c *Confirmed) *View {
 func (v *View) become(next *View) {
 	next.settleDown()
 	v.touch()
-	v.confirmed, v.pending, v.ops, v.usage, v.newest = next.confirmed, next.pending, next.ops, next.usage, next.newest
+	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
+	v.newest, v.filled = next.newest, next.filled
 }
 
 // touch notes that the map was changed, and that what was found out ahead is for nothing.
@@ -319,26 +315,6 @@ func (v *View) touch() { v.changes, v.ahead = v.changes+1, nil }
 
 // settleDown lets go of the view that v came from.
 func (v *View) settleDown() { v.like, v.ops.like = nil, nil }
-
-// replaced says what stands for the operations of those numbers.
-func (v *View) replaced(changed map[meta.OpNo]bool) (out []Replaced) {
-	if len(changed) == 0 {
-		return nil
-	}
-	for p := range v.ops.All() {
-		if !changed[p.Stamp.No] {
-			continue
-		}
-		if n := len(out); n == 0 || out[n-1].No != p.Stamp.No {
-			out = append(out, Replaced{No: p.Stamp.No})
-		}
-		if p.Op != nil {
-			r := &out[len(out)-1]
-			r.Steps = append(r.Steps, p.Op)
-		}
-	}
-	return out
-}
 
 // changes are the operations and their stamps.
 func (o Ops) changes() iter.Seq2[meta.Change, meta.Stamp] {
@@ -351,12 +327,12 @@ func (o Ops) changes() iter.Seq2[meta.Change, meta.Stamp] {
 	}
 }
 
-// rebase executes operations over v, which has none yet, and returns the numbers of
-// those that others stand for now. Where the map is not near, the error names what
+// rebase executes operations over v, which has none yet, and returns the numbers,
+// ascending, of those that others stand for now. Where the map is not near, the error names what
 // several of them miss.
-func (v *View) rebase(re *meta.Rebase, ops Ops) (changed map[meta.OpNo]bool, err error) {
-	changed = map[meta.OpNo]bool{}
+func (v *View) rebase(re *meta.Rebase, ops Ops) (changed []meta.OpNo, err error) {
 	var far []error
+	var room room
 	for p, more := range ops.runs() {
 		var steps []meta.Change
 		var err error
@@ -371,8 +347,13 @@ func (v *View) rebase(re *meta.Rebase, ops Ops) (changed map[meta.OpNo]bool, err
 			}
 		}
 		if err == nil && len(far) == 0 {
+			err = room.take(steps, p.Stamp.No)
+		}
+		if err == nil && len(far) == 0 {
 			if p.Op != nil && (len(steps) != 1 || !meta.SameChange(steps[0], p.Op)) {
-				changed[p.Stamp.No] = true
+				if n := len(changed); n == 0 || changed[n-1] != p.Stamp.No {
+					changed = append(changed, p.Stamp.No)
+				}
 			}
 			err = v.add(steps, p.Stamp, more)
 		}

@@ -102,7 +102,7 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 	a.had.ID, _ = l.Near(a.had.Slot)
 	s.Files, s.Known = v.missingFiles(ctx, l, s.from(), s.Seen.Slot)
 	var err error
-	if s.Waiting, err = v.waitingOps(l); err != nil {
+	if s.Waiting, err = v.waitingOps(); err != nil {
 		return err
 	}
 	if err := v.o.Accept(s); err != nil {
@@ -123,7 +123,7 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 }
 
 // waitingOps is how many operations wait in the journal.
-func (v *Volume) waitingOps(l *publish.Loaded) (int, error) {
+func (v *Volume) waitingOps() (int, error) {
 	id, secret := v.state.Journal()
 	dir, known := v.journalDir(id), v.state.Known()
 	m, err := v.unfinishedMove()
@@ -146,7 +146,7 @@ func (v *Volume) waitingOps(l *publish.Loaded) (int, error) {
 // openOlder opens the journal and leaves it as it is: what waits in it was made on
 // commits that the store does not show.
 func (v *Volume) openOlder(l *publish.Loaded) error {
-	n, err := v.waitingOps(l)
+	n, err := v.waitingOps()
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func (v *Volume) keepAccesses() {
 		switch {
 		case err == nil:
 			a.stored = append(a.stored, time.Now())
-		case !errors.Is(err, ErrStale) && !errors.Is(err, meta.ErrUnknown): // gone, or not near
+		case !errors.Is(err, ErrStale) && !errors.Is(err, meta.ErrUnknown) && !errors.Is(err, meta.ErrLeased): // gone, not near, or another's
 			v.log.Debug("time of reading not kept", "inode", uint64(ino), "err", err)
 			return
 		}

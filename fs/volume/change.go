@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -51,13 +52,32 @@ func (v *Volume) writable(ctx context.Context) error {
 	}
 	number, err := v.sync.Enroll(ctx)
 	if err != nil {
-		v.log.Error("not enrolled", "err", err)
+		v.notEnrolled(err)
 		return fmt.Errorf("%w: %w", ErrEnroll, err)
 	}
+	v.notes.mend(firstChange)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.device, v.nextOp = number, 1
 	return nil
+}
+
+// firstChange is the subject of the warning that changes fail.
+const firstChange = "changes"
+
+const firstNeedsStore = "this machine has never written to the drive, and becomes a device of it with its first change, which needs the store"
+
+// notEnrolled says that a change failed because this machine has no number yet. The
+// journal cannot take it: the numbers of inodes, packs and operations begin with that of
+// the device, which is its own only once the chain says so.
+func (v *Volume) notEnrolled(err error) {
+	if errors.Is(err, context.Canceled) {
+		return // whoever made it gave up
+	}
+	why := errors.New("the last one failed (EIO): " + firstNeedsStore + ". It is tried again with the next change; reading goes on")
+	if v.notes.warn(firstChange, why) {
+		v.log.Error("changes fail: this machine is no device of the drive yet, and its first change needs the store", "err", err)
+	}
 }
 
 // enrolled says whether this machine has a number; ErrShutdown when it needs none

@@ -53,12 +53,18 @@ var conflictKinds = map[meta.ConflictKind][2]string{
 	meta.ConflictLost:    {"lost", "they deleted what I gave other attributes"},
 }
 
+// attributesShort is what ConflictLost means of what is still there.
+const attributesShort = "attributes of it are lost: it was leased to another machine, or as it was made again they had no room"
+
 // TellConflict puts a standing into words.
 func TellConflict(s *meta.Standing, names map[meta.Device]string) Conflict {
 	no := meta.WrittenBy(s.ID.Version)
 	c := Conflict{
 		ID: s.ID.String(), Device: int(no), DeviceName: names[no], Kind: conflictKinds[s.Kind][0], What: conflictKinds[s.Kind][1],
 		Time: timeOf(s.Time), Meant: s.Meant, Mine: sideOf(&s.Mine), Theirs: sideOf(&s.Other), Choices: map[Keep]Choice{}, Token: s.Token(),
+	}
+	if s.Kind == meta.ConflictLost && !s.Mine.Gone() {
+		c.What = attributesShort
 	}
 	for _, keep := range []Keep{KeepMine, KeepTheirs, KeepBoth} {
 		gone, err := Loses(s, keep)
@@ -97,7 +103,7 @@ func (c *Conflict) BothGone() bool { return c.Mine.Gone && c.Theirs.Gone }
 // would act on are quoted.
 func (c *Conflict) Text() string {
 	var b strings.Builder
-	who := c.DeviceName
+	who := printable(c.DeviceName)
 	if who == "" {
 		who = "device " + strconv.Itoa(c.Device)
 	}
@@ -115,6 +121,8 @@ func (c *Conflict) Text() string {
 		is   ConflictSide
 	}{{"mine", c.Mine}, {"theirs", c.Theirs}} {
 		switch {
+		case side.is.Gone && side.name == "theirs" && (c.Kind == "moved" || c.Kind == "cycle"):
+			fmt.Fprintf(&b, "    %-9s  their move stands\n", side.name) // of the same thing, or of what it was put into
 		case side.is.Gone:
 			fmt.Fprintf(&b, "    %-9s  gone\n", side.name)
 		case len(side.is.Paths) == 0:

@@ -143,8 +143,12 @@ func Loses(s *meta.Standing, keep Keep) (gone *meta.Side, err error) {
 			return no("the folder that it was to be in is not there any more, or something else has the name; move it yourself, and keep both")
 		}
 	case meta.ConflictLost:
-		if keep == KeepMine {
+		switch {
+		case keep != KeepMine:
+		case mine.Gone():
 			return no("they deleted it; its attributes can be given to nothing")
+		default:
+			return no("nobody knows its lost attributes any more; give them again yourself, and keep both")
 		}
 	}
 	return nil, nil

@@ -226,6 +226,9 @@ func (v *Volume) nextPack() (meta.PackNo, error) {
 
 // resealed records a pack that was sealed anew, before its file replaces the old one.
 func (v *Volume) resealed(i pack.Info) error {
+	if err := v.keepEpoch(i.Epoch); err != nil {
+		return v.unwritten(err)
+	}
 	pos, err := v.journal.Append(journal.Packed(journal.PackRecord{
 		No: i.No, Name: i.Name, Length: uint32(i.Length), Epoch: i.Epoch, Size: i.ObjectSize(),
 	}))

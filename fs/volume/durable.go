@@ -129,7 +129,7 @@ func (v *Volume) WaitFile(ctx context.Context, ino meta.Ino) error {
 	}
 	last := max(v.view.NewestOf(ino), v.view.NewestOf(as))
 	if last == 0 {
-		return nil
+		return v.stillThere(ctx)
 	}
 	if v.o.ReadOnly {
 		return ErrReadOnly // it waits for a mount that may write

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/view"
 )
 
@@ -68,6 +69,43 @@ func TestWaitForACopy(t *testing.T) {
 	defer cancel()
 	if err := m.v.WaitFile(ctx, m.v.Ino(f)); !errors.Is(err, context.DeadlineExceeded) { // nothing is published
 		t.Errorf("%v, and %d operations wait", err, m.v.view.Pending().Len())
+	}
+}
+
+// An fsync that was to end in the store fails once where the bytes went to a copy while it
+// waited, so that its program knows; the copy's are as any others.
+func TestConfirmFailsOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		how   act
+		known bool // before it is written
+	}{"rewritten": {how: rewrite("f", "theirs")}, "leased": {how: leases("f")}, "leased, and known": {leases("f"), true}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			as(w.laptop, write("f", "base"), drained)
+			m := w.machine("desktop")
+			as(m, mkdir("mine"), drained)
+			h := m.opens("f", true)
+			if c.known {
+				as(w.laptop, c.how, drained)
+				as(m, caughtUp, puts(h, 0, "XX"), synced(h))
+			} else {
+				as(m, puts(h, 0, "XX"), synced(h))
+				as(w.laptop, c.how, drained)
+			}
+			m.run()
+			if err := m.v.Confirm(t.Context(), h); !errors.Is(err, publish.ErrConflict) {
+				t.Errorf("the fsync that waited: %v", err)
+			}
+			for range 2 {
+				as(m, puts(h, 2, "YY"), synced(h))
+				if err := m.v.Confirm(t.Context(), h); err != nil {
+					t.Errorf("the next: %v", err)
+				}
+			}
+			as(m, shows(h, "XXYY"), read(m.copyOf("", "f"), "XXYY"))
+			m.halt()
+			as(w.machine("third"), read(m.copyOf("", "f"), "XXYY"))
+		})
 	}
 }
 

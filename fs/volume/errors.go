@@ -6,6 +6,7 @@ var (
 	ErrReadOnly       = errors.New("mounted read-only")                                                  // a change of a read-only mount (EROFS)
 	ErrWriter         = errors.New("one machine alone may write to this drive, and it is another")       // EROFS
 	ErrNoSpace        = errors.New("no space left for what is not in the store yet")                     // ENOSPC
+	ErrAttributes     = errors.New("an inode has room for no more attributes")                           // ENOSPC
 	ErrStale          = errors.New("inode is gone")                                                      // ESTALE
 	ErrShutdown       = errors.New("volume is being locked")                                             // a change after Shutdown began (EIO)
 	ErrRollback       = errors.New("the store shows an older state than this machine saw")               // nothing is mounted

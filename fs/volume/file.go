@@ -39,7 +39,7 @@ func (v *Volume) land(ref meta.Ref, extents []meta.Extent, end uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := v.lockedElsewhere(ref.Ino); err != nil {
+	if ref, err = v.received(ref); err != nil {
 		return err
 	}
 	if o := v.orphans[ref.Ino]; o != nil {

@@ -138,7 +138,8 @@ func (v *Volume) pinSealed(ino meta.Ino, since time.Time) error {
 		}
 		return err
 	}
-	rest.base = d.base
-	v.dirty[ino] = &rest
+	// It may be another's by now: see apart.
+	rest.ref, rest.base = d.ref, d.base
+	v.dirty[d.ref.Ino] = &rest
 	return nil
 }

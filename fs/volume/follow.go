@@ -11,8 +11,14 @@ func (v *Volume) gather() error {
 	return v.pinOld(v.life, 0)
 }
 
+// manyWait are so many operations that executing them again takes much memory.
+const manyWait = 50_000
+
 // rebase says how operations are executed again over what other machines did.
 func (v *Volume) rebase() meta.RebaseOptions {
+	if v.view.Pending().Len() >= manyWait {
+		v.packs.Rest() // what is to come needs the memory more
+	}
 	_, _, name := v.state.Device()
 	return meta.RebaseOptions{
 		Device:    name,
@@ -27,12 +33,21 @@ func (v *Volume) rebase() meta.RebaseOptions {
 // replaceMost is how many bytes of steps go into one record of the journal.
 const replaceMost = 1 << 20
 
+// followed is what following a slot made of operations, on its way to the journal. As long
+// as the view is the same they lie in memory once.
+type followed struct {
+	slot     uint64
+	replaced view.Replaced
+	begun    bool      // some of it is in the journal
+	told     meta.OpNo // up to this one
+}
+
 // replace queues for the journal what stands for operations now, and that they follow
 // another slot; v is locked. The bytes that the steps name must be on the disk first: they
 // may have come with another operation.
 func (v *Volume) replace(f view.Followed) error {
-	for _, r := range f.Replaced {
-		for _, s := range r.Steps {
+	for _, steps := range f.Replaced.All(0) {
+		for _, s := range steps {
 			for _, e := range meta.Contents(s) {
 				if v.packs.Durable(e.Pack) {
 					continue
@@ -43,24 +58,42 @@ func (v *Volume) replace(f view.Followed) error {
 			}
 		}
 	}
-	r := &journal.FollowedRecord{Slot: f.Slot, More: true}
-	v.queue = append(v.queue, queued{followed: r})
+	v.queue = append(v.queue, queued{followed: &followed{slot: f.Slot, replaced: f.Replaced}})
+	return nil
+}
+
+// write writes to the journal, not synced, what is not there yet; persisting is held.
+// After an error it is called again.
+func (f *followed) write(j *journal.Journal) (pos uint64, err error) {
+	r := journal.FollowedRecord{Slot: f.slot, Rest: f.begun}
 	size := 0
-	for _, p := range f.Replaced {
-		var steps [][]byte
-		for _, s := range p.Steps {
-			steps = append(steps, meta.EncodeStep(s))
+	next := func(more bool) error {
+		r.More = more
+		if pos, err = j.Append(journal.Followed(r)); err != nil {
+			return err
 		}
-		n := stepsSize(steps)
+		f.begun = true
+		if n := len(r.Replaced); n > 0 {
+			f.told = r.Replaced[n-1].No
+		}
+		r.Rest, r.Replaced, size = true, r.Replaced[:0], 0
+		return nil
+	}
+	for no, steps := range f.replaced.All(f.told) {
+		encoded := make([][]byte, len(steps))
+		for i, s := range steps {
+			encoded[i] = meta.EncodeStep(s)
+		}
+		n := stepsSize(encoded)
 		if size > 0 && size+n > replaceMost {
-			r, size = &journal.FollowedRecord{Slot: f.Slot, More: true, Rest: true}, 0
-			v.queue = append(v.queue, queued{followed: r})
+			if err := next(true); err != nil {
+				return 0, err
+			}
 		}
-		r.Replaced = append(r.Replaced, journal.Replaced{No: p.No, Steps: steps})
+		r.Replaced = append(r.Replaced, journal.Replaced{No: no, Steps: encoded})
 		size += n
 	}
-	r.More = false
-	return nil
+	return pos, next(false)
 }
 
 // stepsSize is about how many bytes of a record the steps of one operation take.
@@ -68,14 +101,6 @@ func stepsSize(steps [][]byte) int {
 	n := 16
 	for _, s := range steps {
 		n += len(s) + 4
-	}
-	return n
-}
-
-func followedSize(f *journal.FollowedRecord) int {
-	n := 64
-	for _, p := range f.Replaced {
-		n += stepsSize(p.Steps)
 	}
 	return n
 }

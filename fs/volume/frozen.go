@@ -140,19 +140,9 @@ func (v *Volume) changeable(ref meta.Ref) (meta.Ref, error) {
 		return v.at(ref), nil
 	}
 	o := v.held[v.at(ref).Ino]
-	var ops []meta.Op
-	var to meta.Ref
-	err := v.view.Read(func(now meta.Reader) (err error) {
-		ops, to, err = meta.Detach(f.m, now, f.ref, v.stamp(), v.rebase(), incomplete)
-		return err
-	})
+	ops, to, err := v.detach(f)
 	if err != nil {
-		return meta.Ref{}, fmt.Errorf("keep inode %d as it was: %w", f.ref.Ino, err)
-	}
-	for _, op := range ops {
-		if err := v.execute(op); err != nil {
-			return meta.Ref{}, fmt.Errorf("keep inode %d as it was: %w", f.ref.Ino, err)
-		}
+		return meta.Ref{}, err
 	}
 	delete(v.orphans, o.ref.Ino)
 	v.become(o, to)
@@ -166,6 +156,26 @@ func (v *Volume) changeable(ref meta.Ref) (meta.Ref, error) {
 		v.watcher.Changed(given(ops)) // no request of the kernel's made these names
 	}
 	return to, nil
+}
+
+// detach executes what makes a frozen file one of the map: to, by the operations ops, or
+// the file itself where it holds the same and may be written; v is locked.
+func (v *Volume) detach(f *orphan) (ops []meta.Op, to meta.Ref, err error) {
+	o := v.rebase()
+	o.Slot = v.view.Slot() + 1
+	err = v.view.Read(func(now meta.Reader) (err error) {
+		ops, to, err = meta.Detach(f.m, now, f.ref, v.stamp(), o, incomplete)
+		return err
+	})
+	for _, op := range ops {
+		if err == nil {
+			err = v.execute(op)
+		}
+	}
+	if err != nil {
+		return nil, meta.Ref{}, fmt.Errorf("keep inode %d as it was: %w", f.ref.Ino, err)
+	}
+	return ops, to, nil
 }
 
 // given lists the names that operations give, and their directories.

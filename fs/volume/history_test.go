@@ -3,8 +3,10 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -290,6 +292,51 @@ func TestInterruptedRenewal(t *testing.T) {
 		as(c, read("a", "inline"), read("b", big), lock)
 		c.forget()
 		as(c, read("a", "inline"), read("b", big))
+		c.oneNumberEach()
+		c.crash()
+	}
+}
+
+// Much work of a copied state goes to the new journal bit by bit, and not all of it is in
+// memory; after a crash in between nothing is lost, and nothing is there twice.
+func TestCopiedStateWithMuchWork(t *testing.T) {
+	w := newWorld(t)
+	const dirs = 2*adoptMost + 100
+	for i := range dirs {
+		as(w.laptop, mkdir(fmt.Sprint("d", i)))
+	}
+	if err := w.laptop.v.SyncTree(); err != nil {
+		t.Fatal(err)
+	}
+	w.laptop.crash()
+	m := w.machine("copy")
+	copyFolder(t, w.laptop.state(), m.state())
+
+	var left []*machine
+	moving := func() bool {
+		return slices.ContainsFunc(folders(t, m.state()), func(n string) bool { return strings.HasPrefix(n, "move-") })
+	}
+	m.step = func(step string) {
+		if step != "journal.write" || !moving() {
+			return
+		}
+		c := w.machine(fmt.Sprint("crashed ", len(left)))
+		copyFolder(t, m.state(), c.state())
+		c.bucket = w.objects.Clone()
+		left = append(left, c)
+	}
+	m.mustOpen()
+	m.step = nil
+	if len(left) < 3 {
+		t.Errorf("all was written to the journal in %d goes", len(left))
+	}
+	for _, c := range append(left, m) {
+		if c != m {
+			c.mustOpen()
+		}
+		if l, err := c.v.List(t.Context(), meta.RootRef); err != nil || len(l) != dirs {
+			t.Errorf("%s: %d folders, want %d: %v", c.name, len(l), dirs, err)
+		}
 		c.oneNumberEach()
 		c.crash()
 	}

@@ -160,23 +160,9 @@ type old struct {
 	report  *journal.Report
 	stored  []meta.PackNo // packs whose files are gone because the store has them
 
-	slot     uint64                      // that the operations follow; 0: not known
-	replaced map[meta.OpNo][]meta.Change // what stands for some of them
-}
-
-// replace notes what stands for operations from then on.
-func (o *old) replace(list []journal.Replaced) error {
-	for _, r := range list {
-		steps := make([]meta.Change, len(r.Steps))
-		for i, b := range r.Steps {
-			var err error
-			if steps[i], err = meta.DecodeStep(b); err != nil {
-				return fmt.Errorf("%w: what stands for operation %d: %w", ErrJournal, r.No, err)
-			}
-		}
-		o.replaced[r.No] = steps
-	}
-	return nil
+	keys     *epochKeys
+	slot     uint64  // that the operations follow; 0: not known
+	replaced instead // what stands for some of them
 }
 
 // waits says whether the journal has operations beyond settled.
@@ -220,8 +206,8 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 	for _, d := range report.Damaged {
 		v.log.Error("journal file damaged", "file", d.File, "kept", d.Kept, "kept behind", d.Behind, "lost", d.Lost)
 	}
-	o := &old{dir: dir, journal: j, waiting: waiting, report: report, last: max(v.state.Known(), waiting.Last()), slot: report.Slot, replaced: map[meta.OpNo][]meta.Change{}}
-	var more []journal.Replaced
+	o := &old{dir: dir, journal: j, waiting: waiting, report: report, last: max(v.state.Known(), waiting.Last()), slot: report.Slot}
+	var more instead
 	for r, err := range waiting.Others() {
 		if err != nil {
 			return nil, errors.Join(err, j.Close())
@@ -237,15 +223,18 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 			v.places.found(r.Place.Ref, r.Place.Parent, r.Place.Name)
 		case journal.KindFollowed:
 			if !r.Followed.Rest {
-				more = nil // of one that was not written whole
+				more = instead{} // of one that was not written whole
 			}
-			if more = append(more, r.Followed.Replaced...); r.Followed.More {
+			for _, p := range r.Followed.Replaced {
+				if err := more.add(p); err != nil {
+					return nil, errors.Join(fmt.Errorf("%w: what stands for operation %d: %w", ErrJournal, p.No, err), j.Close())
+				}
+			}
+			if r.Followed.More {
 				continue
 			}
-			if err := o.replace(more); err != nil {
-				return nil, errors.Join(err, j.Close())
-			}
-			o.slot, more = max(o.slot, r.Followed.Slot), nil
+			o.replaced.then(&more)
+			o.slot, more = max(o.slot, r.Followed.Slot), instead{}
 		}
 	}
 	if err := unrecorded(o); err != nil {
@@ -255,8 +244,15 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 		return nil, errors.Join(err, j.Close())
 	}
 	// What a damaged journal does not name may yet be needed by who mends it.
-	if err := v.keepPacks(o, len(report.Damaged)+len(report.Aside) == 0 && !v.older); err != nil {
+	tidy := len(report.Damaged)+len(report.Aside) == 0 && !v.older
+	if err := v.keepPacks(o, tidy); err != nil {
 		return nil, errors.Join(err, j.Close())
+	}
+	if o.keys, err = openEpochKeys(dir, secret, id); err != nil {
+		v.log.Error("keys kept beside the journal not read", "err", err)
+	}
+	if tidy {
+		o.keys.need(o.packs)
 	}
 	return o, nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
 )
@@ -17,20 +15,6 @@ const (
 	LeaseAttr  = "user.hushfs.lease"
 	LeasesAttr = "user.hushfs.leases"
 )
-
-// Leased is a lease as people see it.
-type Leased struct {
-	Inode  uint64    `json:"inode"`
-	Path   string    `json:"path"`   // in the drive; "(inode N)" where it is not known
-	Device int       `json:"device"` // that holds it
-	Name   string    `json:"device_name"`
-	This   bool      `json:"this"`   // it is the machine that says so
-	Number string    `json:"number"` // of the lease, for who takes it away
-	Since  time.Time `json:"since"`  // by the holder's clock
-	Until  uint64    `json:"until_slot"`
-	Slot   uint64    `json:"slot"`  // newest that this machine knows
-	Taken  bool      `json:"taken"` // it was taken away from another
-}
 
 // leaseTries is how often a folder is looked through again because others made
 // something in it while it was being leased.
@@ -55,6 +39,9 @@ func (v *Volume) Lease(ctx context.Context, ref meta.Ref, from uint64) error {
 		if err != nil {
 			return err
 		}
+		if err := v.dropOld(ctx, ref, below); err != nil {
+			return err
+		}
 		parent, name := v.placeOf(ctx, ref)
 		err = v.lease(ctx, func(slot uint64) meta.Op {
 			return &meta.SetLease{Act: meta.LeaseTake, Ref: ref, Until: slot + meta.LeaseTerm, From: from, Parent: parent, Name: name, Below: below}
@@ -77,13 +64,79 @@ func (v *Volume) Lease(ctx context.Context, ref meta.Ref, from uint64) error {
 	return fmt.Errorf("lease inode %d: others go on making files in it: %w", ref.Ino, meta.ErrConflict)
 }
 
-// GiveBack gives a lease of this machine back, and returns when the store knows.
+// GiveBack gives a lease of this machine back, and returns when the store knows. What was
+// written before comes before it: somebody else may take it at once.
 func (v *Volume) GiveBack(ctx context.Context, ref meta.Ref) error {
-	err := v.lease(ctx, func(uint64) meta.Op { return &meta.SetLease{Act: meta.LeaseRelease, Ref: ref} })
-	if errors.Is(err, meta.ErrNotExist) {
-		return meta.ErrNoAttr
+	if err := v.pinOld(ctx, 0); err != nil {
+		return fmt.Errorf("keep what was written under a lease: %w", err)
 	}
-	return err
+	for {
+		err := v.lease(ctx, func(uint64) meta.Op { return &meta.SetLease{Act: meta.LeaseRelease, Ref: ref} })
+		if errors.Is(err, meta.ErrNotExist) {
+			return meta.ErrNoAttr
+		}
+		if err != nil {
+			return err
+		}
+		held := false // very many parts are given back bit by bit
+		err = v.locked(ctx, func() error {
+			return v.view.Read(func(r meta.Reader) error {
+				l, of, err := meta.LeaseOf(r, ref.Ino)
+				held = l != nil && of == ref.Ino && l.Device == v.device && !l.Ended()
+				return err
+			})
+		})
+		if err != nil || !held {
+			return err
+		}
+	}
+}
+
+// dropOld forgets leases that are held no more and were of a part of what is about to be
+// leased, or of more than that: of a folder, for one of its files. Only those that are so
+// in the store: in the commit that takes one away its record is needed.
+func (v *Volume) dropOld(ctx context.Context, ref meta.Ref, below []meta.Ino) error {
+	for {
+		dropped := false
+		err := v.changing(ctx, func() error {
+			slot := v.view.Slot()
+			var old []meta.Ino
+			for _, ino := range append([]meta.Ino{ref.Ino}, below...) {
+				l, of, err := meta.LeaseOf(v.view.Confirmed(), ino)
+				if err != nil {
+					return err
+				}
+				if l != nil && of != ref.Ino && l.Until <= slot && !slices.Contains(old, of) {
+					old = append(old, of)
+				}
+			}
+			for _, of := range old {
+				id := meta.Ref{Home: meta.Root, Ino: of} // a lease stands under the number alone
+				if of == meta.Root {
+					id = meta.RootRef
+				}
+				was := v.nextOp
+				err := v.execute(&meta.SetLease{Act: meta.LeaseDrop, Ref: id})
+				if err != nil && !errors.Is(err, meta.ErrNotExist) && !errors.Is(err, meta.ErrLeased) {
+					return err
+				}
+				dropped = dropped || v.nextOp != was
+			}
+			return nil
+		})
+		if err != nil || !dropped {
+			return err
+		}
+		if err := v.persist(); err != nil {
+			return err
+		}
+		v.mu.Lock()
+		last := v.nextOp - 1
+		v.mu.Unlock()
+		if err := v.sync.Confirm(ctx, last); err != nil {
+			return err
+		}
+	}
 }
 
 // lease executes an operation, of which it tells the newest slot, and waits until it is
@@ -165,34 +218,13 @@ func (v *Volume) below(ctx context.Context, ref meta.Ref) ([]meta.Ino, error) {
 	return all, nil
 }
 
-// placeOf is where an inode was found, for people; zeros: it is not known.
-func (v *Volume) placeOf(ctx context.Context, ref meta.Ref) (parent meta.Ref, name []byte) {
-	if parent, name, ok := v.places.find(ref); ok {
-		return parent, name
-	}
-	n, err := v.Attr(ctx, ref)
-	if err != nil || n.Inode.Kind != meta.Dir || ref == meta.RootRef {
-		return meta.Ref{}, nil
-	}
-	names, err := v.List(ctx, n.Inode.Parent)
-	if err != nil {
-		return meta.Ref{}, nil
-	}
-	for _, e := range names {
-		if e.Ref == ref {
-			return n.Inode.Parent, e.Name
-		}
-	}
-	return meta.Ref{}, nil
-}
-
 // Writable answers meta.ErrLeased when another machine has a lease of an inode.
 func (v *Volume) Writable(ctx context.Context, ref meta.Ref) error {
 	var l *meta.Lease
 	err := v.locked(ctx, func() error {
-		slot := v.view.Slot()
+		slot, own := v.view.Slot(), v.own(ref)
 		return v.view.Read(func(r meta.Reader) (err error) {
-			l, err = meta.Held(r, ref, v.device, slot+1)
+			l, err = meta.Held(r, own, v.device, slot+1)
 			return err
 		})
 	})
@@ -201,98 +233,6 @@ func (v *Volume) Writable(ctx context.Context, ref meta.Ref) error {
 		err = meta.ErrLeased
 	}
 	return err
-}
-
-// LeaseOf returns the lease that an inode is under; meta.ErrNoAttr: none.
-func (v *Volume) LeaseOf(ctx context.Context, ref meta.Ref) (Leased, error) {
-	all, err := v.leases(ctx, func(r meta.Reader, fn func(meta.Ino, *meta.Lease) bool) error {
-		l, of, err := meta.LeaseOf(r, ref.Ino)
-		if err == nil && l == nil && ref.Home != 0 {
-			l, of, err = meta.LeaseOf(r, ref.Home)
-			if l != nil && l.Device != ref.Ino.Device() {
-				l = nil
-			}
-		}
-		if l != nil {
-			fn(of, l)
-		}
-		return err
-	})
-	if err != nil {
-		return Leased{}, err
-	}
-	if len(all) == 0 {
-		return Leased{}, meta.ErrNoAttr
-	}
-	return all[0], nil
-}
-
-// Leases returns all that are held, by their paths.
-func (v *Volume) Leases(ctx context.Context) ([]Leased, error) {
-	all, err := v.leases(ctx, meta.Leases)
-	slices.SortFunc(all, func(a, b Leased) int { return strings.Compare(a.Path, b.Path) })
-	return all, err
-}
-
-func (v *Volume) leases(ctx context.Context, each func(meta.Reader, func(meta.Ino, *meta.Lease) bool) error) ([]Leased, error) {
-	type held struct {
-		ino meta.Ino
-		l   *meta.Lease
-	}
-	var found []held
-	var slot uint64
-	err := v.near(ctx, func() error {
-		found, slot = nil, v.view.Slot()
-		return v.view.Read(func(r meta.Reader) error {
-			return each(r, func(ino meta.Ino, l *meta.Lease) bool {
-				if l.Until > slot {
-					found = append(found, held{ino, l})
-				}
-				return true
-			})
-		})
-	})
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	devices, _ := v.sync.Devices()
-	_, self, _ := v.state.Device()
-	var out []Leased
-	for _, h := range found {
-		o := Leased{
-			Inode: uint64(h.ino), Device: int(h.l.Device), This: h.l.Device == self, Number: fmt.Sprintf("%x", h.l.Number),
-			Since: time.Unix(h.l.Since.Sec, int64(h.l.Since.Nsec)), Until: h.l.Until, Slot: slot, Taken: h.l.From != 0,
-		}
-		for _, d := range devices {
-			if d.No == h.l.Device {
-				o.Name = d.Name
-			}
-		}
-		if o.Path, err = v.pathOf(ctx, h.ino, h.l); err != nil {
-			return nil, err
-		}
-		out = append(out, o)
-	}
-	return out, nil
-}
-
-// pathOf is where a leased inode was found, by the names of the folders now.
-func (v *Volume) pathOf(ctx context.Context, ino meta.Ino, l *meta.Lease) (string, error) {
-	if ino == meta.Root {
-		return "/", nil
-	}
-	if len(l.Name) == 0 {
-		return fmt.Sprintf("(inode %d)", ino), nil
-	}
-	path := string(l.Name)
-	for dir := l.Parent; dir != meta.RootRef; {
-		parent, name := v.placeOf(ctx, dir)
-		if name == nil {
-			return fmt.Sprintf("(inode %d)/%s", dir.Ino, path), ctx.Err()
-		}
-		path, dir = string(name)+"/"+path, parent
-	}
-	return "/" + path, nil
 }
 
 // keepLeases moves on how long this machine's leases are held, when others' commits

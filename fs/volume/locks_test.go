@@ -49,7 +49,7 @@ func TestLockedCount(t *testing.T) {
 			g.Go(func() {
 				defer release()
 				for range each {
-					if err := m.v.LockFile(t.Context(), at, meta.LockExclusive, true); err != nil {
+					if err := m.v.LockFile(t.Context(), at, LockWish{Mode: meta.LockExclusive, Wait: true}); err != nil {
 						t.Error(err)
 						return
 					}
@@ -89,11 +89,11 @@ func TestLockOfOneWhoIsGone(t *testing.T) {
 		w.laptop.run()
 		desk.run()
 		mine, release := opens(t, w.laptop, "a")
-		if err := w.laptop.v.LockFile(t.Context(), mine, meta.LockExclusive, false); err != nil {
+		if err := w.laptop.v.LockFile(t.Context(), mine, LockWish{Mode: meta.LockExclusive}); err != nil {
 			t.Fatal(err)
 		}
 		other, releaseOther := opens(t, desk, "a")
-		if err := desk.v.LockFile(t.Context(), other, meta.LockShared, false); !errors.Is(err, ErrLocked) {
+		if err := desk.v.LockFile(t.Context(), other, LockWish{Mode: meta.LockShared}); !errors.Is(err, ErrLocked) {
 			t.Fatalf("while another has it: %v", err)
 		}
 
@@ -105,11 +105,11 @@ func TestLockOfOneWhoIsGone(t *testing.T) {
 				synctest.Wait()
 			}
 		}
-		if err := desk.v.LockFile(t.Context(), other, meta.LockExclusive, false); !errors.Is(err, ErrLocked) {
+		if err := desk.v.LockFile(t.Context(), other, LockWish{Mode: meta.LockExclusive}); !errors.Is(err, ErrLocked) {
 			t.Fatalf("while another keeps it: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		if err := desk.v.LockFile(ctx, other, meta.LockExclusive, true); !errors.Is(err, context.DeadlineExceeded) {
+		if err := desk.v.LockFile(ctx, other, LockWish{Mode: meta.LockExclusive, Wait: true}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("while another keeps it: %v", err)
 		}
 		cancel()
@@ -117,7 +117,7 @@ func TestLockOfOneWhoIsGone(t *testing.T) {
 		// It sleeps.
 		w.laptop.halt()
 		began := time.Now()
-		if err := desk.v.LockFile(t.Context(), other, meta.LockExclusive, true); err != nil {
+		if err := desk.v.LockFile(t.Context(), other, LockWish{Mode: meta.LockExclusive, Wait: true}); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(began); d > 2*meta.LockTerm*askEvery {
@@ -159,7 +159,7 @@ func TestLockOffLine(t *testing.T) {
 		defer release()
 		w.faults.Add(fault.On(fault.Get, 1, fault.Fail(store.ErrUnavailable)).Onwards())
 		for _, wait := range []bool{false, true} {
-			if err := w.laptop.v.LockFile(t.Context(), at, meta.LockShared, wait); !errors.Is(err, ErrNoLock) {
+			if err := w.laptop.v.LockFile(t.Context(), at, LockWish{Mode: meta.LockShared, Wait: wait}); !errors.Is(err, ErrNoLock) {
 				t.Errorf("wait %v: %v", wait, err)
 			}
 		}
@@ -181,9 +181,9 @@ func TestLockOfTheFaster(t *testing.T) {
 		gate := make(chan struct{})
 		w.faults.Add(fault.On(fault.Put, 1, fault.Delay(gate)).Prefix(chain.SlotPrefix(w.vol)))
 		slower := make(chan error, 1)
-		go func() { slower <- desk.v.LockFile(t.Context(), other, meta.LockExclusive, false) }()
+		go func() { slower <- desk.v.LockFile(t.Context(), other, LockWish{Mode: meta.LockExclusive}) }()
 		synctest.Wait()
-		if err := w.laptop.v.LockFile(t.Context(), mine, meta.LockExclusive, false); err != nil {
+		if err := w.laptop.v.LockFile(t.Context(), mine, LockWish{Mode: meta.LockExclusive}); err != nil {
 			t.Fatal(err)
 		}
 		close(gate)
@@ -192,6 +192,105 @@ func TestLockOfTheFaster(t *testing.T) {
 		}
 		release()
 		releaseOther()
+		w.laptop.halt()
+		desk.halt()
+	})
+}
+
+// Who had a lock lets another machine have it that waits, before it takes it again, also
+// where its programs hand it on among themselves and never give it back.
+func TestLockIsYielded(t *testing.T) {
+	for _, handed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("handed on %v", handed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				desk := w.machine("desktop")
+				as(w.laptop, write("a", "0"), drained)
+				w.laptop.run()
+				desk.run()
+				as(desk, write("b", "0"), drained)
+				mine, release := opens(t, w.laptop, "a")
+				other, releaseOther := opens(t, desk, "a")
+				wish := LockWish{Mode: meta.LockExclusive, Wait: true}
+				if err := w.laptop.v.LockFile(t.Context(), mine, wish); err != nil {
+					t.Fatal(err)
+				}
+				had := make(chan error, 1)
+				go func() {
+					err := desk.v.LockFile(t.Context(), other, wish)
+					had <- err
+					if err == nil {
+						desk.v.UnlockFile(other, unneeded)
+					}
+				}()
+				time.Sleep(askEvery + 2*keepLocksEvery) // the chain says by then that it waits
+				if !handed {
+					w.laptop.v.UnlockFile(mine, unneeded)
+				}
+				if err := w.laptop.v.LockFile(t.Context(), mine, wish); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case err := <-had:
+					if err != nil {
+						t.Error(err)
+					}
+				default:
+					t.Error("who waited did not have it before")
+				}
+				w.laptop.v.UnlockFile(mine, unneeded)
+				release()
+				releaseOther()
+				w.laptop.halt()
+				desk.halt()
+			})
+		})
+	}
+}
+
+// A lock file that two machines make at once is one file, with one lock.
+func TestLockOfTwins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		desk := w.machine("desktop")
+		as(w.laptop, write("a", "0"), drained)
+		as(desk, write("b", "0"), drained)
+		machines := []*machine{w.laptop, desk}
+		var g sync.WaitGroup
+		busy := make(chan struct{}, 1)
+		var refs []meta.Ref
+		for _, m := range machines {
+			as(m, write("lock", ""))
+			at, release := opens(t, m, "lock")
+			defer release()
+			refs = append(refs, at)
+		}
+		for i, m := range machines {
+			m.run()
+			g.Go(func() {
+				for range 10 {
+					if err := m.v.LockFile(t.Context(), refs[i], LockWish{Mode: meta.LockExclusive, Wait: true}); err != nil {
+						t.Error(err)
+						return
+					}
+					select {
+					case busy <- struct{}{}:
+					default:
+						t.Error("both have it")
+					}
+					time.Sleep(time.Second)
+					select {
+					case <-busy:
+					default:
+					}
+					m.v.UnlockFile(refs[i], unneeded)
+				}
+			})
+		}
+		g.Wait()
+		if a, b := w.laptop.v.Ino(refs[0]), desk.v.Ino(refs[1]); a != b {
+			t.Errorf("inodes %d and %d", a, b)
+		}
 		w.laptop.halt()
 		desk.halt()
 	})

@@ -44,6 +44,13 @@ func (n *notes) mend(subject string) {
 	delete(n.warnings, subject)
 }
 
+// has says whether something is wrong with a subject.
+func (n *notes) has(subject string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.warnings[subject] != ""
+}
+
 // list returns damaged objects and warnings, sorted.
 func (n *notes) list() (damaged, warnings []string) {
 	n.mu.Lock()

@@ -41,6 +41,10 @@ func (v *Volume) pin(ino meta.Ino) error {
 			}
 			err = v.execute(w)
 		}
+		if errors.Is(err, meta.ErrLeased) {
+			_, err = v.apart(d.ref)
+			return err
+		}
 		if err != nil {
 			return fmt.Errorf("write inode %d: %w", ino, err)
 		}

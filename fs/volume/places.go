@@ -1,8 +1,8 @@
 package volume
 
 import (
-	"bytes"
 	"sync"
+	"unique"
 
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
@@ -14,19 +14,18 @@ import (
 // a lock of its own, taken after all others. The zero value is ready.
 type places struct {
 	mu    sync.Mutex // guards the fields below; nothing is taken after it
-	known map[meta.Ref]placed
-	told  map[meta.Ref]toldPlace // what the journal knows
-}
-
-// toldPlace is a name that stands in the journal as long as an operation waits.
-type toldPlace struct {
-	placed
-	no meta.OpNo
+	known map[meta.Ref]knownPlace
 }
 
 type placed struct {
 	parent meta.Ref
 	name   string
+}
+
+type knownPlace struct {
+	parent unique.Handle[meta.Ref]
+	name   string
+	told   meta.OpNo // the journal knows the name as long as this operation waits; 0: it does not
 }
 
 // placesMost is how many names are remembered.
@@ -36,11 +35,12 @@ const placesMost = 1 << 16
 func (p *places) found(ref, parent meta.Ref, name []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at, ok := p.known[ref]; ok && at.parent == parent && bytes.Equal([]byte(at.name), name) {
+	in := unique.Make(parent)
+	if at, ok := p.known[ref]; ok && at.parent == in && at.name == string(name) {
 		return
 	}
 	if p.known == nil {
-		p.known = map[meta.Ref]placed{}
+		p.known = map[meta.Ref]knownPlace{}
 	}
 	if len(p.known) >= placesMost {
 		for ref := range p.known { // any
@@ -48,7 +48,7 @@ func (p *places) found(ref, parent meta.Ref, name []byte) {
 			break
 		}
 	}
-	p.known[ref] = placed{parent, string(name)}
+	p.known[ref] = knownPlace{parent: in, name: string(name)}
 }
 
 // find returns the name under which a file was found last.
@@ -56,7 +56,10 @@ func (p *places) find(ref meta.Ref) (parent meta.Ref, name []byte, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, ok := p.known[ref]
-	return at.parent, []byte(at.name), ok
+	if !ok {
+		return meta.Ref{}, nil, false
+	}
+	return at.parent.Value(), []byte(at.name), true
 }
 
 // tell returns what the journal is to know before the operation no, if that may have to
@@ -71,12 +74,10 @@ func (p *places) tell(no meta.OpNo, op meta.Op, settled meta.OpNo) (r journal.Pl
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at, ok := p.known[ref]
-	if t, was := p.told[ref]; !ok || was && t.placed == at && t.no > settled {
+	if !ok || at.told > settled {
 		return r, false
 	}
-	if p.told == nil || len(p.told) >= placesMost {
-		p.told = map[meta.Ref]toldPlace{}
-	}
-	p.told[ref] = toldPlace{at, no}
-	return journal.PlaceRecord{No: no, Ref: ref, Parent: at.parent, Name: []byte(at.name)}, true
+	at.told = no
+	p.known[ref] = at
+	return journal.PlaceRecord{No: no, Ref: ref, Parent: at.parent.Value(), Name: []byte(at.name)}, true
 }

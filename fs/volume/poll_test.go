@@ -95,7 +95,7 @@ func TestIdleMountAsksLittle(t *testing.T) {
 		w.asked()
 		time.Sleep(10 * time.Minute)
 		n, bytes := w.asked()
-		if n < 9 || n > 11 || bytes > 0 {
+		if n < 9 || n > 11 || bytes > 64 { // one of them looks for the newest slot
 			t.Errorf("%d requests, %d bytes in ten idle minutes", n, bytes)
 		}
 		as(w.laptop, write("a", "1"), drained)

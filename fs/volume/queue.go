@@ -111,11 +111,18 @@ func (v *Volume) enqueue() (pos uint64, last meta.OpNo, err error) {
 	queue, pos, last := v.queue, v.pos, v.nextOp-1
 	v.mu.Unlock()
 	for len(queue) > 0 {
-		recs, n, told, err := v.records(queue)
-		if err != nil {
-			return 0, 0, err
+		n, told := 1, v.told
+		if f := queue[0].followed; f != nil {
+			told = max(told, f.slot)
+			pos, err = f.write(v.journal)
+		} else {
+			var recs []journal.Record
+			if recs, n, told, err = v.records(queue); err != nil {
+				return 0, 0, err
+			}
+			pos, err = v.journal.Append(recs...)
 		}
-		if pos, err = v.journal.Append(recs...); err != nil {
+		if err != nil {
 			return 0, 0, v.unwritten(err)
 		}
 		queue, v.told = queue[n:], told
@@ -127,20 +134,13 @@ func (v *Volume) enqueue() (pos uint64, last meta.OpNo, err error) {
 	return pos, last, nil
 }
 
-// records makes journal records of the first n of queue, as many as go in one call, and
-// sees that the data they name is durable or comes with them. Before an operation stands
+// records makes journal records of the first n of queue, operations, as many as go in one
+// call, and sees that the data they name is durable or comes with them. Before an operation stands
 // the slot that it follows, where that was not told; told is the newest that is then.
 func (v *Volume) records(queue []queued) (recs []journal.Record, n int, told uint64, err error) {
 	told = v.told
-	for size := 0; n < len(queue) && size < appendMax; n++ {
+	for size := 0; n < len(queue) && size < appendMax && queue[n].followed == nil; n++ {
 		q := queue[n]
-		if f := q.followed; f != nil {
-			told = max(told, f.Slot)
-			r := journal.Followed(*f)
-			size += followedSize(f)
-			recs = append(recs, r)
-			continue
-		}
 		if q.slot > told {
 			told = q.slot
 			recs = append(recs, journal.Followed(journal.FollowedRecord{Slot: told}))

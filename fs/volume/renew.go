@@ -172,7 +172,7 @@ func (v *Volume) endMove(m *move, left int) error {
 	if left > 0 {
 		to = m.path(v, keptName)
 		v.log.Error("changes of the device that this machine was may or may not be in the store; their journal is kept", "operations", left, "device", int(m.was))
-		v.notes.warn("copied state", fmt.Errorf("%d changes made on this machine as device %d may or may not be in the store: another machine worked under the same number. Their journal is kept in the state folder", left, m.was))
+		v.notes.warn("copied state", fmt.Errorf("%d changes made on this machine as device %d may or may not be in the store: another machine worked under the same number. Their journal is kept in the state folder, as kept-…. What to do: look whether the files that were written last on this machine are in the drive as you expect, copy what is missing from where it came, and remove that folder when nothing is", left, m.was))
 	}
 	if err := os.Rename(m.path(v, moveName), to); err != nil {
 		return pathless(err)
@@ -238,6 +238,9 @@ func (a *adoption) run() error {
 		default:
 			return fmt.Errorf("%w: operation %d: %w", ErrJournal, r.No, err)
 		}
+		if err := a.relieve(); err != nil {
+			return err
+		}
 	}
 	if a.v.accepted != nil {
 		if err := a.rescueOlder(); err != nil {
@@ -246,7 +249,27 @@ func (a *adoption) run() error {
 		return a.v.persist()
 	}
 	a.torn.tell(a.v, a.from)
+	if err := a.v.yieldUp(a.ctx); err != nil {
+		return err
+	}
 	return a.v.persist()
+}
+
+// adoptMost is how many operations wait for the new journal at a time: not all that the
+// old one holds, which may be half a million.
+const adoptMost = 2048
+
+// relieve writes to the new journal what was adopted, when it is much. It is not synced: as
+// long as the move is not at its end, a crash has it begin again.
+func (a *adoption) relieve() error {
+	a.v.mu.Lock()
+	n := len(a.v.queue)
+	a.v.mu.Unlock()
+	if n < adoptMost {
+		return nil
+	}
+	_, _, err := a.v.enqueue()
+	return err
 }
 
 // errUnborn: an operation needs an inode that could not be made.
@@ -258,7 +281,8 @@ func refused(err error) bool {
 	return errors.Is(err, errUnborn) || errors.Is(err, errTorn) || meta.Refused(err)
 }
 
-// adoptPacks gives the closed packs numbers of the new device.
+// adoptPacks gives the closed packs numbers of the new device. One that is sealed under a
+// key that the chain has no more is sealed under the present one.
 func (a *adoption) adoptPacks() error {
 	var infos []pack.Info
 	for _, p := range a.from.packs {
@@ -267,11 +291,23 @@ func (a *adoption) adoptPacks() error {
 			return err
 		}
 		from, to := pack.Path(packDir(a.from.dir), p.No), pack.Path(packDir(a.to.dir), no)
-		if err := os.Link(from, to); err != nil {
-			return fmt.Errorf("adopt a pack file: %w", pathless(err))
-		}
-		a.packs[p.No] = no
+		was := p.No
 		p.No = no
+		if lost := a.lostKey(p); lost != nil {
+			p, err = a.v.packs.Anew(from, p, lost)
+		} else if err = os.Link(from, to); err != nil {
+			err = pathless(err)
+		}
+		if errors.Is(err, pack.ErrDamaged) {
+			// Its bytes may be in the journal too.
+			a.v.log.Error("pack file of the journal is damaged", "pack", uint64(was))
+			a.v.notes.warn("damage", errors.New("a pack file of the journal is missing or damaged on the local disk"))
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("adopt a pack file: %w", err)
+		}
+		a.packs[was] = no
 		infos = append(infos, p)
 	}
 	// A record says that its file is there to stay.
@@ -294,7 +330,10 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	if err != nil {
 		return err
 	}
-	steps, replaced := a.from.replaced[r.No]
+	steps, replaced, err := a.from.replaced.of(r.No)
+	if err != nil {
+		return err
+	}
 	if !replaced || a.torn.gaps {
 		steps, replaced = nil, false
 	}
@@ -350,9 +389,12 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 			}
 		}
 		b, err = v.view.Execute(op, at)
+		if errors.Is(err, meta.ErrLeased) && !a.torn.gaps && r.No > a.doubtful {
+			_, err = v.view.Resume([]meta.Change{op}, 0, at) // see yieldUp
+		}
 		return err
 	})
-	if err != nil || b.Empty() {
+	if err != nil || b != nil && b.Empty() {
 		return err
 	}
 	v.mu.Lock()
@@ -386,7 +428,7 @@ func (a *adoption) adoptSteps(op meta.Op, steps []meta.Change, r journal.OpRecor
 	a.versions[meta.Stamp{Device: a.was, No: r.No}.Version()] = at.Version()
 	v.nextOp++
 	v.enlist(at, op)
-	return v.replace(view.Followed{Slot: v.view.Slot(), Replaced: []view.Replaced{{No: at.No, Steps: mine}}})
+	return v.replace(view.Followed{Slot: v.view.Slot(), Replaced: view.Instead(at, mine)})
 }
 
 // needsUnborn says whether op names an inode that was not made.

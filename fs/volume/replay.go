@@ -56,7 +56,11 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 		}
 		last = r.No
 		at := meta.Stamp{Device: v.device, No: r.No, Time: r.Time}
-		if steps, ok := o.replaced[r.No]; ok && !s.gaps && !v.astray {
+		steps, ok, err := o.replaced.of(r.No)
+		if err != nil {
+			return fmt.Errorf("%w: what stands for operation %d: %w", ErrJournal, r.No, err)
+		}
+		if ok && !s.gaps && !v.astray {
 			done := 0
 			err := v.near(ctx, func() (err error) {
 				done, err = v.view.Resume(steps, done, at)

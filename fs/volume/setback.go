@@ -19,6 +19,9 @@ type Setback struct {
 	Fork  bool       // the store holds another commit in the slot of Seen
 	Above chain.Slot // a commit lies above a slot that is absent; 0: none
 
+	Accepted *chain.Accepted // what somebody on another machine took for right instead; nil: nobody did
+	accepter string          // the name of that device
+
 	Missing publish.Missing // from Same to Seen
 	Damaged []string        // objects that are missing or no commits
 	Files   []MissingFile   // what the missing commits were about, as far as they are kept near; only where a person is asked
@@ -59,6 +62,10 @@ func (s *Setback) Error() string {
 	if s.Above > 0 {
 		fmt.Fprintf(&b, ". Slot %d is not there, and slot %d is", s.Had.Slot+1, s.Above)
 	}
+	if a := s.Accepted; a != nil {
+		fmt.Fprintf(&b, ". Somebody at device %d (%s) accepted on %s that the store was set back to slot %d. To accept it here too: hushfs accept-rollback STORE",
+			a.Device, s.accepter, a.Time.Local().Format("2006-01-02 15:04"), a.Had.Slot)
+	}
 	if len(s.Damaged) > 0 {
 		fmt.Fprintf(&b, "; damaged or missing: %s", s.Damaged[0])
 	}
@@ -82,6 +89,16 @@ func setback(l *publish.Loaded, seen chain.Link, by Witness, had chain.ID, there
 	for _, r := range remembered {
 		if id, ok := l.Near(r.Slot); ok && id == r.ID && r.Slot < seen.Slot {
 			s.Same = r.Link
+		}
+	}
+	for _, a := range l.Chain.Ledger.Accepted() {
+		if a.Had.Slot < seen.Slot && a.Seen.Slot >= a.Had.Slot && (s.Same.Slot == 0 || s.Same.Slot >= a.Had.Slot) {
+			s.Accepted = &a
+			for _, d := range l.Chain.Ledger.AllDevices() {
+				if d.No == a.Device {
+					s.accepter = d.Name
+				}
+			}
 		}
 	}
 	s.Missing = publish.MissingOf(remembered, s.from(), seen.Slot)

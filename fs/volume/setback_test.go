@@ -148,6 +148,15 @@ func TestSetBackWhileIdle(t *testing.T) {
 		_, _, err := m.v.Sync(t.Context(), false)
 		return err
 	}
+	wait := func(m *machine) error { return m.v.WaitStored(t.Context()) }
+	waitFile := func(m *machine) error {
+		_, _, a, err := m.find("d/kept")
+		if err != nil {
+			return err
+		}
+		return m.v.WaitFile(t.Context(), a.Ref.Ino)
+	}
+	as(w.laptop, refuses(wait, publish.ErrRollback), refuses(waitFile, publish.ErrRollback))
 	as(w.laptop, refuses(sync, publish.ErrRollback), refuses(sync, publish.ErrRollback))
 	if s := w.laptop.v.Status(); !strings.Contains(s.Stopped, "3 changes") {
 		t.Errorf("status says %q", s.Stopped)
@@ -451,8 +460,15 @@ func TestAcceptWhatOthersWroteOver(t *testing.T) {
 // Killed at any step of it, an acceptance goes on or begins again, and what waited is
 // there once.
 func TestAcceptKilledAtEveryStep(t *testing.T) {
+	t.Run("within an epoch", func(t *testing.T) { killedAccepting(t) })
+	t.Run("what waits is of an epoch that is missing", func(t *testing.T) { killedAccepting(t, remove(2)) })
+}
+
+// killedAccepting has laptop do what is given before it writes what waits.
+func killedAccepting(t *testing.T, before ...act) {
 	w, _, old := twoMachines(t)
 	m := w.laptop
+	as(m, before...)
 	as(m, mkdir("d2"), write("d2/f", big), fsync("d2/f"), write("d/kept", "4"), fsync("d/kept"))
 	m.crash()
 	m.bucket = old

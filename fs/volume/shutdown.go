@@ -9,7 +9,8 @@ import (
 	publish "github.com/hushfs/hushfs/fs/sync"
 )
 
-// WaitStored returns when everything that was written before is in the store.
+// WaitStored returns when everything that was written before is in the store. It fails
+// with publish.ErrRollback where nothing waits, but the store lost what it had.
 func (v *Volume) WaitStored(ctx context.Context) error {
 	if err := v.pinOld(ctx, 0); err != nil {
 		return err
@@ -18,7 +19,10 @@ func (v *Volume) WaitStored(ctx context.Context) error {
 		if v.view.Pending().Len() > 0 {
 			return ErrReadOnly // they wait for a mount that may write
 		}
-		return nil
+		return v.stillThere(ctx)
+	}
+	if v.view.Pending().Len() == 0 {
+		return v.stillThere(ctx)
 	}
 	return v.sync.Flush(ctx, v.lastOp())
 }
@@ -29,6 +33,7 @@ func (v *Volume) WaitStored(ctx context.Context) error {
 // get there; Undrained tells how much; and with publish.ErrRollback when nothing does,
 // but the store lost what it had. It is called once.
 func (v *Volume) Shutdown(ctx context.Context) error {
+	v.leaveLocks(ctx)
 	v.mu.Lock()
 	if v.closing {
 		v.mu.Unlock()
@@ -40,6 +45,7 @@ func (v *Volume) Shutdown(ctx context.Context) error {
 	// Who is being enrolled for a change that will be refused must be gone before
 	// the keys are.
 	v.kill()
+	v.locks.hurries.Wait()
 	v.room.letAll(true)
 	if err := v.enroll.lock(context.Background()); err == nil {
 		defer v.enroll.unlock()

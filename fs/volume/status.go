@@ -17,6 +17,7 @@ type Status struct {
 	Device        int              `json:"device"`         // number of this machine; 0 before its first write
 	DeviceName    string           `json:"device_name"`    //
 	ReadOnly      bool             `json:"read_only"`      //
+	Older         bool             `json:"older"`          // it shows a store that is behind what was seen
 	Slot          uint64           `json:"slot"`           // newest slot that this machine knows
 	Files         uint64           `json:"files"`          // inodes
 	Bytes         uint64           `json:"bytes"`          // sum of file sizes
@@ -94,6 +95,7 @@ func (v *Volume) Status() Status {
 		Drive:        v.o.Drive.ID.String(),
 		Name:         v.o.Drive.Name,
 		ReadOnly:     v.o.ReadOnly,
+		Older:        v.older,
 		Slot:         v.view.Slot(),
 		Files:        usage.Inodes,
 		Bytes:        usage.Bytes,
@@ -108,31 +110,23 @@ func (v *Volume) Status() Status {
 		NextTry:      v.sync.NextTry(),
 		Remote:       v.o.Remote,
 	}
-	files := map[meta.Ino]bool{}
 	_, number, name := v.state.Device()
 	s.Device, s.DeviceName = int(number), name
 	if pending.Len() > 0 {
 		t := pending.First().Time
 		s.OldestPending = time.Unix(t.Sec, int64(t.Nsec))
 	}
-	for p := range pending.All() {
-		switch o := p.Op.(type) {
-		case *meta.Write:
-			files[o.Ref.Ino] = true
-		case *meta.Clone:
-			files[o.Ref.Ino] = true
-		}
-	}
+	var dirty []meta.Ino
 	v.mu.Lock()
 	for _, d := range v.dirty {
 		s.PendingOps++
-		files[d.ref.Ino] = true
+		dirty = append(dirty, d.ref.Ino)
 		if s.OldestPending.IsZero() || d.first.Before(s.OldestPending) {
 			s.OldestPending = d.first
 		}
 	}
 	v.mu.Unlock()
-	s.PendingFiles = len(files)
+	s.PendingFiles = v.view.Filled(dirty)
 	s.PendingOps += v.aside
 	s.Stored = s.PendingOps == 0
 	s.Conflicts = v.countConflicts()
@@ -144,6 +138,9 @@ func (v *Volume) Status() Status {
 		s.OfflineSince = time.Time{}
 	}
 	s.Damaged, s.Warnings = v.notes.list()
+	if number == 0 && !s.ReadOnly && offline != nil && !v.notes.has(firstChange) {
+		s.Warnings = append(s.Warnings, firstChange+": until the store can be reached each fails (EIO): "+firstNeedsStore)
+	}
 	if why := v.cache.Usage().Trouble; why != "" {
 		s.Warnings = append(s.Warnings, "cache: it keeps less than it might: "+why)
 	}

@@ -35,15 +35,20 @@ func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) err
 	return v.changing(ctx, func() error {
 		ref := v.at(as)
 		op.Ref = v.own(as)
+		apply := v.apply
+		if op.Valid == meta.SetMtime|meta.SetCtime {
+			apply = func(meta.Ref, meta.Op) error { return v.applyTimes(as, &op) }
+		}
 		// A program that closes a file and then says of when it is wants its content
 		// there with the time: others take what has the time for the content.
 		if d := v.dirty[ref.Ino]; d != nil && d.closed && op.Valid&meta.SetMtime != 0 {
 			if err := v.pin(ref.Ino); err != nil {
 				return err
 			}
+			ref, op.Ref = v.at(as), v.own(as)
 		}
 		v.joinAccess(&op)
-		if err := v.apply(ref, &op); err != nil {
+		if err := apply(ref, &op); err != nil {
 			return err
 		}
 		mtime, ctime := op.Valid&meta.SetMtime != 0, op.Valid&meta.SetCtime != 0
@@ -86,6 +91,7 @@ func (v *Volume) settleFile(ref meta.Ref, pin func(*dirty) error) error {
 	if o == nil || !o.guessed {
 		return nil
 	}
+	ref = o.ref // a copy, as it may be now
 	n, err := v.stored(ref)
 	if errors.Is(err, ErrStale) {
 		return nil // deleted meanwhile
@@ -94,8 +100,8 @@ func (v *Volume) settleFile(ref meta.Ref, pin func(*dirty) error) error {
 		return err
 	}
 	if n.Mtime != o.mtime || n.Ctime != o.ctime {
-		op := &meta.Setattr{Ref: ref, Valid: meta.SetMtime | meta.SetCtime, Mtime: o.mtime, Ctime: o.ctime}
-		if err := v.apply(ref, op); err != nil {
+		op := &meta.Setattr{Ref: v.own(ref), Valid: meta.SetMtime | meta.SetCtime, Mtime: o.mtime, Ctime: o.ctime}
+		if err := v.applyTimes(o.as[0], op); err != nil {
 			return err
 		}
 	}
@@ -112,8 +118,8 @@ func (v *Volume) parted(o *opened) {
 	if !o.guessed || v.closing || v.broken != nil {
 		return
 	}
-	op := &meta.Setattr{Ref: o.ref, Valid: meta.SetMtime | meta.SetCtime, Mtime: o.mtime, Ctime: o.ctime}
-	if err := v.apply(o.ref, op); err != nil && !errors.Is(err, ErrStale) {
+	op := &meta.Setattr{Ref: v.own(o.ref), Valid: meta.SetMtime | meta.SetCtime, Mtime: o.mtime, Ctime: o.ctime}
+	if err := v.applyTimes(o.as[0], op); err != nil && !errors.Is(err, ErrStale) {
 		v.log.Warn("times of a closed file are those at which its data came", "inode", uint64(o.ref.Ino), "err", err)
 	}
 }

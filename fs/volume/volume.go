@@ -69,6 +69,7 @@ type Volume struct {
 	view         *view.View
 	state        *state.State
 	journal      *journal.Journal
+	epochs       *epochKeys // of journal
 	packs        *pack.Writer
 	reader       *pack.Reader
 	cache        *cache.Cache
@@ -152,7 +153,7 @@ type queued struct {
 	op   meta.Op
 	slot uint64 // that the operation was executed on, or an earlier one that it fits as well
 
-	followed *journal.FollowedRecord // nil: it is an operation
+	followed *followed // nil: it is an operation
 }
 
 const (

@@ -14,7 +14,15 @@ import (
 
 // wire makes the parts that work on the journal o.
 func (v *Volume) wire(l *publish.Loaded, o *old) {
-	v.journal = o.journal
+	v.journal, v.epochs = o.journal, o.keys
+	for _, p := range o.packs {
+		if v.older || len(o.keys.of(p.Epoch)) > 0 {
+			continue // the chain may have another key of an epoch of that number
+		}
+		if err := v.keepEpoch(p.Epoch); err != nil {
+			v.log.Warn("key of an epoch not kept beside the journal", "epoch", uint32(p.Epoch), "err", err)
+		}
+	}
 	v.nextOp = max(o.last, l.Chain.LastOp[v.device]) + 1
 	v.synced = v.nextOp - 1
 	v.packs = pack.NewWriter(pack.Options{
@@ -77,11 +85,15 @@ func (v *Volume) wireSync(l *publish.Loaded, packs string) {
 		Trim:        v.o.Trim,
 		Wrong:       v.wrongFold,
 		Untrimmed:   v.untrimmed,
+		Holed:       v.holed,
 	}, l, l.Chain.LastOp[v.device])
 }
 
 // closed records a pack whose file is complete and synced.
 func (v *Volume) closed(i pack.Info) error {
+	if err := v.keepEpoch(i.Epoch); err != nil {
+		return err
+	}
 	_, err := v.journal.Append(journal.Packed(journal.PackRecord{
 		No: i.No, Name: i.Name, Length: uint32(i.Length), Epoch: i.Epoch, Size: i.ObjectSize(),
 	}))

@@ -61,6 +61,17 @@ func (v *Volume) wrongFolds() *publish.WrongFolds {
 	return publish.NewWrongFolds(found...)
 }
 
+// holed notes a slot that is gone below others; nil: nobody needs it any more.
+func (v *Volume) holed(slot chain.Slot, err error) {
+	if err == nil {
+		v.notes.mend("commits")
+		return
+	}
+	if v.notes.warn("commits", err) {
+		v.log.Warn("a slot is gone from the store", "slot", uint64(slot), "err", err)
+	}
+}
+
 // untrimmed notes why old commits stay in the store.
 func (v *Volume) untrimmed(err error) {
 	if err == nil {

@@ -1,8 +1,10 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/hushfs/hushfs/fs/meta"
 )
@@ -45,14 +47,40 @@ func (v *Volume) Xattrs(ctx context.Context, ref meta.Ref) (names []byte, err er
 	return names, err
 }
 
-// SetXattr sets an extended attribute.
+// SetXattr sets an extended attribute. It answers ErrAttributes where an inode would have
+// more than meta.MaxXattrs of them: they must fit into a commit with all else that it has.
 func (v *Volume) SetXattr(ctx context.Context, ref meta.Ref, name, value []byte, flags meta.XattrFlags) error {
 	if err := v.room.enter(ctx); err != nil {
 		return err
 	}
-	return v.amend(ctx, ref, func(ref meta.Ref) meta.Op {
-		return &meta.Setxattr{Ref: ref, Name: name, Value: value, Flags: flags}
+	return v.changing(ctx, func() error {
+		if err := v.fits(ref, name, value); err != nil {
+			return err
+		}
+		return v.apply(ref, &meta.Setxattr{Ref: v.own(ref), Name: name, Value: value, Flags: flags})
 	})
+}
+
+// fits tells whether an inode has room for an attribute; v is locked.
+func (v *Volume) fits(ref meta.Ref, name, value []byte) error {
+	n, err := v.stored(ref)
+	if err != nil || !n.Xattrs {
+		return err
+	}
+	sum := len(name) + len(value)
+	err = v.base(ref, func(r meta.Reader) error {
+		all := meta.XattrRange(v.own(ref))
+		return r.Scan(all.From, all.To, func(k, old []byte) bool {
+			if _, other, err := meta.ParseXattrKey(k); err == nil && !bytes.Equal(other, name) {
+				sum += len(other) + len(old)
+			}
+			return true
+		})
+	})
+	if err == nil && sum > meta.MaxXattrs {
+		return fmt.Errorf("inode %d: %w: it would be %d bytes", ref.Ino, ErrAttributes, sum)
+	}
+	return err
 }
 
 // RemoveXattr removes an extended attribute, or fails with meta.ErrNoAttr.
@@ -71,36 +99,47 @@ func (v *Volume) amend(ctx context.Context, ref meta.Ref, op func(meta.Ref) meta
 // execute it. It leaves directories alone, and what has no privileges.
 func (v *Volume) Demote(ctx context.Context, ref meta.Ref, ids bool) error {
 	return v.changing(ctx, func() error {
-		n, err := v.stored(ref)
-		if err != nil || n.Kind == meta.Dir {
-			return err
-		}
-		apply := func(op meta.Op) error { return v.apply(ref, op) }
-		if f := v.frozen(ref); f != nil {
-			// The file that it is about to become; the other machine's keeps what it has.
-			apply = func(op meta.Op) error { return v.applyOrphan(f, op) }
-		}
-		const setuid, setgid, groupExec = 04000, 02000, 00010
-		perm := n.Perm
-		if ids {
-			perm &^= setuid
-			if perm&groupExec != 0 {
-				perm &^= setgid
+		err := v.demote(ref, ids)
+		if errors.Is(err, meta.ErrLeased) {
+			if aside, serr := v.setAside(ref); aside || serr != nil {
+				err = errors.Join(serr, v.demote(ref, ids))
 			}
-		}
-		if perm != n.Perm {
-			// The kernel tells the ctime of what takes them.
-			if err := apply(&meta.Setattr{Ref: v.own(ref), Valid: meta.SetPerm | meta.KeepCtime, Perm: perm}); err != nil {
-				return err
-			}
-		}
-		if !n.Xattrs {
-			return nil
-		}
-		err = apply(&meta.Removexattr{Ref: v.own(ref), Name: []byte(capability)})
-		if errors.Is(err, meta.ErrNoAttr) {
-			return nil
 		}
 		return err
 	})
+}
+
+// demote is Demote with v locked.
+func (v *Volume) demote(ref meta.Ref, ids bool) error {
+	n, err := v.stored(ref)
+	if err != nil || n.Kind == meta.Dir {
+		return err
+	}
+	apply := func(op meta.Op) error { return v.apply(ref, op) }
+	if f := v.frozen(ref); f != nil {
+		// The file that it is about to become; the other machine's keeps what it has.
+		apply = func(op meta.Op) error { return v.applyOrphan(f, op) }
+	}
+	const setuid, setgid, groupExec = 04000, 02000, 00010
+	perm := n.Perm
+	if ids {
+		perm &^= setuid
+		if perm&groupExec != 0 {
+			perm &^= setgid
+		}
+	}
+	if perm != n.Perm {
+		// The kernel tells the ctime of what takes them.
+		if err := apply(&meta.Setattr{Ref: v.own(ref), Valid: meta.SetPerm | meta.KeepCtime, Perm: perm}); err != nil {
+			return err
+		}
+	}
+	if !n.Xattrs {
+		return nil
+	}
+	err = apply(&meta.Removexattr{Ref: v.own(ref), Name: []byte(capability)})
+	if errors.Is(err, meta.ErrNoAttr) {
+		return nil
+	}
+	return err
 }
