@@ -33,7 +33,7 @@ var cheap = keyslot.Params{MemoryKiB: 19 << 10, Passes: 2, Lanes: 1}
 
 // world is a drive in a store, and the machine that made it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	objects *mem.Bucket
 	faults  *fault.Bucket // in front of objects
 	unlock  []byte        // see drive.Unlocked.Handover
@@ -44,7 +44,7 @@ type world struct {
 
 // machine is a computer with a state and a cache folder of its own.
 type machine struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	bucket store.Bucket
 	unlock []byte
@@ -63,7 +63,7 @@ type machine struct {
 	ended chan struct{}
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, objects: mem.New()}
 	w.faults = fault.Wrap(w.objects)
@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // makeDrive makes a drive whose first device has its state in dir.
-func makeDrive(t *testing.T, b store.Bucket, dir string) ([]byte, crypt.VolumeID) {
+func makeDrive(t testing.TB, b store.Bucket, dir string) ([]byte, crypt.VolumeID) {
 	t.Helper()
 	pass := []byte("open sesame")
 	_, err := drive.Create(t.Context(), b, drive.CreateOptions{
@@ -418,7 +418,7 @@ func (l *lines) String() string {
 }
 
 // copyFolder copies a folder as a backup program does.
-func copyFolder(t *testing.T, from, to string) {
+func copyFolder(t testing.TB, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		t.Fatal(err)
@@ -447,7 +447,7 @@ func (o *once) names() []string {
 }
 
 // folders lists the names in a folder.
-func folders(t *testing.T, dir string) []string {
+func folders(t testing.TB, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

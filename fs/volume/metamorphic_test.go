@@ -53,7 +53,7 @@ func TestMetamorphic(t *testing.T) {
 			if err := play(t, o, c, l); err != nil {
 				t.Logf("seed %d, history %d, course %d fails: %v", seed, histories, i, err)
 				l, err = shorten(t, o, c, l, err)
-				t.Fatalf("HUSHFS_SEED=%d, shortened to %d deeds: %v\n%s", seed+uint64(histories), len(l), err, story(c, l))
+				t.Fatalf("HUSHFS_SEED=%d, shortened to %d deeds: %v\n%s", seed+uint64(histories), len(l), err, inATest(c, l))
 			}
 		}
 	}
@@ -176,8 +176,8 @@ func shorten(t *testing.T, o *origin, c course, l []deed, why error) ([]deed, er
 	return l, why
 }
 
-// story is a history as it stands in a test.
-func story(c course, l []deed) string {
+// inATest is a history as it stands in a test.
+func inATest(c course, l []deed) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "{%q, course{Near: %d, Fold: %d, Flush: %v, Run: %v}, []deed{\n", "…", c.Near, c.Fold, c.Flush, c.Run)
 	for _, d := range l {

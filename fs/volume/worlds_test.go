@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,42 +9,44 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/story"
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
+	"github.com/hushfs/hushfs/store/mem"
 )
 
 // Three machines with journals, caches and states of their own work at once on one
-// drive, over a store that fails now and then. They are killed, locked, parted from the
-// store and left off line. In the end all see one tree, and each content that an fsync
-// acknowledged and nobody replaced who had seen it is there: in its place or in a copy.
+// drive, over a store that fails now and then, on a clock that only sleeping moves. They
+// are killed, locked, parted from the store, left off line for days, removed and let in
+// again; commits are folded and trimmed, and the store is set back. In the end all see one
+// tree, and each content that an fsync acknowledged and nobody replaced who had seen it is
+// there: in its place or in a copy. Who has a lease sees nobody else's change, and who
+// counts under a lock counts right.
 //
 // HUSHFS_SEED repeats a run, HUSHFS_WORLDS says how many worlds are tried.
 func TestWorlds(t *testing.T) {
 	if testing.Short() {
 		t.Fatal("this test has no short form")
 	}
-	n, many := uint64(time.Now().UnixNano()), 12
-	if s := os.Getenv("HUSHFS_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n, many := worldSeed(t), 12
 	if s := os.Getenv("HUSHFS_WORLDS"); s != "" {
 		var err error
 		if many, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("HUSHFS_SEED=%d", n)
 	sum := tally{}
-	for run := range many {
-		if !t.Run(fmt.Sprint(run), func(t *testing.T) { newEra(t, n, uint64(run)).play(&sum) }) {
-			return
+	for run := range uint64(many) {
+		s := story.Story{Machines: 2 + int(run%2), Seed: run}
+		if f := tell(t, &s, rand.New(rand.NewPCG(n, run)), nil, &sum); f != nil {
+			t.Fatalf("world %d: %s", run, shrink(t, s, f, nil).Report(s, f))
 		}
 	}
 	t.Logf("%d worlds: %+v", many, sum)
@@ -54,59 +55,147 @@ func TestWorlds(t *testing.T) {
 	}
 }
 
+// worldSeed is where random worlds begin.
+func worldSeed(t *testing.T) uint64 {
+	t.Helper()
+	n := uint64(time.Now().UnixNano())
+	if s := os.Getenv("HUSHFS_SEED"); s != "" {
+		var err error
+		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("HUSHFS_SEED=%d", n)
+	return n
+}
+
+// deedsOfAWorld are so many as TestWorlds draws for each.
+const deedsOfAWorld = 120
+
+// shrink makes a story shorter that fails. What hangs on the order in which goroutines
+// come to their turn may fail now and then only: each is played up to three times.
+func shrink(t *testing.T, s story.Story, why *story.Failure, j judge) story.Short {
+	return story.Shrink(s, why, story.Options{For: 5 * time.Minute, Again: 3}, func(s story.Story) *story.Failure {
+		return tell(t, &s, nil, j, &tally{})
+	})
+}
+
+// A judge is asked after each deed; what it does not like it says to t.
+type judge func(t testing.TB, d story.Deed)
+
+// tell tells a story; rng, when it is not nil, draws the deeds of a new one.
+func tell(t *testing.T, s *story.Story, rng *rand.Rand, j judge, sum *tally) (f *story.Failure) {
+	synctest.Test(t, func(t *testing.T) {
+		f = story.Try(t, func(t testing.TB) {
+			h := newEra(t, *s, sum)
+			do := func(d story.Deed) {
+				sum.Deeds++
+				if h.do(d) && j != nil {
+					j(t, d)
+				}
+			}
+			for _, d := range s.Deeds {
+				do(d)
+			}
+			for range deedsOfAWorld {
+				if rng == nil {
+					break
+				}
+				d := h.draw(rng)
+				s.Deeds = append(s.Deeds, d)
+				do(d)
+			}
+			h.end()
+		})
+	})
+	return f
+}
+
 // tally counts what happened.
-type tally struct{ Acts, Promises, Kills, Outages, Conflicts, Operations int }
+type tally struct {
+	Deeds, Promises, Kills, Outages, Conflicts, Operations, Handles, Leases, Counts, Folds, Trims, Removals, Setbacks int
+}
 
 // era is one world, and what it owes.
 type era struct {
 	*world
-	rng   *rand.Rand
-	all   []*citizen
-	made  int
-	known map[uint64]string // contents by version
-	owed  map[string]string // contents that an fsync acknowledged and who was told
-	story []string
-	tally *tally
+	all    []*citizen
+	made   int
+	known  map[uint64]string // contents by version
+	owed   map[string]string // contents that an fsync acknowledged and who was told
+	leased map[meta.Ref]*leasedFile
+	tally  *tally
+
+	counted   int  // what the counter must show
+	uncounted bool // that is not known any more
+	old       *mem.Bucket
+	setBack   bool // the store was
+}
+
+// leasedFile is a file of which somebody has a lease, and what it held when he last
+// looked.
+type leasedFile struct {
+	by      *citizen
+	content string
 }
 
 // citizen is one machine of the world.
 type citizen struct {
 	*machine
-	h      *era
-	line   *fault.Bucket
-	parted bool
+	h       *era
+	line    *fault.Bucket
+	parted  bool
+	removed bool
+	number  int
+	handles []meta.Ref   // files that its programs have open
+	deathAt atomic.Value // of a string: the step at which it is killed; "": none
 }
 
-func newEra(t *testing.T, seed, run uint64) *era {
-	h := &era{world: newWorld(t), rng: rand.New(rand.NewPCG(seed, run)), known: map[uint64]string{}, owed: map[string]string{}}
-	for i := range 2 + int(run%2) {
+// counter is the file in which the machines count; nobody does anything else with it.
+const counter = "counter"
+
+func newEra(t testing.TB, s story.Story, sum *tally) *era {
+	h := &era{world: newWorld(t), known: map[uint64]string{}, owed: map[string]string{}, leased: map[meta.Ref]*leasedFile{}, tally: sum}
+	for i, name := range []string{"laptop", "desk", "phone"}[:min(s.Machines, 3)] {
 		m := h.laptop
 		if i > 0 {
-			m = h.machine([]string{"", "desk", "phone"}[i])
+			m = h.machine(name)
 		}
-		c := &citizen{machine: m, h: h, line: fault.Wrap(h.objects)}
-		c.fold = 6 + h.rng.IntN(10)
-		m.bucket = c.line
+		c := &citizen{machine: m, h: h}
+		c.step = func(name string) { // also called by what goes on by itself
+			if at, _ := c.deathAt.Load().(string); at != "" && at == name {
+				panic(killed(name))
+			}
+		}
+		c.fold = 6 + int(s.Seed)%10
+		c.trim = publish.TrimOptions{Keep: 5}
+		if s.Seed>>i&1 == 1 {
+			c.near = 32 << 20
+		}
+		c.wire()
 		h.all = append(h.all, c)
 	}
+	as(h.laptop, write(counter, fmt.Sprintf("%06d", 0)), drained)
 	return h
 }
 
-func (h *era) tell(format string, args ...any) {
-	h.story = append(h.story, fmt.Sprintf(format, args...))
+// wire leads the machine to the store.
+func (c *citizen) wire() {
+	c.line = fault.Wrap(c.h.objects)
+	c.bucket = c.line
+	if c.parted {
+		c.part()
+	}
 }
 
 func (h *era) fail(format string, args ...any) {
 	h.t.Helper()
-	h.t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(h.story, "\n"))
+	h.t.Fatalf(format, args...)
 }
 
-func (h *era) play(sum *tally) {
-	h.tally = sum
-	for range 120 {
-		sum.Acts++
-		h.all[h.rng.IntN(len(h.all))].act()
-	}
+// end ends all trouble, brings everything to everybody, and looks at what they have
+// come to.
+func (h *era) end() {
 	h.settle()
 	want := h.all[0].tree()
 	for _, c := range h.all[1:] {
@@ -124,12 +213,15 @@ func (h *era) play(sum *tally) {
 	for _, f := range fresh.files(h.known) {
 		there[f.content] = true
 		if strings.Contains(f.path, "(conflict") {
-			sum.Conflicts++
+			h.tally.Conflicts++
+		}
+		if n := fmt.Sprintf("%06d", h.counted); f.path == counter && f.content != n && !h.uncounted {
+			h.fail("the counter shows %s, not %s", f.content, n)
 		}
 	}
 	for _, content := range slices.Sorted(maps.Keys(h.owed)) {
 		if !there[content] {
-			h.fail("%s was told that %q is durable, and it is nowhere in\n%s", h.owed[content], content, want)
+			h.fail("%s was told that %.40q is durable, and it is nowhere in\n%s", h.owed[content], content, want)
 		}
 	}
 }
@@ -138,6 +230,9 @@ func (h *era) play(sum *tally) {
 func (h *era) settle() {
 	for _, c := range h.all {
 		c.reach()
+		if c.removed {
+			c.dies()
+		}
 	}
 	for range 3 {
 		for _, c := range h.all {
@@ -150,16 +245,17 @@ func (h *era) settle() {
 		}
 	}
 	for _, c := range h.all {
-		if err := c.v.sync.CatchUp(context.Background()); err != nil {
+		if err := c.v.sync.CatchUp(h.t.Context()); err != nil {
 			h.fail("%s does not follow in the end: %v", c.name, err)
 		}
 		if left := c.v.view.Pending().Len(); left > 0 {
 			h.fail("%s has %d operations left", c.name, left)
 		}
+		c.unchanged()
 	}
 }
 
-// file is what a machine sees of a file.
+// seenFile is what a machine sees of a file.
 type seenFile struct {
 	path    string
 	content string
@@ -171,9 +267,12 @@ func (m *machine) files(known map[uint64]string) (out []seenFile) {
 	m.t.Helper()
 	var walk func(path string, dir meta.Ref)
 	walk = func(path string, dir meta.Ref) {
-		list, err := m.v.List(context.Background(), dir)
+		list, err := m.v.List(m.t.Context(), dir)
+		if errors.Is(err, store.ErrUnavailable) {
+			return
+		}
 		if err != nil {
-			m.t.Fatal(err)
+			m.t.Fatalf("%s: list: %v", m.name, err)
 		}
 		for _, e := range list {
 			p := strings.TrimPrefix(path+"/"+string(e.Name), "/")
@@ -181,9 +280,12 @@ func (m *machine) files(known map[uint64]string) (out []seenFile) {
 				walk(p, e.Ref)
 				continue
 			}
-			a, err := m.v.Attr(context.Background(), e.Ref)
+			a, err := m.v.Attr(m.t.Context(), e.Ref)
+			if errors.Is(err, store.ErrUnavailable) {
+				continue
+			}
 			if err != nil {
-				m.t.Fatal(err)
+				m.t.Fatalf("%s: attributes: %v", m.name, err)
 			}
 			content, err := m.content(a)
 			if errors.Is(err, store.ErrUnavailable) {
@@ -199,227 +301,4 @@ func (m *machine) files(known map[uint64]string) (out []seenFile) {
 	}
 	walk("", meta.RootRef)
 	return out
-}
-
-// mount opens a machine that is locked.
-func (c *citizen) mount() error {
-	if c.v != nil {
-		return nil
-	}
-	return c.open()
-}
-
-func (c *citizen) part() {
-	c.parted = true
-	for _, op := range []fault.Op{fault.Put, fault.Get, fault.List} {
-		c.line.Add(fault.On(op, 0, fault.Fail(store.ErrUnavailable)))
-	}
-}
-
-func (c *citizen) reach() {
-	c.parted = false
-	c.line.Clear()
-}
-
-// act does something at the machine.
-func (c *citizen) act() {
-	h := c.h
-	if c.v == nil {
-		if c.parted && h.rng.IntN(3) == 0 {
-			c.reach()
-		}
-		if err := c.mount(); err != nil {
-			if !c.parted {
-				h.fail("%s does not mount: %v", c.name, err)
-			}
-			return
-		}
-		h.tell("%s mounts", c.name)
-	}
-	switch draw := h.rng.IntN(40); {
-	case draw == 0:
-		h.tell("%s is killed", c.name)
-		h.tally.Kills++
-		c.crash()
-	case draw == 1:
-		err := c.shut(50 * time.Millisecond)
-		h.tell("%s is locked: %v", c.name, err)
-	case draw == 2:
-		h.tally.Outages++
-		h.tell("%s is off line", c.name)
-		c.part()
-	case draw < 6:
-		if c.parted {
-			h.tell("%s is on line", c.name)
-			c.reach()
-		}
-	case draw < 12:
-		c.publish()
-	case draw < 14:
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		defer cancel()
-		if !c.parted {
-			ctx = context.Background()
-		}
-		h.tell("%s follows: %v", c.name, c.v.sync.CatchUp(ctx))
-	default:
-		c.change()
-	}
-}
-
-// publish sends what waits; a fault may come between.
-func (c *citizen) publish() {
-	h := c.h
-	if !c.parted {
-		slots := strings.TrimSuffix(h.prefix("l"), "/")
-		switch h.rng.IntN(5) {
-		case 0: // taken, and the answer is lost
-			c.line.Add(fault.On(fault.Put, 1, fault.Twice).Prefix(slots))
-		case 1:
-			c.line.Add(fault.On(fault.Get, 1+h.rng.IntN(3), fault.Fail(store.ErrUnavailable)))
-		case 2: // killed between
-			steps := []string{"sync.build", "sync.attempt", "sync.put", "sync.taken", "sync.remembered", "sync.settled"}
-			at := steps[h.rng.IntN(len(steps))]
-			c.step = func(name string) {
-				if name == at {
-					panic(killed(at))
-				}
-			}
-		}
-	}
-	err := c.mayDie(c.send)
-	c.step = nil
-	if !c.parted {
-		c.line.Clear()
-	}
-	h.tell("%s publishes: %v", c.name, err)
-	if c.v != nil {
-		if stopped, _ := c.v.sync.Trouble(); stopped != "" {
-			h.fail("%s has stopped: %s", c.name, stopped)
-		}
-	}
-}
-
-// send publishes, but does not wait long for a store that is away.
-func (c *citizen) send() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	if !c.parted {
-		ctx = context.Background()
-	}
-	if err := c.v.pinOld(ctx, 0); err != nil {
-		return err
-	}
-	return c.v.sync.Publish(ctx)
-}
-
-// killed is where a machine died.
-type killed string
-
-// mayDie calls fn, in which the machine may be killed.
-func (c *citizen) mayDie(fn func() error) (err error) {
-	defer func() {
-		switch at := recover().(type) {
-		case nil:
-		case killed:
-			c.h.tally.Kills++
-			err = fmt.Errorf("killed at %s", string(at))
-			c.step = nil
-			c.crash()
-		default:
-			panic(at)
-		}
-	}()
-	return fn()
-}
-
-// change does what a program may do.
-func (c *citizen) change() {
-	h := c.h
-	h.tally.Operations++
-	files := c.files(h.known)
-	dirs := []string{"", "d/", "e/", "d/f/"}
-	name := func() string { return dirs[h.rng.IntN(len(dirs))] + string(rune('a'+h.rng.IntN(4))) }
-	var some seenFile
-	if len(files) > 0 {
-		some = files[h.rng.IntN(len(files))]
-	} else {
-		some.path = name()
-	}
-	at := func(path string) (seen seenFile, ok bool) {
-		for _, f := range files {
-			if f.path == path {
-				return f, true
-			}
-		}
-		return seen, false
-	}
-	h.made++
-	content := fmt.Sprintf("%s wrote %d", c.name, h.made)
-	if h.rng.IntN(8) == 0 {
-		content += strings.Repeat(fmt.Sprintf(" and %d", h.made), 90_000)
-	}
-	var err error
-	what := ""
-	switch draw := h.rng.IntN(16); {
-	case draw < 7: // save, and be sure
-		path := some.path
-		if draw < 4 {
-			path = name()
-		}
-		what = "saves " + path
-		if i := strings.LastIndexByte(path, '/'); i >= 0 {
-			err = errors.Join(mkdir(path[:strings.IndexByte(path, '/')])(c.machine), mkdir(path[:i])(c.machine))
-		}
-		if err == nil {
-			err = write(path, content)(c.machine)
-		}
-		if err == nil {
-			if old, ok := at(path); ok {
-				delete(h.owed, old.content)
-			}
-			if err = fsync(path)(c.machine); err == nil {
-				h.tally.Promises++
-				h.owed[content] = c.name
-			}
-		}
-	case draw < 9: // save as editors do
-		what = "replaces " + some.path
-		if err = write(some.path+"~", content)(c.machine); err == nil {
-			if err = fsync(some.path + "~")(c.machine); err == nil {
-				h.tally.Promises++
-				h.owed[content] = c.name
-			}
-			if old, ok := at(some.path + "~"); ok {
-				delete(h.owed, old.content)
-			}
-			if rerr := rename(some.path+"~", some.path)(c.machine); rerr == nil {
-				delete(h.owed, some.content)
-			}
-		}
-	case draw < 11:
-		what = "removes " + some.path
-		if err = unlink(some.path)(c.machine); err == nil {
-			delete(h.owed, some.content)
-		}
-	case draw < 14:
-		to := name()
-		what = "renames " + some.path + " to " + to
-		if err = rename(some.path, to)(c.machine); err == nil {
-			if old, ok := at(to); ok && to != some.path {
-				delete(h.owed, old.content)
-			}
-		}
-	default:
-		from, to := dirs[1+h.rng.IntN(3)], dirs[1+h.rng.IntN(3)]
-		what = "moves " + from + " to " + to
-		err = rename(strings.TrimSuffix(from, "/"), strings.TrimSuffix(to, "/")+string(rune('x'+h.rng.IntN(2))))(c.machine)
-	}
-	h.tell("%s %s (%.24s): %v", c.name, what, content, err)
-	c.files(h.known)
-	for _, bad := range []error{meta.ErrConflict, meta.ErrMalformed} {
-		if errors.Is(err, bad) {
-			h.fail("%s %s: %v", c.name, what, err)
-		}
-	}
 }
