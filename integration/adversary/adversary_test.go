@@ -108,3 +108,43 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// What a machine put into a slot that was free, since the store had taken something away,
+// is not given up for junk; and where it stands against another machine's, that is known.
+func TestWhatWasPutMeanwhileStays(t *testing.T) {
+	const name = "v0/s/volume/l/slot"
+	for fact, c := range map[string]struct{ was, twice bool }{"junk": {false, false}, "another's commit": {true, true}} {
+		s := NewStore()
+		if c.was {
+			if err := s.Face("desktop").PutIfAbsent(t.Context(), name, []byte("was")); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			s.Truth.Overwrite(name, []byte("was"))
+		}
+		end := s.Spoil(name, nil)
+		if err := s.Face("laptop").PutIfAbsent(t.Context(), name, []byte("mine")); err != nil {
+			t.Fatal(err)
+		}
+		end()
+		b, err := s.Truth.Get(t.Context(), name, 0, -1)
+		if want := map[bool]string{false: "mine", true: "was"}[c.was]; err != nil || string(b) != want || s.Twice() != c.twice {
+			t.Errorf("%s: %q, twice %v, %v", fact, b, s.Twice(), err)
+		}
+	}
+}
+
+// A commit that the store itself put in the place of another was put by nobody, and what
+// lay there comes back, whoever made that.
+func TestWhatChangedPlacesComesBack(t *testing.T) {
+	const one, two = "v0/s/volume/l/slot1", "v0/s/volume/l/slot2"
+	s := NewStore()
+	s.Truth.Overwrite(one, []byte("of whoever made the drive"))
+	if err := s.Face("desktop").PutIfAbsent(t.Context(), two, []byte("a commit")); err != nil {
+		t.Fatal(err)
+	}
+	s.Spoil(one, []byte("a commit"))()
+	if b, err := s.Truth.Get(t.Context(), one, 0, -1); err != nil || string(b) != "of whoever made the drive" || s.Twice() {
+		t.Errorf("%q, twice %v, %v", b, s.Twice(), err)
+	}
+}

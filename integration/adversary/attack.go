@@ -63,14 +63,19 @@ func (s *siege) names(kinds string) (out []string) {
 	return out
 }
 
-// head is the newest slot that has anything in it.
-func (s *siege) head() chain.Slot {
+// head is the newest slot before the one that machines write to next: that of the newest
+// commit of a machine, or of what lies right above it. What lies above a hole is nobody's.
+func (s *siege) head() (head chain.Slot) {
 	for _, n := range s.names("l") {
-		if slot, ok := chain.ParseSlotName(s.volume, n); ok {
-			return slot
+		if slot, ok := chain.ParseSlotName(s.volume, n); ok && s.store.genuine(s.object(n)) {
+			head = slot
+			break
 		}
 	}
-	return 0
+	for s.object(chain.SlotName(s.volume, head+1)) != nil {
+		head++
+	}
+	return head
 }
 
 // some draws at most n names of some kinds.

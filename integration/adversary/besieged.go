@@ -35,7 +35,7 @@ func (s *Siege) Begin(attack string, draw uint64) (end func()) {
 // is not that of both machines.
 func (s *Siege) Split() bool {
 	_, err := s.s.read()
-	return s.s.split || err != nil
+	return s.s.split || s.s.store.Twice() || err != nil
 }
 
 // File is a new one, which a machine is about to write; promise says that it is durable.

@@ -50,6 +50,7 @@ type Store struct {
 	made  map[[32]byte]bool      // hashes of the commits that the machines made
 	shown map[string]*mem.Bucket // what a machine is shown instead of the truth
 	bites map[string][]string    // by machine: what it was told that is untrue
+	twice bool                   // two commits of machines were kept under one name, one after the other
 }
 
 // NewStore returns a store that is honest yet.
@@ -97,6 +98,14 @@ func (s *Store) believe() {
 	clear(s.spoil)
 }
 
+// Twice tells whether the store kept two commits of machines under one name, one after the
+// other: who made the one that it does not show any more has another history.
+func (s *Store) Twice() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.twice
+}
+
 // showing tells whether a machine is shown something else than the truth.
 func (s *Store) showing() bool {
 	s.mu.Lock()
@@ -105,7 +114,8 @@ func (s *Store) showing() bool {
 }
 
 // Spoil puts other bytes under a name, whether it is taken or not; nil bytes take the
-// object away. The function that it returns undoes that.
+// object away. The function that it returns undoes that; but what a machine put there in
+// good faith is not given up for junk, and where it stands against another's, see Twice.
 func (s *Store) Spoil(name string, data []byte) (end func()) {
 	was, err := s.Truth.Get(context.Background(), name, 0, -1)
 	there := err == nil
@@ -118,8 +128,13 @@ func (s *Store) Spoil(name string, data []byte) (end func()) {
 		delete(s.spoil, name)
 		s.mu.Unlock()
 		now, err := s.Truth.Get(context.Background(), name, 0, -1)
+		ours := err == nil && s.genuine(now) && !bytes.Equal(now, was) && !bytes.Equal(now, data)
 		switch {
+		case there && ours && !s.genuine(was):
 		case there:
+			s.mu.Lock()
+			s.twice = s.twice || ours
+			s.mu.Unlock()
 			s.put(name, was)
 		case err == nil && bytes.Equal(now, data):
 			s.put(name, nil)

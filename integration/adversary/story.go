@@ -169,6 +169,7 @@ func Tell(s Story) (o Outcome, err error) {
 // both machines come to what it holds.
 func (w *siege) healed() error {
 	w.store.believe()
+	w.split = w.split || w.store.Twice()
 	if _, err := w.read(); errors.Is(err, errBroken) {
 		return err
 	} else if err != nil {
