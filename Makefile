@@ -4,10 +4,11 @@ CHECKS   ?= ../shared/checks
 ROUNDS   ?= 200
 IMAGES   ?= 20000
 WORLDS   ?= 300
+BACKLOG  ?= 500000
 GO       ?= go
 UNIT      = $(shell $(GO) list ./... | grep -v /integration)
 
-.PHONY: worlds rounds bench-machines histories adversary metamorphic faults check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
+.PHONY: backlog worlds rounds bench-machines histories adversary metamorphic faults withheld check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -53,6 +54,10 @@ worlds: ## several machines at random, WORLDS=300 with journals in process, a te
 	HUSHFS_WORLDS=$(WORLDS) $(GO) test -count=1 -timeout 4h -run 'TestWorlds' ./fs/volume
 	HUSHFS_MACHINE_WORLDS=$$(( $(WORLDS) / 10 )) $(GO) test -count=1 -timeout 4h -v -run 'TestThreeMachines' ./integration
 
+backlog: ## a machine comes back with BACKLOG=500000 operations, 3.6 GiB; killed in it; needs 15 GiB of disk
+	scripts/minio
+	HUSHFS_BACKLOG=$(BACKLOG) $(GO) test -count=1 -timeout 2h -v -run 'TestBacklog$$' ./integration
+
 rounds: ## two machines for 1,000 rounds, killed, their clocks set to and fro: no false alarm
 	HUSHFS_ROUNDS=$${HUSHFS_ROUNDS:-1000} $(GO) test -count=1 -timeout 2h -v -run 'TestNoFalseAlarm' ./fs/volume
 
@@ -89,6 +94,9 @@ metamorphic: ## random histories against a plain model, for HUSHFS_METAMORPHIC=2
 
 faults: ## every operation with every fault of the store, at each of four occurrences
 	HUSHFS_FAULTS=all $(GO) test -count=1 -timeout 2h -run TestEveryOperationWithEveryFault ./fs/volume
+
+withheld: ## what is written late to what another machine has leased or locked: all cases
+	HUSHFS_WITHHELD=all $(GO) test -count=1 -timeout 30m -run 'Withheld' ./fs/volume
 
 adversary: ## a store that deceives: ROUNDS=200 attacks in process, and MOUNTS=60 on two real mounts (HUSHFS_ADVERSARY_SEED repeats one)
 	HUSHFS_ADVERSARY_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 6h -run '^Test(Attacks|Random)$$' -v ./integration/adversary
