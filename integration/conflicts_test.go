@@ -72,9 +72,12 @@ func TestConflicts(t *testing.T) {
 			t.Fatalf("%s: %+v", who, all)
 		}
 	}
+	must(t, os.Mkdir(n.in("elsewhere"), 0o755))
+	n.ok("sync", n.mnt)
 	if all := n.conflicts(n.mnt, "elsewhere"); len(all) != 0 {
 		t.Errorf("below another folder: %+v", all)
 	}
+	n.refused(2, []string{"nothing at nowhere", "typing error"}, "conflicts", n.mnt, "nowhere")
 	if got := string(read(t, n.in(".hushfs", "conflicts"))); got != text || !strings.Contains(got, "/docs/report.odt") {
 		t.Errorf("in the mount:\n%s\nby command:\n%s", got, text)
 	}

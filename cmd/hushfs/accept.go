@@ -58,6 +58,9 @@ done again on what the store has; what fits nowhere comes to files recovered-…
 root folder. Other machines that saw more refuse the store until each of them accepts
 by itself.
 
+A device that was removed in what is given up is one again, and reads and writes what
+is written from then on: look at hushfs device list, and remove it again.
+
 The drive must be unmounted. Without a terminal, --confirm takes the words that
 hushfs heads shows for the store: then exactly that state is accepted, or none.
 
@@ -181,6 +184,7 @@ func (a *app) accepted(r acceptResult) error {
 	if x.Executed+x.Left > 0 {
 		a.say("Of what waited here %s done again; %d could not be, and what they wrote lies in the root folder as recovered-… (%s). Their journal stays in the state folder as kept-….", was(x.Executed, "change"), x.Left, count(x.Recovered, "file"))
 	}
+	a.say("A device that was removed in what was given up is one again, and can read what is written now. Look: hushfs device list STORE. Remove it again: hushfs device remove STORE NUMBER")
 	a.say("Every other machine that saw more refuses the store until accept-rollback is run there. Check what is left with: hushfs fsck STORE")
 	return nil
 }
