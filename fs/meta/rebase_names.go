@@ -22,17 +22,9 @@ func (s *solver) make(o *Make, why error) (steps []Change, again Change, err err
 		return nil, nil, nil
 	}
 	// What it became is what counts, not how it began.
-	same, err := s.sameNamed(o.Ref, theirs.Ref, o.Parent, o.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if same {
-		s.unite(o.Ref, theirs.Ref)
-		return nil, nil, nil
-	}
 	n := *o
 	var told Change
-	if n.Name, told, err = s.beside(o.Ref, o.Parent, o.Name, theirs.Ref); err != nil {
+	if n.Name, told, err = s.taken(o.Ref, theirs.Ref, o.Parent, o.Name); err != nil || n.Name == nil {
 		return nil, nil, err
 	}
 	return []Change{told}, &n, nil
@@ -46,17 +38,9 @@ func (s *solver) link(o *Link, why error) (steps []Change, again Change, err err
 			return nil, nil, err
 		}
 		// As git does, which writes another name, links, and takes that away.
-		same, err := s.sameNamed(o.Ref, theirs.Ref, o.Parent, o.Name)
-		if err != nil {
-			return nil, nil, err
-		}
-		if same {
-			s.unite(o.Ref, theirs.Ref)
-			return nil, nil, nil
-		}
 		n := *o
 		var told Change
-		if n.Name, told, err = s.beside(o.Ref, o.Parent, o.Name, theirs.Ref); err != nil {
+		if n.Name, told, err = s.taken(o.Ref, theirs.Ref, o.Parent, o.Name); err != nil || n.Name == nil {
 			return nil, nil, err
 		}
 		return []Change{told}, &n, nil
@@ -141,6 +125,20 @@ func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err
 		return nil, nil, err
 	}
 	return []Change{told}, &n, nil
+}
+
+// taken settles that a name which was given to a file here is another's there. Where both
+// hold the same they are one file, and as is nil; else as is what ours is called beside it.
+func (s *solver) taken(ours, theirs, parent Ref, name []byte) (as []byte, told Change, err error) {
+	same, err := s.sameNamed(ours, theirs, parent, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if same {
+		s.unite(ours, theirs)
+		return nil, nil, nil
+	}
+	return s.beside(ours, parent, name, theirs)
 }
 
 // beside finds another name for ref where theirs has the one that was meant, and says so.

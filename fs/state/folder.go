@@ -55,7 +55,7 @@ func cutMagic(b []byte, magic string) ([]byte, error) {
 func (s *State) saveSecret() error {
 	plain := s.secret.Bytes()
 	defer clear(plain)
-	return replace(s.dir, secretFile, s.underRoot(s.root).Seal([]byte(secretMagic), plain, []byte(secretMagic)))
+	return Replace(s.dir, secretFile, s.underRoot(s.root).Seal([]byte(secretMagic), plain, []byte(secretMagic)))
 }
 
 func (s *State) underRoot(root *crypt.Key) *crypt.Local {
@@ -96,7 +96,7 @@ func (s *State) save() error {
 	}
 	plain := s.d.encode(s.device)
 	defer clear(plain)
-	return replace(s.dir, stateFile, s.underSecret().Seal([]byte(stateMagic), plain, []byte(stateMagic)))
+	return Replace(s.dir, stateFile, s.underSecret().Seal([]byte(stateMagic), plain, []byte(stateMagic)))
 }
 
 // read returns the content of a file, or its first limit bytes.
@@ -109,10 +109,10 @@ func read(dir, name string, limit int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, int64(limit)))
 }
 
-// replace makes b the content of the file name in dir: the old or the new
+// Replace makes b the content of the file name in dir: the old or the new
 // content is there after a crash, and the new one after it returned. After an
 // error it may be either.
-func replace(dir, name string, b []byte) (err error) {
+func Replace(dir, name string, b []byte) (err error) {
 	tmp := filepath.Join(dir, name+".new")
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 // does not lock this machine out.
 func KeepHeader(dir string, main crypt.VolumeID, header []byte) error {
 	b := append([]byte(headerMagic), main[:]...)
-	return replace(dir, headerFile, append(b, header...))
+	return Replace(dir, headerFile, append(b, header...))
 }
 
 // Header returns what KeepHeader stored last, a header of at most limit bytes.

@@ -262,5 +262,5 @@ func (s *State) Settle(commits ...chain.Link) error {
 		}
 		s.saved = true
 	}
-	return replace(s.dir, settledFile, s.underSecret().Seal([]byte(settledMagic), encodeSettled(all), []byte(settledMagic)))
+	return Replace(s.dir, settledFile, s.underSecret().Seal([]byte(settledMagic), encodeSettled(all), []byte(settledMagic)))
 }

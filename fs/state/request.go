@@ -58,7 +58,7 @@ func (s *State) Request() (string, error) {
 		d = identity.NewDevice()
 		seed := d.Seed()
 		defer clear(seed)
-		if err := replace(s.dir, requestFile, s.underRequest().Seal([]byte(requestMagic), seed, s.requestData())); err != nil {
+		if err := Replace(s.dir, requestFile, s.underRequest().Seal([]byte(requestMagic), seed, s.requestData())); err != nil {
 			return "", err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/pack"
+	"github.com/hushfs/hushfs/fs/state"
 )
 
 // epochKeys keeps, in the folder of a journal, the keys of the epochs that its packs are
@@ -136,34 +137,11 @@ func (k *epochKeys) keep(epoch crypt.Epoch, key *crypt.Key) error {
 	next = next[max(0, len(next)-keysMost):]
 	plain := encodeEpochKeys(next)
 	defer clear(plain)
-	if err := k.write(k.seal.Seal([]byte(keysMagic), plain, []byte(keysMagic))); err != nil {
+	if err := state.Replace(k.dir, keysFile, k.seal.Seal([]byte(keysMagic), plain, []byte(keysMagic))); err != nil {
 		return fmt.Errorf("keep the key of an epoch: %w", pathless(err))
 	}
 	k.kept = next
 	return nil
-}
-
-// write makes b the content of the file.
-func (k *epochKeys) write(b []byte) error {
-	path := filepath.Join(k.dir, keysFile)
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(k.dir)
 }
 
 // keepEpoch keeps the key of an epoch that packs of the journal are sealed under.
