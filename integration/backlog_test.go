@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -425,13 +426,18 @@ func (b *backlog) judge() {
 
 // holds wants a content in a file or, where both machines wrote one, in a copy of it.
 func (b *backlog) holds(m *machine, name string, want []byte, copied bool) error {
-	paths := []string{m.in(name)}
+	paths, listed := []string{m.in(name)}, 0
 	if copied {
-		more, err := filepath.Glob(m.in(name) + " (conflict*")
+		beside, err := os.ReadDir(filepath.Dir(paths[0])) // filepath.Glob hides errors
 		if err != nil {
 			return err
 		}
-		paths = append(paths, more...)
+		listed = len(beside)
+		for _, e := range beside {
+			if strings.HasPrefix(e.Name(), path.Base(name)+" (conflict") {
+				paths = append(paths, filepath.Join(filepath.Dir(paths[0]), e.Name()))
+			}
+		}
 	}
 	for _, p := range paths {
 		got, err := os.ReadFile(p)
@@ -442,5 +448,5 @@ func (b *backlog) holds(m *machine, name string, want []byte, copied bool) error
 			return nil
 		}
 	}
-	return fmt.Errorf("what the laptop wrote to %s is in none of %d files", name, len(paths))
+	return fmt.Errorf("what the laptop wrote to %s is in none of %q; %d names are in the folder, and of it `hushfs conflicts` has:\n%s", name, paths, listed, m.ok("conflicts", m.mnt, name))
 }
