@@ -176,9 +176,11 @@ func (m *machine) crash() {
 	}
 	m.halt()
 	m.v.kill()
+	m.v.persisting.Lock() // what is on its way to the journal was written before
 	m.v.mu.Lock()
 	m.v.closing, m.v.queue, m.v.dirty = true, nil, map[meta.Ino]*dirty{}
 	m.v.mu.Unlock()
+	m.v.persisting.Unlock()
 	_ = m.v.journal.Close()
 	m.v.closeNear() // the cache's lock is the process's
 	m.v = nil

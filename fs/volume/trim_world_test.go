@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/meta"
 	publish "github.com/hushfs/hushfs/fs/sync"
 )
 
@@ -148,7 +149,7 @@ func trimWorld(t *testing.T, r *rand.Rand) {
 			shared := write(fmt.Sprintf("shared%d", r.IntN(3)), fmt.Sprint(m.name, n))
 			try(m, "writes shared", func(m *machine) error {
 				err := shared(m)
-				if errors.Is(err, ErrStale) {
+				if errors.Is(err, ErrStale) || errors.Is(err, meta.ErrExist) {
 					err = shared(m) // its first write made it a device, and it met others
 				}
 				return err

@@ -15,7 +15,9 @@ import (
 )
 
 // Whatever the store does, a reading call is over in its time, and who has waited it
-// out hears so. A store that says at once that it cannot is no timeout.
+// out hears so. A store that says at once that it cannot is no timeout: it is off line with
+// the first failure that comes a fifth of the time after the first one, and the wait before
+// that is one and a half times its length at most.
 func TestAReadingCallEndsInItsTime(t *testing.T) {
 	refused := fault.Fail(fmt.Errorf("%w: refused", store.ErrUnavailable))
 	for _, c := range []struct {
@@ -33,8 +35,8 @@ func TestAReadingCallEndsInItsTime(t *testing.T) {
 		{"its bytes are on top", 15 * time.Second, 160 << 10, nil, true, 25 * time.Second, 25 * time.Second, true},
 		{"hangs, and nobody waits for long", 3 * time.Second, 0, nil, false, 1600 * time.Millisecond, 1600 * time.Millisecond, true},
 		{"hangs, and somebody waits for long", 5 * time.Minute, 0, nil, false, 160 * time.Second, 160 * time.Second, true},
-		{"refuses", 15 * time.Second, 0, func(*fault.Bucket) []fault.Rule { return always(refused) }, false, 3 * time.Second, 7 * time.Second, false},
-		{"refuses, and nobody waits for long", 3 * time.Second, 0, func(*fault.Bucket) []fault.Rule { return always(refused) }, false, 600 * time.Millisecond, 1500 * time.Millisecond, false},
+		{"refuses", 15 * time.Second, 0, func(*fault.Bucket) []fault.Rule { return always(refused) }, false, 3 * time.Second, 7800 * time.Millisecond, false},
+		{"refuses, and nobody waits for long", 3 * time.Second, 0, func(*fault.Bucket) []fault.Rule { return always(refused) }, false, 600 * time.Millisecond, 1800 * time.Millisecond, false},
 		{"refuses this one alone", 15 * time.Second, 0, func(*fault.Bucket) []fault.Rule {
 			return []fault.Rule{fault.On(fault.Get, 0, refused)}
 		}, true, 7 * time.Second, 15 * time.Second, false},
