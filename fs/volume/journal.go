@@ -220,7 +220,7 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 			o.attempt = &r.Attempt
 			o.last = max(o.last, r.Attempt.Last)
 		case journal.KindPlace:
-			v.places.found(r.Place.Ref, r.Place.Parent, r.Place.Name)
+			v.places.recorded(r.Place)
 		case journal.KindFollowed:
 			if !r.Followed.Rest {
 				more = instead{} // of one that was not written whole

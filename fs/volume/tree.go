@@ -104,7 +104,7 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 			return err
 		}
 		if n.Kind == meta.File {
-			v.places.found(ref, parent, name)
+			v.places.gave(v.nextOp-1, ref, parent, name)
 		}
 		// All of it is pending, and so is near.
 		if a, err = v.attr(ref); err == nil && held {
@@ -211,22 +211,26 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 				return err
 			}
 		}
+		no := v.nextOp
 		if err := v.executeName(sure, newParent, newName, op); err != nil {
 			return err
 		}
-		v.renamed(op, d.Kind, over.Kind)
+		if v.nextOp > no {
+			v.renamed(no, op, d.Kind, over.Kind)
+		}
 		gone()
 		return nil
 	})
 }
 
-// renamed remembers where files are now: the kernel knows, and will not look them up.
-func (v *Volume) renamed(op *meta.Rename, kind, over meta.Kind) {
+// renamed remembers where files are since the operation no: the kernel knows, and will not
+// look them up.
+func (v *Volume) renamed(no meta.OpNo, op *meta.Rename, kind, over meta.Kind) {
 	if kind == meta.File {
-		v.places.found(op.Ref, op.NewParent, op.NewName)
+		v.places.gave(no, op.Ref, op.NewParent, op.NewName)
 	}
 	if op.Flags&meta.Exchange != 0 && over == meta.File {
-		v.places.found(*op.Replaced, op.Parent, op.Name)
+		v.places.gave(no, *op.Replaced, op.Parent, op.Name)
 	}
 }
 
@@ -258,13 +262,16 @@ func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a
 		if err := v.executeName(sure, parent, name, &meta.Link{Ref: ref, Parent: parent, Name: name}); err != nil {
 			return err
 		}
-		v.places.found(ref, parent, name)
+		v.places.gave(v.nextOp-1, ref, parent, name)
 		return nil
 	})
 	if err != nil {
 		return Attr{}, err
 	}
-	return v.Attr(ctx, ref)
+	if a, err = v.Attr(ctx, ref); err != nil {
+		_ = v.Named(parent, name) // nobody waits for it
+	}
+	return a, err
 }
 
 // Parent returns the directory that holds a directory; the root's is itself.
