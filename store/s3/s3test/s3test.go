@@ -17,7 +17,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -100,7 +99,7 @@ func startIn(t testing.TB, k Kind, dir string, secure bool) *Server {
 	if err := os.Mkdir(filepath.Join(s.dir, "data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if s.address, err = freeAddress(); err != nil {
+	if s.address, err = address(t); err != nil {
 		t.Fatal(err)
 	}
 	s.Endpoint = "http://" + s.address
@@ -136,15 +135,6 @@ func find(k Kind) (string, error) {
 		return "", fmt.Errorf("bin/%s is missing, and this test needs the real server: run scripts/minio first", k)
 	}
 	return program, nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // Run starts the process again after Kill, on the same data and address, and
@@ -248,7 +238,7 @@ func (s *Server) Pause() error {
 	pid := s.cmd.Process.Pid
 	s.mu.Unlock()
 	threads := fmt.Sprintf("/proc/%d/task/*/stat", pid)
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		running := 0
 		stats, err := filepath.Glob(threads)
 		for _, path := range stats {
