@@ -1,6 +1,11 @@
 package cache
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 var (
 	// ErrAbsent: the cache does not have it.
@@ -13,6 +18,19 @@ var (
 	// is full, another process uses it, or it is no folder. Off serves instead.
 	ErrUnusable = errors.New("the cache folder cannot be used")
 )
+
+// floorError: the disk has room, but no more than the cache leaves to others, in bytes.
+type floorError int64
+
+func (e floorError) Error() string {
+	floor := fmt.Sprintf("%d MiB", int64(e)>>20)
+	if int64(e)%(1<<30) == 0 {
+		floor = fmt.Sprintf("%d GiB", int64(e)>>30)
+	}
+	return "the disk has less than " + floor + " free, which the cache leaves to other programs"
+}
+
+func (e floorError) Is(target error) bool { return target == unix.ENOSPC }
 
 // What goes wrong inside; nobody outside is handed one of these.
 var (

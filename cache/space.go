@@ -31,15 +31,18 @@ func (c *Cache) makeRoom(n, fresh int64, keep *object) error {
 	}
 	over, low := c.total()+n-c.o.Limit, int64(0)
 	if c.o.Floor > 0 || fresh > 0 {
-		low = c.o.Floor + fresh - c.sys.free(c.o.Dir)
+		low = fresh - c.sys.free(c.o.Dir)
 		if c.values != nil && fresh > 0 {
 			low += c.values.geo.spare
 		}
+		low += c.o.Floor
 	}
 	for over > 0 || low > 0 {
 		freed := c.evictOne(keep)
-		if freed < 0 && low > 0 {
+		if freed < 0 && low > c.o.Floor {
 			return unix.ENOSPC
+		} else if freed < 0 && low > 0 {
+			return floorError(c.o.Floor)
 		} else if freed < 0 {
 			return errRoom
 		}

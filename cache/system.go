@@ -145,7 +145,10 @@ func (t *trouble) String() string {
 // describe says an error without the path that errors of the disk carry.
 func describe(err error) string {
 	var no syscall.Errno
+	var floor floorError
 	switch {
+	case errors.As(err, &floor):
+		return floor.Error()
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "the disk is full"
 	case errors.Is(err, syscall.EROFS):
