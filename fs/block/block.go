@@ -53,6 +53,7 @@ type Options struct {
 	Local  func(Object) (path string, ok bool) // a file that holds it whole, here, perhaps the only copy; nil is none
 	Gone   func(Object) bool                   // asked before damage is reported: true when nothing needs it any more; nil is never
 	Bad    func(object string, err error)      // told of each object that is damaged
+	Mended func(object string)                 // told when all that was damaged of one has come whole from the bucket; nil is none
 
 	Memory int64 // bytes of plaintext kept in memory; 0 means 32 MiB
 	Flight int64 // bytes that may be under way to memory by Prefetch, and as many to the cache; 0 means 16 MiB
@@ -66,6 +67,7 @@ type Reader struct {
 	work    sync.WaitGroup // of flights to the bucket
 	buffers buffers
 	helpers chan struct{} // a token each goroutine that opens segments beside a reader
+	bad     bad
 
 	mu      sync.Mutex // guards the fields below; nothing is taken after it
 	closed  bool
@@ -95,6 +97,9 @@ func New(o Options) *Reader {
 	}
 	if o.Local == nil {
 		o.Local = func(Object) (string, bool) { return "", false }
+	}
+	if o.Mended == nil {
+		o.Mended = func(string) {}
 	}
 	if o.Gone == nil {
 		o.Gone = func(Object) bool { return false }

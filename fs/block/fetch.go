@@ -24,6 +24,7 @@ func (r *Reader) fetch(ctx context.Context, f *flight, first, count int) ([]*seg
 		got, p, err := r.request(ctx, f.o, first, count)
 		switch {
 		case err == nil:
+			r.mended(f.o, got)
 			return got, p, nil
 		case ctx.Err() != nil:
 			return nil, p, ctx.Err()
@@ -43,7 +44,7 @@ func (r *Reader) fetch(ctx context.Context, f *flight, first, count int) ([]*seg
 	if r.o.Gone(f.o) {
 		return nil, parcel{}, ErrGone
 	}
-	r.o.Bad(r.o.Place(f.o), d.Why)
+	r.damaged(f.o, first, d.Why)
 	return nil, parcel{}, d
 }
 

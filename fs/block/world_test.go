@@ -46,9 +46,10 @@ type world struct {
 	memory int64
 	flight int64
 
-	mu   sync.Mutex // guards the fields below
-	gone bool
-	bad  []string
+	mu    sync.Mutex // guards the fields below
+	gone  bool
+	bad   []string
+	whole []string
 }
 
 // newWorld makes one whose cache keeps nothing until cached is called.
@@ -98,6 +99,11 @@ func (w *world) readerOver(b store.Bucket) *Reader {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.bad = append(w.bad, object)
+		},
+		Mended: func(object string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.whole = append(w.whole, object)
 		},
 		Memory: w.memory, Flight: w.flight,
 	})

@@ -24,6 +24,8 @@ type ReaderOptions struct {
 	Find func(no meta.PackNo) (Info, error) // its record in signed metadata; ErrUnknown
 	Bad  func(object string, err error)     // told of each object that is damaged
 
+	Mended func(object string) // see block.Options.Mended; nil is none
+
 	Memory int64 // bytes of plaintext kept in memory; 0 means 32 MiB
 	Flight int64 // bytes that may be under way by Prefetch; 0 means 16 MiB
 }
@@ -50,6 +52,7 @@ func NewReader(o ReaderOptions) *Reader {
 		Local:  func(b block.Object) (string, bool) { return o.Writer.File(b.Name) },
 		Gone:   r.gone,
 		Bad:    o.Bad,
+		Mended: o.Mended,
 		Memory: o.Memory,
 		Flight: o.Flight,
 	})
