@@ -56,21 +56,19 @@ func graced(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *Server) confirmNames(ctx context.Context, names ...nameIn) error {
 	ctx, end := graced(ctx)
 	defer end()
-	for _, n := range names {
-		err := s.confirm(ctx, n.dir, n.dir)
-		if nerr := s.v.Named(n.dir, []byte(n.name)); nerr != nil {
-			err = nerr
-		}
-		if err != nil {
-			var c volume.Change
-			for _, n := range names {
-				c.Names = append(c.Names, volume.Name{Parent: n.dir.Ino, Name: []byte(n.name)})
-			}
-			s.notify.Changed(c)
-			return err
-		}
+	given := make([]volume.NameIn, len(names))
+	for i, n := range names {
+		given[i] = volume.NameIn{Dir: n.dir, Name: []byte(n.name)}
 	}
-	return nil
+	err := s.v.ConfirmNames(ctx, given...)
+	if err != nil {
+		var c volume.Change
+		for _, n := range names {
+			c.Names = append(c.Names, volume.Name{Parent: n.dir.Ino, Name: []byte(n.name)})
+		}
+		s.notify.Changed(c)
+	}
+	return err
 }
 
 // renamed notes where the kernel finds an inode from now on.

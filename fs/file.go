@@ -72,6 +72,11 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 			out.Fh = s.handles.add(ref, n)
 			h := s.handles.get(out.Fh)
 			h.across, h.unsure = across, !sure
+			if write {
+				if at, ok := s.nodes.name(n); ok {
+					s.v.Called(ref, at.dir, []byte(at.name))
+				}
+			}
 		} else {
 			s.v.Release(ref)
 		}

@@ -41,17 +41,20 @@ func (s *Server) lease(ctx context.Context, ref meta.Ref, value []byte) fuse.Sta
 	return errno(s.log, "take a lease", err)
 }
 
-// leased tells of the lease that an inode is under, or of all, as JSON.
+// leased tells of the lease that an inode is under, or of all, or of all locks, as JSON.
 func (s *Server) leased(ctx context.Context, ref meta.Ref, attr string, dest []byte) (uint32, fuse.Status) {
 	var value any
 	var err error
-	if attr == volume.LeasesAttr {
+	switch attr {
+	case volume.LockedAttr:
+		value, err = s.v.Locked(ctx)
+	case volume.LeasesAttr:
 		var all []volume.Leased
 		if all, err = s.v.Leases(ctx); all == nil {
 			all = []volume.Leased{}
 		}
 		value = all
-	} else {
+	default:
 		value, err = s.v.LeaseOf(ctx, ref)
 	}
 	if err != nil {

@@ -197,6 +197,14 @@ func (n *node) places() []place {
 	return l
 }
 
+// name is that by which the kernel found a node last.
+func (t *nodes) name(n *node) (at place, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at = n.at()
+	return at, at != (place{})
+}
+
 // directory is where a node was found last; ok is false when the node never had a name.
 func (t *nodes) directory(id uint64) (dir meta.Ref, ok bool) {
 	t.mu.Lock()

@@ -176,6 +176,7 @@ func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 // unmake takes back what was made and could not be completed. Where even that
 // fails it stays, with fewer rights than it should have had.
 func (s *Server) unmake(parent meta.Ref, name string, a volume.Attr, held bool) {
+	_ = s.v.Named(parent, []byte(name)) // nobody waits for it
 	remove := s.v.Unlink
 	if a.Inode.Kind == meta.Dir {
 		remove = s.v.Rmdir

@@ -40,7 +40,7 @@ func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string
 	if attr == durableAttr {
 		return s.durable(ref, dest)
 	}
-	if attr == volume.LeaseAttr || attr == volume.LeasesAttr && ref == meta.RootRef {
+	if attr == volume.LeaseAttr || (attr == volume.LeasesAttr || attr == volume.LockedAttr) && ref == meta.RootRef {
 		return s.leased(s.ctx(cancel), ref, attr, dest)
 	}
 	if !kept(attr) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -98,7 +99,7 @@ func (c *checker) load(ctx context.Context) error {
 	if l.Trouble != nil {
 		c.trouble()
 	} else {
-		for _, name := range l.Damaged {
+		for _, name := range slices.Concat(l.Skipped, l.Damaged) {
 			c.dead(name)
 		}
 	}

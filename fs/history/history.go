@@ -46,6 +46,10 @@ const (
 	// atOnce is how many objects are on their way at a time.
 	atOnce = 16
 
+	// listedMost is how many slots are listed at a time. Where they lie in a folder, each
+	// listing reads the names of all.
+	listedMost = 16 * store.DefaultList
+
 	tableMemory = 8 << 20
 	blockMemory = 48 << 20
 )
@@ -152,7 +156,7 @@ func damaged(err error) bool {
 func (h *History) list(ctx context.Context) ([]chain.Slot, error) {
 	var slots []chain.Slot
 	for after := ""; ; {
-		page, err := h.o.Bucket.List(ctx, chain.SlotPrefix(h.vol), after, 0)
+		page, err := h.o.Bucket.List(ctx, chain.SlotPrefix(h.vol), after, listedMost)
 		if err != nil {
 			return nil, fmt.Errorf("list commits: %w", err)
 		}
@@ -169,13 +173,25 @@ func (h *History) list(ctx context.Context) ([]chain.Slot, error) {
 				h.aboveHead = append(h.aboveHead, s)
 			}
 		}
-		if len(page) < store.DefaultList {
+		if len(page) < listedMost {
 			break
 		}
 	}
 	slices.Reverse(slots)
 	slices.Reverse(h.aboveHead)
 	return slots, nil
+}
+
+// foreign says whether the end of what lies in a slot tells that it is nobody's commit.
+func (h *History) foreign(ctx context.Context, s chain.Slot) (bool, error) {
+	end, err := h.o.Bucket.Get(ctx, chain.SlotName(h.vol, s), -chain.EndLength, -1)
+	if errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the end of slot %d: %w", s, err)
+	}
+	return h.state.Foreign(end), nil
 }
 
 // get returns the object in a slot; nil: there is none.

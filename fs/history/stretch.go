@@ -20,7 +20,8 @@ type stretch struct {
 	base   *chain.Commit     // which announces the checkpoint that it begins with; nil: slot 0
 	top    chain.Link        // where it ends
 	fold   *chain.Checkpoint // that ends there; nil: it ends at the head
-	places []place           // ascending, above the base and up to the top
+	places []place           // ascending, above the base and up to the top, without those of dead
+	dead   int               // slots that hold nobody's commit, so far as nothing else is needed to tell
 	said   chain.Slot        // of the commit that announces the fold
 	lost   chain.Link        // announces a checkpoint below, and cannot be read; slot 0: none
 }
@@ -31,7 +32,8 @@ type place struct {
 	id       chain.ID      // of the commit that the chain has there
 	known    bool          // it has one there, and this is its id
 	unproven bool          // nothing but its place says that it is one of the chain
-	object   []byte        // what lies there; nil: nothing
+	ends     bool          // its end is looked at first, since it is likely nobody's commit
+	object   []byte        // what lies there; nil: nothing; empty: something that is none that opens
 	commit   *chain.Commit // nil: it is none that opens
 }
 
@@ -104,17 +106,13 @@ func (h *History) fill(ctx context.Context, s *stretch) error {
 			ids = nil
 		}
 	}
-	first := sort.Search(len(h.slots), func(i int) bool { return h.slots[i] > bottom.Slot })
-	for _, slot := range h.slots[first:] {
-		if slot > s.top.Slot {
-			break
-		}
-		s.places = append(s.places, place{slot: slot})
+	if err := h.gather(ctx, s, bottom.Slot, ids); err != nil {
+		return err
 	}
-	for slot := range ids {
+	for slot, id := range ids {
 		if slot > bottom.Slot {
 			if _, there := slices.BinarySearch(h.slots, slot); !there {
-				s.places = append(s.places, place{slot: slot})
+				s.places = append(s.places, place{slot: slot, id: id, known: true})
 			}
 		}
 	}
@@ -124,31 +122,75 @@ func (h *History) fill(ctx context.Context, s *stretch) error {
 		}
 		return 1
 	})
-	if err := h.fetch(ctx, s.places); err != nil {
-		return err
+	if ids == nil {
+		h.trace(s)
 	}
-	if ids != nil {
-		for i := range s.places {
-			p := &s.places[i]
-			p.id, p.known = ids[p.slot]
-		}
-		return nil
-	}
-	h.trace(s)
 	return nil
 }
 
-// fetch gets the objects of places side by side.
+// deadFew is how many dead slots in a row are fetched whole where it is not known which
+// slots hold commits.
+const deadFew = 16
+
+// gather gets what lies in the slots that the store lists. There may be a million that
+// hold nobody's commit: they are counted and not kept.
+func (h *History) gather(ctx context.Context, s *stretch, bottom chain.Slot, ids map[chain.Slot]chain.ID) error {
+	first := sort.Search(len(h.slots), func(i int) bool { return h.slots[i] > bottom })
+	last := sort.Search(len(h.slots), func(i int) bool { return h.slots[i] > s.top.Slot })
+	row := 0 // dead slots before
+	for run := range slices.Chunk(h.slots[first:max(first, last)], 4*atOnce) {
+		places := make([]place, len(run))
+		for i, slot := range run {
+			id, known := ids[slot]
+			places[i] = place{slot: slot, id: id, known: known, ends: !known && (ids != nil || row >= deadFew)}
+		}
+		if err := h.fetch(ctx, places); err != nil {
+			return err
+		}
+		for _, p := range places {
+			if !p.known && (p.commit == nil || p.ends && !h.signed(&p)) {
+				s.dead++
+				row++
+				continue
+			}
+			s.places = append(s.places, p)
+			row = 0
+		}
+		h.o.Progress(h.state.Slot-s.top.Slot+(run[len(run)-1]-bottom), h.state.Slot)
+	}
+	return nil
+}
+
+// signed says whether a device signed what lies in a slot, as of that slot.
+func (h *History) signed(p *place) bool {
+	_, err := chain.OpenSigned(h.vol, h.state.Key, h.state.Ledger, chain.Link{Slot: p.slot, ID: p.commit.ID}, p.object)
+	return err == nil
+}
+
+// fetch gets the objects of places side by side. Of one that is no commit that opens it
+// keeps nothing but that it is there.
 func (h *History) fetch(ctx context.Context, places []place) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
 	for i := range places {
 		p := &places[i]
-		g.Go(func() (err error) {
-			if p.object, err = h.get(ctx, p.slot); err == nil && p.object != nil {
-				p.commit, _ = h.state.Open(p.slot, p.object)
+		g.Go(func() error {
+			if p.ends {
+				foreign, err := h.foreign(ctx, p.slot)
+				if foreign || err != nil {
+					p.object = []byte{}
+					return err
+				}
 			}
-			return err
+			object, err := h.get(ctx, p.slot)
+			if err != nil || object == nil {
+				return err
+			}
+			if p.commit, err = h.state.Open(p.slot, object); err != nil {
+				object = []byte{}
+			}
+			p.object = object
+			return nil
 		})
 	}
 	return g.Wait()
@@ -165,10 +207,20 @@ func (h *History) trace(s *stretch) {
 		}
 		p.id, p.known, p.unproven = p.commit.ID, true, !sure
 		want, sure = p.commit.Prev, true
-		if i > 0 && want != h.from(s.base).ID && !slices.ContainsFunc(s.places[:i], func(q place) bool { return q.commit != nil && q.commit.ID == want }) {
+		if i > 0 && want != h.from(s.base).ID && !named(s.places[:i], want) {
 			sure = false
 		}
 	}
+}
+
+// named says whether one of the places holds a commit. It mostly is the last.
+func named(places []place, id chain.ID) bool {
+	for _, q := range slices.Backward(places) {
+		if q.commit != nil && q.commit.ID == id {
+			return true
+		}
+	}
+	return false
 }
 
 // errBlind: the metadata of a checkpoint cannot be read.

@@ -138,7 +138,7 @@ func (v *verifier) beyond(ctx context.Context, told map[chain.Slot]bool) error {
 	for run := range slices.Chunk(v.aboveHead, 4*atOnce) {
 		places := make([]place, len(run))
 		for i, s := range run {
-			places[i].slot = s
+			places[i].slot, places[i].ends = s, len(v.aboveHead) > deadFew
 		}
 		if err := v.fetch(ctx, places); err != nil {
 			return err
@@ -193,6 +193,7 @@ func (v *verifier) stretch(ctx context.Context, s *stretch) error {
 	if s.lost.Slot > 0 {
 		v.find(s.lost.Slot, Checkpoint, "the commit that announces the checkpoint is missing or damaged; what lies under it is verified without it")
 	}
+	v.out.Dead += s.dead
 	st, err := v.start(s)
 	if err != nil {
 		v.find(s.top.Slot, Checkpoint, "the stretch below cannot be begun: %v", err)

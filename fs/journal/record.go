@@ -101,7 +101,9 @@ type DroppedRecord struct {
 
 // FollowedRecord: the operations that the journal holds, each in the form that it was
 // given last, are those that follow the state after Slot. With More it counts only
-// together with the next, which has the same Slot, and Rest.
+// together with the next, which has the same Slot, and Rest. Where that goes on with the
+// steps of the operation that this one ends with, both have a seam there: a step of a zero
+// byte, and how many steps came before, uvarint.
 type FollowedRecord struct {
 	Slot     uint64
 	More     bool

@@ -17,7 +17,6 @@ func Detach(was, now Reader, ref Ref, at Stamp, o RebaseOptions, temp func(Ino) 
 		return nil, Ref{}, err
 	}
 	none := iter.Seq2[Change, Stamp](func(func(Change, Stamp) bool) {})
-	o.Squeeze = nil // what it makes are several operations
 	r := NewRebase(was, none, o)
 	steps, err := r.detach(ref, n, now, at)
 	if errors.Is(err, errNowhere) { // nobody knows any more where it was
@@ -79,8 +78,9 @@ func (r *Rebase) detach(ref Ref, n *Inode, now Reader, at Stamp) ([]Change, erro
 		return nil, err
 	}
 	if there == nil || !withheld {
-		return r.Again(touch, now, at)
+		return r.whole(touch, now, at) // what it makes are several operations
 	}
+	r.spent.begin(at)
 	s := &solver{r, ref, now, at}
 	was, o, err := s.fetch(ref)
 	if err != nil {

@@ -9,6 +9,8 @@ func Contents(c Change) []Extent {
 	switch o := c.(type) {
 	case *restore:
 		return o.extents
+	case *fill:
+		return o.extents
 	case *Write:
 		return o.Extents
 	case *Clone:

@@ -39,8 +39,8 @@ type Rebase struct {
 	twins   map[Ref]bool   // those of equal whose name theirs has
 	refused []Refusal
 	unread  []error      // of Same
-	attrs   map[Ref]int  // bytes of attributes that are made again for the present change, by inode
-	short   map[Ref]bool // of attrs: not all of them had room
+	barred  map[Ino]bool // of fills that are not done: others have a lease of what is not there yet
+	spent   spent
 }
 
 // name is a name that an inode was to have.
@@ -68,11 +68,6 @@ type RebaseOptions struct {
 	// know yet it answers an error that is ErrUnknown, and is asked again. Nil: only
 	// those do whose extents show it.
 	Same func(ours, theirs Content) (bool, error)
-
-	// Squeeze returns fewer extents with the bytes of a file of which there are more than
-	// one step holds. Where it has to write them first it answers an error that is
-	// ErrUnknown, and is asked again. Nil: they stay as they are.
-	Squeeze func(c Content) ([]Extent, error)
 
 	// Slot is the first in which the operations can come to be: leases are held to it.
 	Slot uint64
@@ -102,7 +97,7 @@ func NewRebase(was Reader, changes iter.Seq2[Change, Stamp], o RebaseOptions) *R
 	return &Rebase{
 		was: was, changes: changes, o: o,
 		refs: map[Ref]Ref{}, homes: map[Ino]Ino{}, merged: map[Ino]Ino{}, origin: map[Ref]Ref{}, seen: map[Ref]uint64{}, placed: map[name]place{},
-		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, attrs: map[Ref]int{}, short: map[Ref]bool{},
+		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, barred: map[Ino]bool{},
 	}
 }
 
@@ -133,13 +128,23 @@ const rounds = 16
 
 // Again returns the changes, none to a few, that do on now what c was to do. They are
 // applied one after the other, all with the stamp. The error is that of a Reader, or of
-// NewIno, Same or Squeeze.
+// NewIno or Same.
 func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
+	steps, err := r.whole(c, now, at)
+	if errors.Is(err, ErrMalformed) {
+		steps, err = r.astray(c, now, at, err)
+	}
+	return inParts(steps, c), err
+}
+
+// whole is Again with files that are made again in one step, however long.
+func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err error) {
+	r.spent.begin(at)
+	defer func() { r.spent.count(c, steps) }()
+
 	// Each round mends one thing that is in the way: what is gone, a name that is
 	// taken. Directories on the way to the root are mended in one round.
 	var before []Change
-	clear(r.attrs)
-	clear(r.short)
 	if r.equal[r.home(contentOf(c))] {
 		return nil, nil
 	}
@@ -154,6 +159,11 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 	} else {
 		c = r.rewrite(c, now)
 	}
+	if o, ok := c.(*restore); ok && r.barred[o.ref.Ino] {
+		if c, err = barred(r.elsewhere(o, now, at)); c == nil {
+			return nil, err
+		}
+	}
 	for range rounds {
 		b, err := c.Apply(now, at)
 		if err == nil {
@@ -161,6 +171,12 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 		}
 		if err == nil {
 			err = Fence(now, b, at.Device, r.o.Slot)
+		}
+		if o, ok := c.(*restore); ok && o.inode.Kind == File && errors.Is(err, ErrLeased) {
+			if c, err = barred(r.elsewhere(o, now, at)); c == nil {
+				return before, err
+			}
+			continue
 		}
 		if errors.Is(err, ErrLeased) && contentOf(c) == (Ref{}) {
 			return append(before, r.leased(c, at)...), nil
@@ -187,6 +203,14 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 		c = again
 	}
 	return nil, fmt.Errorf("%w: a change that fits nowhere", ErrMalformed)
+}
+
+// barred is a restore as a change, nil where it is nil.
+func barred(o *restore, err error) (Change, error) {
+	if o == nil {
+		return nil, err
+	}
+	return o, err
 }
 
 // made tells whether c makes what an earlier change has already needed.
@@ -242,14 +266,36 @@ func absent(n *Inode, err error) (*Inode, error) {
 	return n, err
 }
 
-// stack is the state that now becomes by steps.
+// stack is the state that now becomes by steps. There may be thousands: layers that hold
+// equally many of them become one.
 func stack(now Reader, steps []Change, at Stamp) (Reader, error) {
+	type layer struct {
+		b *Batch
+		n int
+	}
+	var layers []layer
+	over := now
 	for _, s := range steps {
-		b, err := s.Apply(now, at)
+		b, err := s.Apply(over, at)
 		if err != nil {
 			return nil, fmt.Errorf("make room: %w", err)
 		}
-		now = newStacked(now, b)
+		layers = append(layers, layer{b, 1})
+		over = newStacked(over, b)
+		for n := len(layers); n > 1 && layers[n-2].n == layers[n-1].n; n = len(layers) {
+			var both Builder
+			both.Add(layers[n-2].b)
+			both.Add(layers[n-1].b)
+			layers[n-2] = layer{both.Batch(), 2 * layers[n-2].n}
+			layers, over = layers[:n-1], nil
+		}
+		if over != nil {
+			continue
+		}
+		over = now
+		for _, l := range layers {
+			over = newStacked(over, l.b)
+		}
 	}
-	return now, nil
+	return over, nil
 }

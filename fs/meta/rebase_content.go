@@ -17,10 +17,10 @@ func (s *solver) content(c Change) (steps []Change, again Change, err error) {
 		return nil, nil, err // it was deleted here as well
 	}
 	if theirs == nil {
-		if steps, err = s.revive(ref, 0); err != nil {
+		if steps, err = s.revive(ref); err != nil {
 			return nil, nil, err
 		}
-		return steps, to(ref), nil
+		return steps, to(s.ref(ref)), nil
 	}
 	same, err := s.sameFile(was, &o.inode, s.now, ref, theirs)
 	if err != nil {
@@ -38,20 +38,25 @@ func (s *solver) content(c Change) (steps []Change, again Change, err error) {
 
 // apart makes o, which is what a file was, a copy beside what that is now.
 func (s *solver) apart(ref, was Ref, o *restore) (steps []Change, err error) {
-	if o.ref.Ino, err = s.o.NewIno(); err != nil {
+	if o.ref.Ino, err = s.unused(s.now, s.at); err != nil {
 		return nil, err
 	}
-	steps, meant, err := s.settle(o, was, 0)
+	steps, meant, err := s.settle(o, was)
 	if err != nil {
 		return nil, err
 	}
+	s.standsFor(ref, was, o)
+	return append(steps, s.told(ref, o, Conflict{
+		Kind: ConflictCopy, Ours: o.ref, Theirs: ref, Parent: o.parent, Name: meant, As: o.name,
+	})...), nil
+}
+
+// standsFor has o, of another number, stand for what ref was.
+func (s *solver) standsFor(ref, was Ref, o *restore) {
 	s.refs[ref], s.origin[o.ref], s.seen[o.ref] = o.ref, was, o.inode.Version
 	if o.inode.Nlink == 1 {
 		s.copies[o.ref] = place{o.parent, string(o.name)}
 	}
-	return append(steps, s.told(ref, o, Conflict{
-		Kind: ConflictCopy, Ours: o.ref, Theirs: ref, Parent: o.parent, Name: meant, As: o.name,
-	})...), nil
 }
 
 // again finds another way for a step of an earlier Rebase that has met somebody else's
@@ -71,26 +76,30 @@ func (s *solver) again(o *restore) (steps []Change, next Change, err error) {
 			return nil, nil, err
 		}
 		if same {
-			s.equal[o.ref] = true
-			return nil, nil, nil
+			return nil, nil, nil // they brought it back as well; what was written to it since is not theirs
 		}
-		ino, err := s.o.NewIno()
-		if err != nil {
+		as, err := s.elsewhere(o, s.now, s.at)
+		if err != nil || as == nil {
 			return nil, nil, err
 		}
-		n.ref.Ino = ino
-		s.refs[o.ref], s.origin[n.ref], s.seen[n.ref] = n.ref, o.ref, n.inode.Version
+		n = *as
 	}
 	dir, err := s.there(n.parent)
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case dir == nil:
-		if steps, err = s.revive(n.parent, 0); errors.Is(err, errNowhere) {
+		if steps, n.parent, err = s.folders(n.parent, s.room(nil), 0); errors.Is(err, errNowhere) {
 			n.parent, steps, err = RootRef, nil, nil
 		}
 		if err != nil {
 			return nil, nil, err
+		}
+		if n.inode.Kind == Dir {
+			n.inode.Parent = n.parent
+		}
+		if n.parent != o.parent {
+			steps = append(steps, s.record(Conflict{Kind: ConflictMoved, Ours: n.ref, Parent: o.parent, Name: o.name})...)
 		}
 	}
 	now, err := stack(s.now, steps, s.at)
@@ -106,6 +115,39 @@ func (s *solver) again(o *restore) (steps []Change, next Change, err error) {
 		return nil, nil, err
 	}
 	return steps, &n, nil
+}
+
+// elsewhere makes a file that is to be made again another inode, as it has to be where
+// others have that number; nil: it was not there at the end.
+func (r *Rebase) elsewhere(o *restore, now Reader, at Stamp) (*restore, error) {
+	n := *o
+	if o.filled { // for that inode
+		_, w, err := r.fetch(o.ref)
+		if err != nil || w == nil {
+			return nil, err
+		}
+		n.filled, n.extents = false, w.extents
+	}
+	var err error
+	if n.ref.Ino, err = r.unused(now, at); err != nil {
+		return nil, err
+	}
+	r.refs[o.ref], r.origin[n.ref], r.seen[n.ref] = n.ref, o.ref, n.inode.Version
+	return &n, nil
+}
+
+// unused is an inode number that was never used, and of which no other device has a lease:
+// one that guesses numbers could keep the extents of a file out of the chain.
+func (r *Rebase) unused(now Reader, at Stamp) (Ino, error) {
+	for {
+		ino, err := r.o.NewIno()
+		if err != nil {
+			return 0, err
+		}
+		if l, err := Held(now, Ref{Ino: ino}, at.Device, r.o.Slot); err != nil || l == nil {
+			return ino, err
+		}
+	}
 }
 
 // contentOf is the file whose content a change is about.

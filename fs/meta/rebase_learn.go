@@ -7,9 +7,14 @@ import "slices"
 // asked for first.
 type learned struct {
 	of      map[Ref]said
-	names   []byte           // that the changes gave, each behind where the one before of its inode is
-	records map[uint64]uint8 // the number that the next record gets, by version
+	names   []byte            // that the changes gave, each behind where the one before of its inode is
+	records map[uint64]uint16 // the number that the next record gets, by version
+	made    map[OpNo]made     // of operations for which something is made again
 }
+
+// made is how much is made again for an operation, as restoredMost and attrsRestored
+// count it.
+type made struct{ bytes, attrs int }
 
 // said is what the changes say of one inode.
 type said struct {
@@ -22,7 +27,7 @@ func (r *Rebase) learn() *learned {
 	if r.known != nil {
 		return r.known
 	}
-	l := &learned{of: map[Ref]said{}, records: map[uint64]uint8{}}
+	l := &learned{of: map[Ref]said{}, records: map[uint64]uint16{}, made: map[OpNo]made{}}
 	for c, stamp := range r.changes {
 		if ref := contentOf(c); ref != (Ref{}) {
 			s := l.of[ref]
@@ -41,8 +46,10 @@ func (r *Rebase) learn() *learned {
 			}
 		case *restore:
 			l.call(o.ref, o.parent, o.name)
+			m := l.made[stamp.No]
+			l.made[stamp.No] = made{m.bytes + o.cost(), m.attrs + o.attrsCost()}
 		case *record:
-			l.records[stamp.Version()] = following(o.n)
+			l.records[stamp.Version()] = uint16(o.n) + 1
 		}
 	}
 	r.known, r.changes = l, nil
@@ -69,7 +76,3 @@ func (l *learned) called(ref Ref) (out []place) {
 	slices.Reverse(out)
 	return out
 }
-
-// following is the number after that of a record. Behind the last there is none: it is
-// written over, being a report.
-func following(n uint8) uint8 { return max(n, n+1) }

@@ -27,9 +27,12 @@ func (r *Rebase) leased(c Change, at Stamp) []Change {
 		told = Conflict{Kind: ConflictLost, Ours: o.Ref}
 	case *Removexattr:
 		told = Conflict{Kind: ConflictLost, Ours: o.Ref}
+	case *fill:
+		r.barred[o.ino] = true
+		return nil
 	default:
 		return nil // what it says of a lease has no meaning any more
 	}
 	s := &solver{Rebase: r, at: at}
-	return []Change{s.record(told)}
+	return s.record(told)
 }

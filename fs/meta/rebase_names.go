@@ -23,11 +23,11 @@ func (s *solver) make(o *Make, why error) (steps []Change, again Change, err err
 	}
 	// What it became is what counts, not how it began.
 	n := *o
-	var told Change
+	var told []Change
 	if n.Name, told, err = s.taken(o.Ref, theirs.Ref, o.Parent, o.Name); err != nil || n.Name == nil {
 		return nil, nil, err
 	}
-	return []Change{told}, &n, nil
+	return told, &n, nil
 }
 
 // link keeps a further name where it is taken, or what it was for gone.
@@ -39,11 +39,11 @@ func (s *solver) link(o *Link, why error) (steps []Change, again Change, err err
 		}
 		// As git does, which writes another name, links, and takes that away.
 		n := *o
-		var told Change
+		var told []Change
 		if n.Name, told, err = s.taken(o.Ref, theirs.Ref, o.Parent, o.Name); err != nil || n.Name == nil {
 			return nil, nil, err
 		}
-		return []Change{told}, &n, nil
+		return told, &n, nil
 	}
 	if !errors.Is(why, ErrNotExist) {
 		return nil, nil, why
@@ -53,7 +53,13 @@ func (s *solver) link(o *Link, why error) (steps []Change, again Change, err err
 	case err != nil:
 		return nil, nil, err
 	case n == nil:
-		return s.needed(o.Ref, o) // it may come back under this very name
+		steps, err := s.revive(o.Ref) // it may come back under this very name
+		if errors.Is(err, errNowhere) {
+			return nil, nil, nil
+		}
+		n := *o
+		n.Ref = s.ref(o.Ref)
+		return steps, &n, err
 	}
 	return s.needed(o.Parent, o)
 }
@@ -64,14 +70,14 @@ func (s *solver) removal(ref, parent Ref, name []byte) (steps []Change, again Ch
 	if err != nil || !there {
 		return nil, nil, err // they removed it too, or moved it away
 	}
-	return []Change{s.record(Conflict{Kind: ConflictKept, Theirs: d.Ref, Ours: ref, Parent: parent, Name: name})}, nil, nil
+	return s.record(Conflict{Kind: ConflictKept, Theirs: d.Ref, Ours: ref, Parent: parent, Name: name}), nil, nil
 }
 
 // rename keeps what was moved where its place is taken, its directory gone, or where
 // they moved it as well.
 func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err error) {
 	moved := func(kind ConflictKind) ([]Change, Change, error) {
-		return []Change{s.record(Conflict{Kind: kind, Ours: o.Ref, Parent: o.NewParent, Name: o.NewName})}, nil, nil
+		return s.record(Conflict{Kind: kind, Ours: o.Ref, Parent: o.NewParent, Name: o.NewName}), nil, nil
 	}
 	target, taken, err := s.named(o.NewParent, o.NewName)
 	switch {
@@ -97,7 +103,7 @@ func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err
 	if n, err := s.there(o.NewParent); err != nil {
 		return nil, nil, err
 	} else if n == nil {
-		steps, err := s.revive(o.NewParent, 0)
+		steps, _, err := s.folders(o.NewParent, s.room(nil), 1)
 		if errors.Is(err, errNowhere) {
 			return moved(ConflictMoved)
 		}
@@ -120,16 +126,16 @@ func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err
 		s.unite(o.Ref, target.Ref)
 		return nil, &Unlink{Parent: o.Parent, Name: o.Name, Ref: o.Ref, Observed: our.Version}, nil
 	}
-	var told Change
+	var told []Change
 	if n.NewName, told, err = s.beside(o.Ref, o.NewParent, o.NewName, target.Ref); err != nil {
 		return nil, nil, err
 	}
-	return []Change{told}, &n, nil
+	return told, &n, nil
 }
 
 // taken settles that a name which was given to a file here is another's there. Where both
 // hold the same they are one file, and as is nil; else as is what ours is called beside it.
-func (s *solver) taken(ours, theirs, parent Ref, name []byte) (as []byte, told Change, err error) {
+func (s *solver) taken(ours, theirs, parent Ref, name []byte) (as []byte, told []Change, err error) {
 	same, err := s.sameNamed(ours, theirs, parent, name)
 	if err != nil {
 		return nil, nil, err
@@ -142,7 +148,7 @@ func (s *solver) taken(ours, theirs, parent Ref, name []byte) (as []byte, told C
 }
 
 // beside finds another name for ref where theirs has the one that was meant, and says so.
-func (s *solver) beside(ref, parent Ref, meant []byte, theirs Ref) (as []byte, told Change, err error) {
+func (s *solver) beside(ref, parent Ref, meant []byte, theirs Ref) (as []byte, told []Change, err error) {
 	if as, err = s.free(s.now, parent.Ino, meant, s.at); err != nil {
 		return nil, nil, err
 	}

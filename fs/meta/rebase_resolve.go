@@ -3,6 +3,7 @@ package meta
 import (
 	"bytes"
 	"errors"
+	"math"
 )
 
 // resolve says what stands in the place of a change that was meant, and that now
@@ -73,15 +74,19 @@ type solver struct {
 	at    Stamp
 }
 
-// record says what became of the change.
-func (s *solver) record(c Conflict) Change {
+// record says what became of the change, in one step; in none where its operation has as
+// many records as there are numbers.
+func (s *solver) record(c Conflict) []Change {
 	c.Time = s.at.Time
 	c.Name, c.As = bytes.Clone(c.Name), bytes.Clone(c.As)
 	version := s.at.Version()
 	records := s.learn().records
 	n := records[version]
-	records[version] = following(n)
-	return &record{c, n}
+	if n > math.MaxUint8 {
+		return nil
+	}
+	records[version] = n + 1
+	return []Change{&record{c, uint8(n)}}
 }
 
 // there tells whether an inode is there now.
@@ -104,5 +109,5 @@ func (s *solver) attributes(ref Ref) ([]Change, Change, error) {
 	if s.learn().of[ref].written {
 		return nil, nil, nil // what was written to it brings it back, with all that it had
 	}
-	return []Change{s.record(Conflict{Kind: ConflictLost, Ours: ref})}, nil, nil
+	return s.record(Conflict{Kind: ConflictLost, Ours: ref}), nil, nil
 }

@@ -6,11 +6,10 @@ import (
 	"slices"
 )
 
-// needed makes what a change needs and they removed: the directory that it is to be in,
-// or the file that gets a further name. Where that was not there at the end either, the
-// change has no place and no one who misses it.
-func (s *solver) needed(ref Ref, again Change) ([]Change, Change, error) {
-	steps, err := s.revive(ref, 0)
+// needed makes the directory again that a change needs and they removed. Where that was
+// not there at the end either, the change has no place and no one who misses it.
+func (s *solver) needed(dir Ref, again Change) ([]Change, Change, error) {
+	steps, _, err := s.folders(dir, s.room(nil), 1)
 	if errors.Is(err, errNowhere) {
 		return nil, nil, nil
 	}
@@ -20,59 +19,134 @@ func (s *solver) needed(ref Ref, again Change) ([]Change, Change, error) {
 // errNowhere: an inode was not there at the end, or had no name.
 var errNowhere = errors.New("was not there either")
 
-// revive makes an inode as it was, under the name that it had, and the directories
-// above that are gone.
-func (s *solver) revive(ref Ref, depth int) ([]Change, error) {
-	if depth > maxDepth {
-		return nil, ErrMalformed
-	}
+// revive makes a file as it was, under the name that it had, and the directories above
+// that are gone. One of very many extents gets another number: see fill.
+func (s *solver) revive(ref Ref) ([]Change, error) {
 	was, o, err := s.fetch(ref)
 	if err == nil && o == nil {
 		err = errNowhere
 	}
+	if err == nil && len(o.extents) > wholeMost {
+		o.ref.Ino, err = s.unused(s.now, s.at)
+	}
 	if err != nil {
 		return nil, err
 	}
-	steps, _, err := s.settle(o, was, depth)
+	steps, _, err := s.settle(o, was)
 	if err != nil {
 		return nil, err
 	}
-	s.refs[ref], s.seen[ref] = ref, o.inode.Version
-	return append(steps, s.told(ref, o, Conflict{
-		Kind: ConflictRevived, Ours: ref, Parent: o.parent, Name: o.name,
-	})...), nil
+	if o.ref != ref {
+		s.standsFor(ref, was, o)
+	} else {
+		s.refs[ref], s.seen[ref] = ref, o.inode.Version
+	}
+	return append(steps, s.revived(ref, o)...), nil
 }
 
-// settle gives o the name that the inode was had, or one beside it where that is taken
-// now; meant is the first. Directories that are gone come first.
-func (s *solver) settle(o *restore, was Ref, depth int) (steps []Change, meant []byte, err error) {
+func (s *solver) revived(ref Ref, o *restore) []Change {
+	return s.told(ref, o, Conflict{Kind: ConflictRevived, Ours: o.ref, Parent: o.parent, Name: o.name})
+}
+
+// settle gives o, which is no directory, the name that the inode was had, or one beside
+// it where that is taken now; meant is the first. Directories that are gone come first.
+func (s *solver) settle(o *restore, was Ref) (steps []Change, meant []byte, err error) {
 	o.parent, meant, err = s.placeOf(was, &o.inode)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.parent, o.name = s.ref(o.parent), meant
-	n, err := s.there(o.parent)
-	switch {
-	case err != nil:
+	dir := s.ref(o.parent)
+	if steps, o.parent, err = s.folders(dir, s.room(o), 0); err != nil {
 		return nil, nil, err
-	case n == nil:
-		if steps, err = s.revive(o.parent, depth+1); err != nil {
-			return nil, nil, err
+	}
+	if o.parent != dir {
+		steps = append(steps, s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: dir, Name: meant})...)
+	}
+	// A directory that is made again is empty.
+	o.name, err = s.freeOr(o.parent, meant)
+	return steps, meant, err
+}
+
+// freeOr is a name if nothing has it in a directory, else one that stands for it.
+func (s *solver) freeOr(dir Ref, name []byte) ([]byte, error) {
+	switch _, err := Lookup(s.now, dir.Ino, name); {
+	case err == nil:
+		return s.free(s.now, dir.Ino, name, s.at)
+	case !errors.Is(err, ErrNotExist):
+		return nil, err
+	}
+	return name, nil
+}
+
+// folders makes a directory again and those above it that are gone, the lowest first, as
+// far as room reaches, but so many at the least. Where it does not reach, those that are
+// made stand in the nearest that is there. parent is where what was in dir is to be.
+func (s *solver) folders(dir Ref, room, least int) (steps []Change, parent Ref, err error) {
+	var made []*restore // from the lowest on
+	var own []Ref       // in which each of them was
+	full, base := false, dir
+	for depth := 0; ; depth++ {
+		n, err := s.there(base)
+		if err != nil {
+			return nil, Ref{}, err
+		}
+		if n != nil {
+			break
+		}
+		was, n, err := s.before(base)
+		switch {
+		case err != nil:
+			return nil, Ref{}, err
+		case n == nil || n.Kind != Dir:
+			return nil, Ref{}, errNowhere
+		case depth > maxDepth:
+			return nil, Ref{}, ErrMalformed
+		}
+		up, name, err := s.placeOf(was, n)
+		if err != nil {
+			return nil, Ref{}, err
+		}
+		up = s.ref(up)
+		if !full {
+			_, o, err := s.fetch(base)
+			if err != nil {
+				return nil, Ref{}, err
+			}
+			if o.cost() > room && len(o.xattrs) > 0 {
+				s.spent.forget(base)
+				o.xattrs, s.spent.short[base] = nil, true
+			}
+			if room -= o.cost(); room >= 0 || len(made) < least {
+				o.name = name
+				made, own = append(made, o), append(own, up)
+			} else {
+				full = true
+				s.spent.forget(base)
+			}
+		}
+		base = up
+	}
+	if len(made) == 0 {
+		return nil, base, nil
+	}
+	for i, o := range slices.Backward(made) {
+		if o.parent = base; i == len(made)-1 {
+			if o.name, err = s.freeOr(base, o.name); err != nil {
+				return nil, Ref{}, err
+			}
+		}
+		o.inode.Parent, base = base, o.ref
+		s.refs[o.ref], s.seen[o.ref] = o.ref, o.inode.Version
+		if s.learn().records[s.at.Version()] < foldersTold {
+			steps = append(steps, s.revived(o.ref, o)...)
+		} else {
+			steps = append(steps, o)
+		}
+		if i == len(made)-1 && own[i] != o.parent {
+			steps = append(steps, s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: own[i], Name: o.name})...)
 		}
 	}
-	now, err := stack(s.now, steps, s.at)
-	if err != nil {
-		return nil, nil, err
-	}
-	switch _, err := Lookup(now, o.parent.Ino, o.name); {
-	case err == nil:
-		o.name, err = s.free(now, o.parent.Ino, o.name, s.at)
-		return steps, meant, err
-	case errors.Is(err, ErrNotExist):
-		return steps, meant, nil
-	default:
-		return nil, nil, err
-	}
+	return steps, dir, nil
 }
 
 // placeOf finds a name that an inode had at the end.

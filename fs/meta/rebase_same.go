@@ -5,6 +5,9 @@ import (
 	"errors"
 )
 
+// maxSame is how many extents a file may have whose bytes are compared.
+const maxSame = 16 << 10
+
 // sameNamed tells whether ours had, at the end, no name but this one, and holds what
 // theirs does, which has the name now.
 func (s *solver) sameNamed(ours, theirs, parent Ref, name []byte) (bool, error) {
@@ -68,7 +71,7 @@ func (r *Rebase) sameFile(oref Ref, ours *Inode, now Reader, tref Ref, theirs *I
 		return false, err
 	case equalExtents(a.Extents, b.Extents):
 		return true, nil
-	case r.o.Same == nil || len(a.Extents) > maxRestored || len(b.Extents) > maxRestored:
+	case r.o.Same == nil || len(a.Extents) > maxSame || len(b.Extents) > maxSame:
 		return false, nil
 	}
 	same, err := r.o.Same(a, b)
@@ -79,12 +82,12 @@ func (r *Rebase) sameFile(oref Ref, ours *Inode, now Reader, tref Ref, theirs *I
 	return same, err
 }
 
-// contentAt reads what a file holds, of extents at most one more than maxRestored.
+// contentAt reads what a file holds, of extents at most one more than maxSame.
 func contentAt(r Reader, ref Ref, n *Inode) (c Content, err error) {
 	c = Content{Version: n.Version, Size: n.Size, Packs: map[PackNo]PackRecord{}}
 	err = Extents(r, ref, n, 0, MaxFileSize, func(x Extent) bool {
 		c.Extents = append(c.Extents, x)
-		return len(c.Extents) <= maxRestored
+		return len(c.Extents) <= maxSame
 	})
 	for _, x := range c.Extents {
 		if _, ok := c.Packs[x.Pack]; ok || err != nil {

@@ -8,6 +8,7 @@ type restore struct {
 	ref     Ref
 	inode   Inode // Extents of any number; Indexed is left out of account
 	extents []Extent
+	filled  bool // of a file: there are more extents, which fills have brought
 	xattrs  []KV // by name
 	parent  Ref
 	name    []byte
@@ -38,7 +39,7 @@ func (o *restore) Apply(r Reader, at Stamp) (*Batch, error) {
 	}
 	n := o.inode
 	n.Xattrs = len(o.xattrs) > 0
-	n.Indexed, n.Extents = len(o.extents) > MaxInline, nil
+	n.Indexed, n.Extents = o.filled || len(o.extents) > MaxInline, nil
 	if n.Kind == Dir {
 		n.Nlink, n.Parent = 2, o.parent
 		if err := addSubdir(dir); err != nil {
@@ -80,11 +81,6 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 		if err != nil {
 			return was, nil, err
 		}
-		if len(o.extents) > maxRestored && r.o.Squeeze != nil {
-			if o.extents, err = r.o.Squeeze(Content{Version: n.Version, Size: n.Size, Extents: o.extents}); err != nil {
-				return was, nil, err
-			}
-		}
 	}
 	var names [][]byte
 	err = ListXattrs(r.was, was, n, func(name []byte) bool {
@@ -94,25 +90,21 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 	if err != nil {
 		return was, nil, err
 	}
-	// All of one change comes into one commit. What has no room there, of inodes with more
-	// than MaxXattrs, does not come back, and that is told.
-	delete(r.attrs, ref)
-	delete(r.short, ref)
-	most := max(MaxXattrs, attrsRestored-24*len(o.extents))
-	for _, n := range r.attrs {
-		most -= n
-	}
+	// All of one operation comes into one commit. What has no room there, of inodes with
+	// more than MaxXattrs, does not come back, and that is told.
+	r.spent.forget(ref)
+	most := r.attrsRoom()
 	for _, name := range names {
 		v, err := GetXattr(r.was, was, n, name)
 		if err != nil {
 			return was, nil, err
 		}
-		size := len(name) + len(v)
+		size := len(name) + len(v) + attrCost
 		if size > most {
-			r.short[ref] = true
+			r.spent.short[ref] = true
 			continue
 		}
-		most, r.attrs[ref] = most-size, r.attrs[ref]+size
+		most, r.spent.attrs[ref] = most-size, r.spent.attrs[ref]+size
 		o.xattrs = append(o.xattrs, KV{name, v})
 	}
 	return was, o, nil
@@ -120,9 +112,9 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 
 // told are o, which is what ref was, and the records that say why.
 func (s *solver) told(ref Ref, o *restore, why Conflict) []Change {
-	steps := []Change{o, s.record(why)}
-	if s.short[ref] {
-		steps = append(steps, s.record(Conflict{Kind: ConflictLost, Ours: o.ref, Parent: o.parent, Name: o.name}))
+	steps := append([]Change{o}, s.record(why)...)
+	if s.spent.short[ref] {
+		steps = append(steps, s.record(Conflict{Kind: ConflictLost, Ours: o.ref, Parent: o.parent, Name: o.name})...)
 	}
 	return steps
 }

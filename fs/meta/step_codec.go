@@ -9,19 +9,13 @@ import (
 // bytes.
 const MaxStep = 768 << 10
 
-// maxRestored is how many extents a file may have that is made again in one step, so
-// that it fits into a commit.
-const maxRestored = 16 << 10
-
-// attrsRestored is how many bytes of attributes, names and values, are made again for
-// one change; a file of many extents leaves room for fewer.
-const attrsRestored = 448 << 10
-
 // The steps of a Rebase have codes above those of operations. They stand in journals
 // and nowhere else.
 const (
 	codeRestore opCode = 0x80
 	codeRecord  opCode = 0x81
+	codeFilled  opCode = 0x83 // a restore whose inode has extents already
+	codeFill    opCode = 0x84
 )
 
 // SameChange tells whether two changes mean the same.
@@ -34,7 +28,13 @@ func SameChange(a, b Change) bool {
 func EncodeStep(c Change) []byte {
 	switch o := c.(type) {
 	case *restore:
+		if o.filled {
+			return o.append([]byte{byte(codeFilled)})
+		}
 		return o.append([]byte{byte(codeRestore)})
+	case *fill:
+		dst := appendUvarint([]byte{byte(codeFill)}, uint64(o.ino))
+		return appendExtents(dst, 0, o.extents)
 	case *record:
 		return AppendConflict([]byte{byte(codeRecord), o.n}, o.Conflict)
 	}
@@ -49,7 +49,18 @@ func DecodeStep(b []byte) (Change, error) {
 	}
 	switch opCode(b[0]) {
 	case codeRestore:
-		return decodeRestore(b[1:])
+		return decodeRestore(b[1:], false)
+	case codeFilled:
+		return decodeRestore(b[1:], true)
+	case codeFill:
+		d := decoder{b: b[1:]}
+		o := &fill{ino: Ino(d.uvarint())}
+		o.extents = d.wholeFile(&Inode{Kind: File, Size: MaxFileSize})
+		d.must(Ref{Root, o.ino}.valid() && o.ino != Root && len(o.extents) > 0 && len(o.extents) <= MaxExtents)
+		if d.done() != nil {
+			return nil, ErrMalformed
+		}
+		return o, nil
 	case codeRecord:
 		if len(b) < 2 {
 			return nil, ErrMalformed
@@ -77,11 +88,12 @@ func (o *restore) append(dst []byte) []byte {
 	return dst
 }
 
-func decodeRestore(b []byte) (Change, error) {
+func decodeRestore(b []byte, filled bool) (Change, error) {
 	d := decoder{b: b}
-	o := &restore{ref: d.ref()}
+	o := &restore{ref: d.ref(), filled: filled}
 	err := decodeInode(d.bytes(MaxStep), &o.inode)
 	n := &o.inode
+	d.must(!filled || n.Kind == File)
 	d.must(err == nil && !n.Indexed && !n.Xattrs && len(n.Extents) == 0 && n.Nlink > 0)
 	o.parent, o.name = d.ref(), slices.Clone(d.bytes(MaxName))
 	d.must(o.ref.valid() && o.ref.Ino != Root && o.parent.valid() && CheckName(o.name) == nil)
@@ -132,6 +144,8 @@ func RenumberStep(c Change, ino func(Ino) Ino, pack func(PackNo) PackNo) Change 
 			n.inode.Parent = n.parent
 		}
 		return &n
+	case *fill:
+		return &fill{ino(o.ino), renumberExtents(o.extents, pack)}
 	case *record:
 		n := *o
 		n.Ours, n.Parent = o.Ours.renumber(ino), o.Parent.renumber(ino)
@@ -148,7 +162,7 @@ func ReobserveStep(c Change, version func(uint64) uint64) Change {
 		n := *o
 		n.inode.Version = version(o.inode.Version)
 		return &n
-	case *record:
+	case *record, *fill:
 		return o
 	}
 	return Reobserve(c.(Op), version)

@@ -47,6 +47,24 @@ func stepVectors() (all []vectortest.Vector) {
 	add("record-bare", "ok", "no names and no inode of theirs", EncodeStep(&record{Conflict{Kind: ConflictLost, Ours: ref, Time: at}, math.MaxUint8}))
 	add("operation", "ok", "an operation stands for itself", EncodeStep(&Removexattr{Ref: ref, Name: []byte("user.a")}))
 
+	add("restore-filled", "ok", "fills have brought what lies before", with(func(o *restore) { o.filled = true }))
+	brought := &fill{ref.Ino, []Extent{{Off: 0, Len: 4096, Pack: MakePack(1, 1), PackOff: 70}, {Off: 5000, Len: 4000, Pack: MakePack(2, 3)}}}
+	add("fill", "ok", "two extents with a hole between", EncodeStep(brought))
+
+	add("bad-filled-dir", "malformed", "", with(func(o *restore) {
+		o.inode.Kind, o.inode.Size, o.inode.Parent, o.inode.Nlink, o.extents, o.filled = Dir, 0, RootRef, 2, nil, true
+	}))
+	add("bad-fill-empty", "malformed", "", EncodeStep(&fill{ino: ref.Ino}))
+	add("bad-fill-root", "malformed", "", EncodeStep(&fill{Root, brought.extents}))
+	add("bad-fill-short", "malformed", "", EncodeStep(brought)[:20])
+	add("bad-fill-trailing", "malformed", "", append(EncodeStep(brought), 0))
+	add("bad-fill-long", "malformed", "an extent more than an operation has", func() []byte {
+		o := &fill{ino: ref.Ino}
+		for i := range uint64(MaxExtents + 1) {
+			o.extents = append(o.extents, Extent{Off: i, Len: 1, Pack: MakePack(1, 1)})
+		}
+		return EncodeStep(o)
+	}())
 	add("bad-empty", "malformed", "", nil)
 	add("bad-code", "malformed", "no step has the code 0x82", append([]byte{0x82}, good[1:]...))
 	add("bad-short", "malformed", "", good[:len(good)-1])

@@ -44,7 +44,7 @@ func (l *Loaded) At(ctx context.Context, slot chain.Slot) (*Loaded, error) {
 		return nil, fmt.Errorf("%w: slot %d", ErrTrimmed, slot)
 	}
 	w.earlier = true
-	w.Trouble, w.Damaged = l.Trouble, l.Damaged
+	w.Trouble, w.Damaged, w.Skipped, w.Dead = l.Trouble, l.Damaged, l.Skipped, l.Dead
 	w.Evidence, w.EvidenceSlot, w.Claim, w.Above = l.Evidence, l.EvidenceSlot, l.Claim, l.Above
 	return w, nil
 }

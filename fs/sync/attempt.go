@@ -12,6 +12,7 @@ import (
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
+	"github.com/hushfs/hushfs/fs/view"
 	"github.com/hushfs/hushfs/store"
 )
 
@@ -21,7 +22,8 @@ type attempt struct {
 	first, last meta.OpNo
 	packs       func() []pack.Info // that it makes known; asked after the view shows it; nil: none
 	journaled   bool
-	enrols      bool // brings no operation, and so is in no journal: a crash wastes a device number
+	part        []view.Fill // that it brings, and no operation; a crash has them brought again
+	enrols      bool        // brings no operation, and so is in no journal: a crash wastes a device number
 }
 
 // taken is a slot that holds a commit of ours.
@@ -58,6 +60,9 @@ func (s *Syncer) conclude(ctx context.Context) error {
 	}
 	s.o.Step("sync.taken")
 	s.o.View.Settle(uint64(won.Slot), won.Last, won.Batch, won.Usage)
+	if a.part != nil {
+		s.o.View.Brought(a.part)
+	}
 	s.folded(ctx, won)
 	s.attempt = nil
 	s.mu.Lock()

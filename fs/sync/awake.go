@@ -25,6 +25,10 @@ func uptime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
+// Uptime is that of the machine, its sleep included: what was known some time ago by a
+// clock that stands still meanwhile may be much older.
+func (s *Syncer) Uptime() time.Duration { return s.o.Uptime() }
+
 // awake is asked before a commit is put, and where the chain seems to end. Commits under
 // a checkpoint are deleted some day, and a slot that was deleted can be taken a second
 // time: what a machine that slept puts there nobody reads. So after sleepMax it looks for
@@ -90,7 +94,7 @@ func (s *Syncer) newerHint(ctx context.Context) (bool, error) {
 	if slot, ok := chain.ParseHintName(s.o.Chain.Volume, page[0].Name); ok && slot <= s.o.Chain.Slot {
 		return false, nil
 	}
-	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.log)
+	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.hints)
 	if errors.Is(err, ErrNoKey) || errors.Is(err, ErrElsewhere) {
 		return false, nil // what there is of them tells nothing
 	}

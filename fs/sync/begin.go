@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/store"
@@ -99,6 +100,10 @@ func (l *Loaded) beginByOlder(ctx context.Context) (bool, error) {
 			if passing(ctx, err) {
 				return false, err
 			}
+			if err != nil && !errors.Is(err, chain.ErrNoBox) { // a newer member has none in older hints
+				slot, _ := chain.ParseHintName(l.o.Volume, i.Name)
+				l.o.Hints.pass(i.Name, passedHint{slot: slot, err: err})
+			}
 			if err != nil || failed[f.hint.Fold] || f.hint.Fold.Slot == 0 {
 				continue
 			}
@@ -150,10 +155,6 @@ func (l *Loaded) beginLow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listed := make(map[chain.Slot]bool, len(slots))
-	for _, s := range slots {
-		listed[s] = true
-	}
 	at, err := l.newestGood(ctx, l.hint.Fold)
 	if err != nil {
 		return err
@@ -167,7 +168,7 @@ func (l *Loaded) beginLow(ctx context.Context) error {
 			break
 		}
 		at, low = low, c.Checkpoint.Before
-		if len(c.Checkpoint.Steps) == 0 || !allListed(c.Checkpoint.Steps, listed) {
+		if len(c.Checkpoint.Steps) == 0 || !allListed(c.Checkpoint.Steps, slots) {
 			break
 		}
 	}
@@ -178,9 +179,10 @@ func (l *Loaded) beginLow(ctx context.Context) error {
 	return l.beginAt(ctx, at)
 }
 
-func allListed(steps []chain.Step, listed map[chain.Slot]bool) bool {
+// allListed says whether all steps are of slots, which ascend.
+func allListed(steps []chain.Step, slots []chain.Slot) bool {
 	for _, s := range steps {
-		if !listed[s.Slot] {
+		if _, there := slices.BinarySearch(slots, s.Slot); !there {
 			return false
 		}
 	}

@@ -19,7 +19,7 @@ import (
 const (
 	// deadFew is how many dead slots in a row are looked at one by one. Junk costs whoever
 	// puts it there a request each, and there may be a million: then only the ends are
-	// fetched, many at a time, which tell that it is nobody's commit.
+	// fetched, many at a time, which mostly tell that it is nobody's commit.
 	deadFew = 16
 
 	// deadAhead is how many ends are on their way at a time.
@@ -28,71 +28,156 @@ const (
 	// deadMost is how many are passed over at a time.
 	deadMost = 1 << 18
 
-	// deadTold is how often it is said how far that is.
-	deadTold = 10 * time.Second
+	// deadTold is after how long it is said for the first time in the log how far that is,
+	// and deadSeldom how often at last; deadShown is how often LoadOptions.Passing is called.
+	deadTold   = 10 * time.Second
+	deadSeldom = 10 * time.Minute
+	deadShown  = 200 * time.Millisecond
 )
 
-// passForeign returns the first slot from one on, and not above last, that is absent or
-// may hold a commit. What lies in those before it was sealed with no key that counts, as
-// two equal answers of the store show. It holds a few ends at a time.
-func passForeign(ctx context.Context, b store.Bucket, st *chain.State, from, last chain.Slot, log *slog.Logger) (chain.Slot, error) {
-	told := time.Now()
-	for slot := from; ; {
-		n := chain.Slot(deadAhead)
-		if last-slot < n {
-			n = last - slot + 1
+// row passes over a long row of dead slots.
+type row struct {
+	b       store.Bucket
+	st      *chain.State
+	log     *slog.Logger
+	passing func(from, at, last chain.Slot) // see LoadOptions.Passing; nil: nobody is told
+
+	// whole is given an object whose end does not tell what it is, and that the store
+	// gave twice. True: it is dead too, and st is as it was.
+	whole func(ctx context.Context, slot chain.Slot, object []byte) (dead bool, err error)
+}
+
+// at is what lies in a slot, as far as its end tells.
+type at struct {
+	absent, foreign bool
+	object          []byte // all of it; nil before it was fetched
+}
+
+// pass returns the first slot from one on, and not above last, that is absent or not
+// dead. What lies in those before it was sealed with no key that counts, or is dead by
+// the word of whole; either way two equal answers of the store show it. It holds a few
+// objects at a time. After an error the slots below the one that it returns are passed.
+func (r *row) pass(ctx context.Context, from, last chain.Slot) (chain.Slot, error) {
+	begun, wait := time.Now(), deadTold
+	due, shown := begun.Add(wait), begun
+	for slot := from; slot <= last; {
+		some, err := r.look(ctx, slot, last)
+		if err != nil {
+			return slot, err
 		}
-		foreign := make([]bool, n)
-		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(deadAhead)
-		for i := range foreign {
-			g.Go(func() (err error) {
-				foreign[i], err = isForeign(gctx, b, st, slot+chain.Slot(i))
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
-			return from, err
-		}
-		for _, f := range foreign {
-			if !f {
-				if slot > from {
-					log.Warn("dead slots were passed over", "from", uint64(from), "to", uint64(slot-1))
+		for i := range some {
+			dead := some[i].foreign
+			if !dead && !some[i].absent {
+				if dead, err = r.decide(ctx, slot, some[i:]); err != nil {
+					return slot, err
 				}
+			}
+			if !dead {
 				return slot, nil
 			}
 			slot++
 		}
-		if slot > last {
-			return slot, nil
+		now := time.Now()
+		if r.passing != nil && now.Sub(shown) >= deadShown {
+			r.passing(from, slot, last)
+			shown = now
 		}
-		if time.Since(told) >= deadTold {
-			told = time.Now()
-			log.Warn("many slots hold no commit; they are passed over", "from", uint64(from), "now", uint64(slot))
+		if now.After(due) {
+			r.log.Warn("many slots hold no commit; they are passed over", "from", uint64(from), "now", uint64(slot), "took", now.Sub(begun).Round(time.Second))
+			wait = min(2*wait, deadSeldom)
+			due = now.Add(wait)
 		}
 	}
+	return last + 1, nil
 }
 
-func isForeign(ctx context.Context, b store.Bucket, st *chain.State, slot chain.Slot) (bool, error) {
-	name := chain.SlotName(st.Volume, slot)
-	end, err := b.Get(ctx, name, -chain.EndLength, -1)
+// look fetches the ends of some slots side by side.
+func (r *row) look(ctx context.Context, slot, last chain.Slot) ([]at, error) {
+	n := chain.Slot(deadAhead)
+	if last-slot < n {
+		n = last - slot + 1
+	}
+	some := make([]at, n)
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range some {
+		g.Go(func() error { return r.end(ctx, slot+chain.Slot(i), &some[i]) })
+	}
+	return some, g.Wait()
+}
+
+// end finds out what the end of an object tells.
+func (r *row) end(ctx context.Context, slot chain.Slot, a *at) error {
+	name := chain.SlotName(r.st.Volume, slot)
+	end, err := r.b.Get(ctx, name, -chain.EndLength, -1)
 	if errors.Is(err, store.ErrNotExist) {
-		return false, nil
+		a.absent = true
+		return nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the end of slot %d: %w", slot, err)
+		return fmt.Errorf("look at the end of slot %d: %w", slot, err)
 	}
-	if !st.Foreign(end) {
-		return false, nil
+	if !r.st.Foreign(end) {
+		return nil
 	}
-	again, err := b.Get(ctx, name, -chain.EndLength, -1)
+	again, err := r.b.Get(ctx, name, -chain.EndLength, -1)
 	if err != nil {
-		return false, fmt.Errorf("look at the end of slot %d again: %w", slot, err)
+		return fmt.Errorf("look at the end of slot %d again: %w", slot, err)
 	}
 	if !bytes.Equal(end, again) {
-		return false, fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
+		return differs(slot)
 	}
-	return true, nil
+	a.foreign = true
+	return nil
+}
+
+// decide says whether the first of some slots is dead, of which the end does not tell it.
+// Where many are like that somebody has an old key, and no right to write. So those
+// behind it are fetched beside it.
+func (r *row) decide(ctx context.Context, slot chain.Slot, some []at) (dead bool, err error) {
+	if some[0].object == nil {
+		g, gctx := errgroup.WithContext(ctx)
+		n := 0
+		for i := range some {
+			if some[i].absent || n == fetchAhead {
+				break // what lies above an absent slot is nobody's
+			}
+			if !some[i].foreign {
+				n++
+				g.Go(func() (err error) {
+					some[i].object, err = r.twice(gctx, slot+chain.Slot(i))
+					return err
+				})
+			}
+		}
+		if err := g.Wait(); err != nil {
+			return false, err
+		}
+	}
+	object := some[0].object
+	some[0].object = nil
+	return r.whole(ctx, slot, object)
+}
+
+// twice fetches an object two times.
+func (r *row) twice(ctx context.Context, slot chain.Slot) ([]byte, error) {
+	name := chain.SlotName(r.st.Volume, slot)
+	object, err := r.b.Get(ctx, name, 0, chain.MaxCommit+1)
+	if err != nil {
+		return nil, fmt.Errorf("get slot %d: %w", slot, err)
+	}
+	again, err := r.b.Get(ctx, name, 0, chain.MaxCommit+1)
+	if err != nil {
+		return nil, fmt.Errorf("get slot %d again: %w", slot, err)
+	}
+	if !bytes.Equal(object, again) {
+		return nil, differs(slot)
+	}
+	return object, nil
+}
+
+// differs: nothing is decided by a store that says one thing and then another.
+func differs(slot chain.Slot) error {
+	return fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
 }
 
 // follow moves over the slots that the store has, up to last. It lists some of them at a
@@ -104,6 +189,9 @@ func (l *Loaded) follow(ctx context.Context, last chain.Slot) error {
 		if err != nil {
 			return err
 		}
+		// A store that has an object for every name that it is asked for keeps nobody busy
+		// for ever.
+		top := min(last, highest(slots, above))
 		for n, s := range slots {
 			if s > last {
 				slots, above = slots[:n], nil
@@ -117,7 +205,7 @@ func (l *Loaded) follow(ctx context.Context, last chain.Slot) error {
 				return err
 			}
 			if slots = slots[done:]; l.dead >= deadFew && !l.ended && l.Trouble == nil {
-				if err := l.passDead(ctx, last); err != nil {
+				if err := l.passDead(ctx, top); err != nil {
 					return err
 				}
 				for len(slots) > 0 && slots[0] < l.Next {
@@ -140,6 +228,17 @@ func (l *Loaded) follow(ctx context.Context, last chain.Slot) error {
 	}
 }
 
+// highest is the highest of slots, of which next are the lowest and above, unless there
+// are no others, the highest; 0: there are none.
+func highest(next, above []chain.Slot) (top chain.Slot) {
+	for _, s := range [][]chain.Slot{next, above} {
+		if len(s) > 0 {
+			top = max(top, s[len(s)-1])
+		}
+	}
+	return top
+}
+
 // edges are the lowest and the highest of the slots above an absent one, of which next
 // are the lowest and newest, unless there are no others, the highest.
 func edges(next, newest []chain.Slot) []chain.Slot {
@@ -151,33 +250,40 @@ func edges(next, newest []chain.Slot) []chain.Slot {
 	return slices.Compact(look)
 }
 
-// passDead passes over a long row of dead slots, to a commit or an absent slot. Nothing
-// is listed for it: a store that has very many objects may take its time for that.
+// passDead passes over a long row of dead slots, to a commit, which it moves over, or an
+// absent slot, and not above last. Nothing is listed for it: a store that has very many
+// objects may take its time for that.
 func (l *Loaded) passDead(ctx context.Context, last chain.Slot) error {
-	for l.dead >= deadFew && l.Trouble == nil && l.Next <= last {
-		next, err := passForeign(ctx, l.o.Bucket, l.Chain, l.Next, last, l.o.Log)
-		if err != nil {
-			return err
-		}
-		for s := l.Next; s < next && len(l.Damaged) < damagedMax; s++ {
-			l.damage(s)
-		}
-		l.dead += int(next - l.Next)
-		if l.Next = next; next > last {
-			return nil
-		}
-		object, err := l.o.Bucket.Get(ctx, chain.SlotName(l.o.Volume, next), 0, chain.MaxCommit+1)
-		if errors.Is(err, store.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("get slot %d: %w", next, err)
-		}
-		if err := l.judge(ctx, next, object); err != nil {
-			return err
-		}
+	if l.dead < deadFew || l.Trouble != nil || l.Next > last {
+		return nil
+	}
+	from := l.Next
+	r := row{b: l.o.Bucket, st: l.Chain, log: l.o.Log, passing: l.o.Passing}
+	r.whole = func(ctx context.Context, slot chain.Slot, object []byte) (bool, error) {
+		l.pass(slot)
+		err := l.decide(ctx, slot, object, true)
+		return l.Trouble == nil && l.Chain.Slot < slot, err
+	}
+	next, err := r.pass(ctx, l.Next, last)
+	if err != nil {
+		return err
+	}
+	l.pass(next)
+	if next > from+1 {
+		l.o.Log.Warn("dead slots were passed over", "from", uint64(from), "to", uint64(next-1))
 	}
 	return nil
+}
+
+// pass moves over dead slots below one.
+func (l *Loaded) pass(next chain.Slot) {
+	for s := l.Next; s < next && len(l.Damaged) < damagedMax; s++ {
+		l.damage(s)
+	}
+	if next > l.Next {
+		l.dead += int(next - l.Next)
+		l.Next = next
+	}
 }
 
 // someSlots returns slots from one on that the store lists, ascending: all, or where these
@@ -210,6 +316,15 @@ func listPage(ctx context.Context, b store.Bucket, vol crypt.VolumeID, after str
 	return slots, all, nil
 }
 
+// deadAbove is how many dead slots lie above the newest checkpoint and below the head:
+// who begins there looks at each of them. working is held.
+func (s *Syncer) deadAbove() uint64 {
+	return uint64(s.o.Chain.Slot-s.o.Chain.Folded().Slot) - uint64(s.o.Chain.Above())
+}
+
+// Dead is how many dead slots were passed over since New.
+func (s *Syncer) Dead() uint64 { return s.dead.Load() }
+
 // skipDead passes over a long row of dead slots; working is held. It goes no further than
 // what the store lists, and not very far at a time: a store that has an object for every
 // name that it is asked for must keep nobody busy for ever.
@@ -233,12 +348,23 @@ func (s *Syncer) skipDead(ctx context.Context) error {
 	if last < from {
 		return nil
 	}
-	next, err := passForeign(ctx, s.o.Bucket, s.o.Chain, from, last, s.log)
+	r := row{b: s.o.Bucket, st: s.o.Chain, log: s.log}
+	r.whole = func(ctx context.Context, slot chain.Slot, object []byte) (bool, error) {
+		j, err := s.decide(ctx, slot, object, true)
+		return j.Verdict == chain.Junk, err
+	}
+	next, err := r.pass(ctx, from, last)
 	s.reached(err)
+	if next > from {
+		s.setNext(next)
+		s.dead.Add(uint64(next - from))
+	}
 	if err != nil {
 		return err
 	}
-	s.setNext(next)
+	if next > from {
+		s.log.Warn("dead slots were passed over", "from", uint64(from), "to", uint64(next-1))
+	}
 	if next > last && last == from+deadMost-1 {
 		return fmt.Errorf("the %d slots up to %d hold no commit, and there are more: %w", last-s.o.Chain.Slot, last, store.ErrUnavailable)
 	}

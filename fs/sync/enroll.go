@@ -36,13 +36,10 @@ func (s *Syncer) Enroll(ctx context.Context) (meta.Device, error) {
 	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
 		return 0, err
 	}
-	h, err := WriteHint(ctx, s.o.Bucket, s.o.Chain, device, number, s.hint)
-	if err != nil {
+	if err := s.writeHint(ctx, device, number); err != nil {
 		// The chain alone says all of it; a hint only makes mounting quicker.
 		s.log.Warn("hint not written", "slot", uint64(s.o.Chain.Slot), "err", err)
-		return number, nil
 	}
-	s.hint = h
 	return number, nil
 }
 

@@ -33,6 +33,9 @@ var (
 	// make. The next mount makes it a device of its own.
 	errTwin = errors.New("another machine works with a copy of this machine's state; lock and mount again")
 
+	// errHintTaken: something else lies under the name of a hint that is to be written.
+	errHintTaken = errors.New("something else lies under that name")
+
 	// errLocal: the journal's own copy of file bytes is gone or was changed.
 	errLocal = errors.New("a pack file of the journal is damaged on the local disk")
 

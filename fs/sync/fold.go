@@ -24,6 +24,7 @@ const (
 	foldCommits = 256
 	foldBytes   = 4 << 20
 	foldLeave   = 8
+	foldDead    = 1024 // dead slots that are folded away, however few commits lie above them
 	foldIdle    = 30 * time.Second
 
 	// foldAgain is the least time between two tries.
@@ -115,7 +116,7 @@ func (s *Syncer) foldDue(leave bool) bool {
 	switch {
 	case s.halted() != nil || number == 0:
 		return false
-	case n >= s.o.FoldCommits || s.bytes >= foldBytes || n > 0 && s.sight.hole != 0:
+	case n >= s.o.FoldCommits || s.bytes >= foldBytes || n > 0 && (s.sight.hole != 0 || s.deadAbove() >= foldDead):
 		return true
 	}
 	return n > min(foldLeave, s.o.FoldCommits) && (leave || time.Since(s.moved) >= foldIdle)
@@ -272,12 +273,11 @@ func (s *Syncer) leadTo(ctx context.Context) error {
 	if !lags || err != nil {
 		return err
 	}
-	h, err := WriteHint(ctx, s.o.Bucket, s.o.Chain, device, number, s.hint)
+	err = s.writeHint(ctx, device, number)
 	s.reached(err)
 	if err != nil {
 		return err
 	}
-	s.hint = h
 	s.o.Step("fold.hinted")
 	return nil
 }

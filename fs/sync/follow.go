@@ -63,6 +63,11 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 // or junk, which two answers of the store agree on. Anything else stops
 // publishing and is an error.
 func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (chain.Judgement, error) {
+	return s.decide(ctx, slot, object, false)
+}
+
+// decide is judge of an object that the store gave once, or twice already.
+func (s *Syncer) decide(ctx context.Context, slot chain.Slot, object []byte, twice bool) (chain.Judgement, error) {
 	j, err := judge(ctx, s.o.Chain, slot, object, s.confirmed())
 	if err != nil {
 		return j, fmt.Errorf("judge slot %d: %w", slot, err)
@@ -87,12 +92,15 @@ func (s *Syncer) judge(ctx context.Context, slot chain.Slot, object []byte) (cha
 		s.keep(slot, object)
 		return j, nil
 	case chain.Junk:
+		if twice {
+			return j, nil
+		}
 		again, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
 		if err != nil {
 			return j, fmt.Errorf("look at slot %d again: %w", slot, err)
 		}
 		if !bytes.Equal(again, object) {
-			return j, fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
+			return j, differs(slot)
 		}
 		return j, nil
 	case chain.Evidence:
@@ -113,6 +121,7 @@ func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, o
 			s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
 		}
 		s.setNext(slot + 1)
+		s.dead.Add(1)
 		if !few {
 			return true, s.skipDead(ctx)
 		}

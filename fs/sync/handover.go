@@ -109,12 +109,10 @@ func (s *Syncer) HandOver(ctx context.Context, heir Heir) (meta.Device, error) {
 // handedOver ends the writing of this machine: the next one is led to the ledger that
 // names it, and nothing is published here any more.
 func (s *Syncer) handedOver(ctx context.Context, device *identity.Device, from, to meta.Device) error {
-	h, err := WriteHint(ctx, s.o.Bucket, s.o.Chain, device, from, s.hint)
-	if err != nil {
+	if err := s.writeHint(ctx, device, from); err != nil {
 		// The chain alone says all of it; but a machine without memory begins at a hint.
 		return fmt.Errorf("device %d is the writer now, and no hint leads to that yet: %w", to, err)
 	}
-	s.hint = h
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped == nil {

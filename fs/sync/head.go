@@ -58,7 +58,10 @@ func (s *Syncer) headThere(ctx context.Context) error {
 	}
 	there, err := s.lookAtHead(ctx, head, id)
 	if err == nil && !there {
-		there, err = s.lookAtHead(ctx, head, id) // a bad line, or a bad moment
+		// A bad line, or a bad moment.
+		if there, err = s.lookAtHead(ctx, head, id); there {
+			s.log.Warn("the store showed something else in the newest slot, and the right commit when it was asked again", "slot", uint64(head))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("look whether slot %d is still there: %w", head, err)

@@ -53,7 +53,7 @@ func sameHint(ctx context.Context, b store.Bucket, st *chain.State, name string,
 	}
 	sealed, err := chain.ParseHint(object)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w: %w", name, errHintTaken, err)
 	}
 	there, err := sealed.Open(st.Volume, st.Key)
 	if err == nil {
@@ -63,8 +63,24 @@ func sameHint(ctx context.Context, b store.Bucket, st *chain.State, name string,
 		err = store.ErrExist
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w: %w", name, errHintTaken, err)
 	}
+	return nil
+}
+
+// writeHint is WriteHint of the head, as the device with that number; working is held. What
+// lies in the place of the hint and is none is told of until there is one.
+func (s *Syncer) writeHint(ctx context.Context, device *identity.Device, number meta.Device) error {
+	st := s.o.Chain
+	h, err := WriteHint(ctx, s.o.Bucket, st, device, number, s.hint)
+	if errors.Is(err, errHintTaken) {
+		s.hints.pass(chain.HintName(st.Volume, st.Slot), passedHint{slot: st.Slot, err: err})
+	}
+	if err != nil {
+		return err
+	}
+	s.hint = h
+	s.hints.good(h.Slot)
 	return nil
 }
 
@@ -78,7 +94,7 @@ func (s *Syncer) hintLags(ctx context.Context) (bool, error) {
 	if !behind() || s.hint.Fold.Slot < s.o.Chain.Announced().Slot {
 		return behind(), nil
 	}
-	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.log)
+	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.hints)
 	switch {
 	case err == nil && f.hint.Slot > s.hint.Slot && f.hint.Slot <= s.o.Chain.Slot && f.hint.Fold.Slot >= s.hint.Fold.Slot:
 		s.hint = f.hint

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
@@ -22,7 +21,7 @@ type found struct {
 // findLedger opens the newest hint that holds the volume's key for id and whose
 // ledger verifies. Anybody may write junk there, so others are passed over; after
 // hintsMax of them the hint of slot 0 is taken, which nobody can displace.
-func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, log *slog.Logger) (found, error) {
+func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *identity.Identity, passed *PassedHints) (found, error) {
 	var last error
 	seen := 0
 	for after := ""; ; {
@@ -33,12 +32,14 @@ func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ide
 		for _, i := range page {
 			f, err := openHint(ctx, b, vol, id, i.Name)
 			if err == nil {
+				passed.good(f.hint.Slot)
 				return f, nil
 			}
 			if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) || ctx.Err() != nil {
 				return found{}, err
 			}
-			log.Warn("hint passed over", "object", i.Name, "err", err)
+			slot, _ := chain.ParseHintName(vol, i.Name)
+			passed.pass(i.Name, passedHint{slot: slot, err: err})
 			last = err
 		}
 		if len(page) < hintsPage {

@@ -22,7 +22,8 @@ import (
 	"github.com/hushfs/hushfs/store"
 )
 
-// LoadOptions say whose chain to load, from where. All but Whole must be set.
+// LoadOptions say whose chain to load, from where. All must be set but Whole, and what may
+// be nil.
 type LoadOptions struct {
 	Bucket   store.Bucket
 	Volume   crypt.VolumeID
@@ -50,6 +51,13 @@ type LoadOptions struct {
 	// Wrong are the checkpoints that are passed over; nil: none. They grow while the chain
 	// is followed.
 	Wrong *WrongFolds
+
+	// Passing is told now and then how far it is while many dead slots are passed over:
+	// where they begin, and up to where the store has something; nil: nobody is.
+	Passing func(from, at, last chain.Slot)
+
+	// Hints is told which hints are passed over; nil: the log alone is.
+	Hints *PassedHints
 }
 
 // Loaded is the chain as the store shows it, followed to its end.
@@ -58,7 +66,16 @@ type Loaded struct {
 	Confirmed *view.Confirmed
 	Next      chain.Slot // the first slot that is free
 	Trouble   error      // why nothing may be written; the state is that before it
-	Damaged   []string   // objects that are missing or no commits; the first of them
+
+	// Damaged are slots above the newest commit that is shown: what lies there is no
+	// commit, or nothing does and more above it. The first of them.
+	Damaged []string
+
+	// Skipped are slots that hold nobody's commit, and commits went on over them, so there
+	// never was one in the history that is shown. Dead is how many there are above the
+	// checkpoint that was begun with, Skipped the first of them.
+	Skipped []string
+	Dead    int
 
 	// Evidence is the object that shows two histories, and its slot; nil: none.
 	Evidence     []byte
@@ -117,7 +134,10 @@ const (
 // signed by a device, that there was a slot: a store that does not show it is missing
 // commits as well.
 func Load(ctx context.Context, o LoadOptions) (*Loaded, error) {
-	f, err := findLedger(ctx, o.Bucket, o.Volume, o.Identity, o.Log)
+	if o.Hints == nil {
+		o.Hints = NewPassedHints(o.Log, nil)
+	}
+	f, err := findLedger(ctx, o.Bucket, o.Volume, o.Identity, o.Hints)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +306,8 @@ func (l *Loaded) claim() {
 	}
 	d, known := l.newest.Device(h.Device)
 	if _, still := l.Chain.Ledger.Device(h.Device); !(still && l.ledgers[h.Ledger.Head]) && !extends(l.newest, l.Chain.Ledger) || !known {
-		l.o.Log.Warn("hint is not of this history", "slot", uint64(h.Slot), "device", int(h.Device))
+		why := fmt.Errorf("device %d signed it, and it is not of this history", h.Device)
+		l.o.Hints.pass(chain.HintName(l.o.Volume, h.Slot), passedHint{slot: h.Slot, err: why, lies: true})
 		return
 	}
 	l.Claim = chain.Link{Slot: h.Slot, ID: h.Commit}
@@ -326,7 +347,7 @@ func (l *Loaded) above(ctx context.Context, slots []chain.Slot) error {
 func listSlots(ctx context.Context, b store.Bucket, vol crypt.VolumeID, from chain.Slot) ([]chain.Slot, error) {
 	var slots []chain.Slot
 	for after := ""; ; {
-		page, err := b.List(ctx, chain.SlotPrefix(vol), after, 0)
+		page, err := b.List(ctx, chain.SlotPrefix(vol), after, listedMost)
 		if err != nil {
 			return nil, fmt.Errorf("list commits: %w", err)
 		}
@@ -338,7 +359,7 @@ func listSlots(ctx context.Context, b store.Bucket, vol crypt.VolumeID, from cha
 			}
 			older = older || ok && s < from
 		}
-		if older || len(page) < store.DefaultList {
+		if older || len(page) < listedMost {
 			break
 		}
 		last := page[len(page)-1].Name
@@ -393,6 +414,11 @@ func (l *Loaded) followRun(ctx context.Context, slots []chain.Slot) (int, error)
 
 // judge moves over the next slot.
 func (l *Loaded) judge(ctx context.Context, slot chain.Slot, object []byte) error {
+	return l.decide(ctx, slot, object, false)
+}
+
+// decide is judge of an object that the store gave once, or twice already.
+func (l *Loaded) decide(ctx context.Context, slot chain.Slot, object []byte, twice bool) error {
 	j, err := judge(ctx, l.Chain, slot, object, l.Confirmed)
 	if err != nil {
 		return err
@@ -419,12 +445,14 @@ func (l *Loaded) judge(ctx context.Context, slot chain.Slot, object []byte) erro
 		l.o.Slots.Put(slot, object)
 		return nil
 	case chain.Junk:
-		again, err := l.o.Bucket.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, chain.MaxCommit+1)
-		if err != nil {
-			return fmt.Errorf("get slot %d again: %w", slot, err)
-		}
-		if !bytes.Equal(again, object) {
-			return fmt.Errorf("slot %d: the store gave two different answers: %w", slot, store.ErrUnavailable)
+		if !twice {
+			again, err := l.o.Bucket.Get(ctx, chain.SlotName(l.Chain.Volume, slot), 0, chain.MaxCommit+1)
+			if err != nil {
+				return fmt.Errorf("get slot %d again: %w", slot, err)
+			}
+			if !bytes.Equal(again, object) {
+				return differs(slot)
+			}
 		}
 		if l.dead < deadFew {
 			l.o.Log.Warn("dead slot", "object", chain.SlotName(l.Chain.Volume, slot), "reason", j.Reason)
@@ -465,9 +493,21 @@ func (l *Loaded) move(ctx context.Context, c *chain.Commit, size int64) error {
 	}
 	l.ledgers[l.Chain.Ledger.Head()] = true
 	l.ids[c.Slot] = c.ID
+	l.wentOn()
 	l.Next, l.dead = c.Slot+1, 0
 	return nil
 }
+
+// wentOn takes the dead slots since the last commit for what they are: the next one goes
+// on over them.
+func (l *Loaded) wentOn() {
+	l.Skipped = append(l.Skipped, l.Damaged[:min(len(l.Damaged), damagedMax-len(l.Skipped))]...)
+	l.Dead, l.Damaged = l.Dead+l.dead, nil
+}
+
+// Doubtful is how many slots above the newest commit hold none, and the newest of them.
+// They may have been commits; but not when one goes on over them.
+func (l *Loaded) Doubtful() (n int, upto chain.Slot) { return l.dead, l.Next - 1 }
 
 // damage names an object that is missing or no commit.
 func (l *Loaded) damage(s chain.Slot) {

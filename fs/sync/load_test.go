@@ -97,40 +97,41 @@ func TestLoad(t *testing.T) {
 		slot    chain.Slot // newest valid
 		next    chain.Slot
 		damaged int
+		skipped int
 		trouble error
 	}{
-		{"no commit", func(*history) {}, 0, 1, 0, nil},
-		{"one", func(h *history) { h.commit(1) }, 1, 2, 0, nil},
+		{"no commit", func(*history) {}, 0, 1, 0, 0, nil},
+		{"one", func(h *history) { h.commit(1) }, 1, 2, 0, 0, nil},
 		{"more than are fetched at a time", func(h *history) {
 			for s := range chain.Slot(40) {
 				h.commit(s + 1)
 			}
-		}, 40, 41, 0, nil},
+		}, 40, 41, 0, 0, nil},
 		{"junk between", func(h *history) {
 			h.commit(1)
 			h.store.Overwrite(chain.SlotName(h.Volume, 2), []byte("junk"))
 			h.commit(3)
-		}, 3, 4, 1, nil},
+		}, 3, 4, 0, 1, nil},
 		{"junk at the end", func(h *history) {
 			h.commit(1)
 			h.store.Overwrite(chain.SlotName(h.Volume, 2), make([]byte, 4<<20))
-		}, 1, 3, 1, nil},
+		}, 1, 3, 1, 0, nil},
 		{"a hole", func(h *history) {
 			h.commit(1)
 			h.commit(2)
 			h.commit(3)
 			_ = h.store.Delete(context.Background(), chain.SlotName(h.Volume, 2))
-		}, 1, 2, 1, sync.ErrRollback},
+		}, 1, 2, 1, 0, sync.ErrRollback},
 		{"junk above a hole", func(h *history) {
 			h.commit(1)
 			h.store.Overwrite(chain.SlotName(h.Volume, 5), []byte("junk"))
 			h.store.Overwrite(chain.SlotName(h.Volume, far), []byte("junk"))
 			h.store.Overwrite(chain.SlotName(h.Volume, math.MaxUint64), []byte("junk"))
-		}, 1, 2, 0, nil},
+		}, 1, 2, 0, 0, nil},
 		{"a commit of another slot", func(h *history) {
 			h.commit(1)
 			h.store.Overwrite(chain.SlotName(h.Volume, 2), h.commit(3).Object)
-		}, 3, 4, 1, nil},
+		}, 3, 4, 0, 1, nil},
 		{"two histories", func(h *history) {
 			h.commit(1)
 			fork := *h
@@ -138,26 +139,26 @@ func TestLoad(t *testing.T) {
 			fork.commit(2)
 			h.commit(2)
 			h.store.Overwrite(chain.SlotName(h.Volume, 3), fork.commit(3).Object)
-		}, 2, 3, 0, sync.ErrFork},
+		}, 2, 3, 0, 0, sync.ErrFork},
 		{"a hint of slots that are not shown", func(h *history) {
 			h.commit(1)
 			h.commit(2)
 			h.hint()
 			_ = h.store.Delete(context.Background(), chain.SlotName(h.Volume, 2))
-		}, 1, 2, 0, sync.ErrRollback},
+		}, 1, 2, 0, 0, sync.ErrRollback},
 		{"an old hint under a newer name", func(h *history) {
 			h.commit(1)
 			h.commit(2)
 			h.hint()
 			old, _ := h.store.Get(context.Background(), chain.HintName(h.Volume, 0), 0, -1)
 			h.store.Overwrite(chain.HintName(h.Volume, 9), old)
-		}, 2, 3, 0, nil},
+		}, 2, 3, 0, 0, nil},
 		{"more junk hints than are listed at a time", func(h *history) {
 			h.commit(1)
 			for i := range chain.Slot(200) {
 				h.store.Overwrite(chain.HintName(h.Volume, far+i), []byte("junk"))
 			}
-		}, 1, 2, 0, nil},
+		}, 1, 2, 0, 0, nil},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -167,8 +168,8 @@ func TestLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l.Chain.Slot != c.slot || l.Confirmed.Slot() != uint64(c.slot) || l.Next != c.next || len(l.Damaged) != c.damaged {
-				t.Errorf("slot %d, confirmed %d, next %d, damaged %v", l.Chain.Slot, l.Confirmed.Slot(), l.Next, l.Damaged)
+			if l.Chain.Slot != c.slot || l.Confirmed.Slot() != uint64(c.slot) || l.Next != c.next || len(l.Damaged) != c.damaged || len(l.Skipped) != c.skipped || l.Dead != c.skipped {
+				t.Errorf("slot %d, confirmed %d, next %d, damaged %v, skipped %v (%d)", l.Chain.Slot, l.Confirmed.Slot(), l.Next, l.Damaged, l.Skipped, l.Dead)
 			}
 			if !errors.Is(l.Trouble, c.trouble) || (c.trouble == nil) != (l.Trouble == nil) {
 				t.Errorf("trouble: %v, want %v", l.Trouble, c.trouble)

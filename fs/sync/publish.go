@@ -141,6 +141,9 @@ func (s *Syncer) publishOrSend(ctx context.Context, last meta.OpNo, send, sentSo
 // a commit that names at most so many packs, if it has more than one operation. What
 // stands for one operation may be several steps, and longer than an operation is.
 func (s *Syncer) take(last meta.OpNo, packs int) view.Taken {
+	if t := s.o.View.TakePart(); t.Batch != nil {
+		return t
+	}
 	for limit := batchLimit; ; limit /= 2 {
 		t := s.o.View.Take(last, limit)
 		if t.Ops.Len() == 0 || t.Ops.First().No == t.Ops.Last().No {
@@ -191,10 +194,13 @@ func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
 	// Not the number of the first: one before it may change nothing any more, after
 	// another machine did the same, and numbers in the chain have no gaps.
 	first, last := s.o.Chain.LastOp[number]+1, t.Ops.Last().No
+	if t.Part != nil {
+		last = first - 1
+	}
 	c, err := s.o.Chain.Build(s.slot(), device, number, time.Now(), chain.Content{First: first, Last: last, Batch: batch, Usage: t.Usage})
 	if err != nil {
 		return fmt.Errorf("build commit: %w", err)
 	}
-	s.attempt = &attempt{Sealed: c, first: first, last: last, packs: func() []pack.Info { return packs }}
+	s.attempt = &attempt{Sealed: c, first: first, last: last, packs: func() []pack.Info { return packs }, part: t.Part}
 	return s.conclude(ctx)
 }

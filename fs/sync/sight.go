@@ -26,6 +26,7 @@ type sight struct {
 	at    time.Time     // of the newest slot
 	up    time.Duration // the same by the uptime, which counts sleep
 	holes time.Time     // of the older ones
+	hints time.Time     // when those that were passed over were looked at again
 	hole  chain.Slot    // that is not there although newer ones are; 0: none
 }
 
@@ -50,8 +51,11 @@ func (s *Syncer) sightDue() bool {
 // that it was away or this machine slept. That it has not is no error of the follower's:
 // it is said, and nothing is put until it has. working is held.
 func (s *Syncer) lookBack(ctx context.Context) error {
-	if s.halted() != nil || !s.sightDue() {
+	if s.halted() != nil {
 		return nil
+	}
+	if err := s.lookAtPassed(ctx); err != nil || !s.sightDue() {
+		return err
 	}
 	err := s.lookAgain(ctx)
 	if errors.Is(err, ErrRollback) {
@@ -80,8 +84,8 @@ func (s *Syncer) lookBack(ctx context.Context) error {
 func (s *Syncer) lookForHoles(ctx context.Context) error {
 	vol, folded := s.o.Chain.Volume, s.o.Chain.Folded().Slot
 	next := s.o.Chain.Slot // the newest come first
-	for after := chain.SlotName(vol, next+1); next > folded; {
-		page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(vol), after, holesPage)
+	for after, most := chain.SlotName(vol, next+1), holesPage; next > folded; most = listedMost {
+		page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(vol), after, most)
 		s.reached(err)
 		if err != nil {
 			return fmt.Errorf("list the slots up to %d: %w", next, err)
@@ -92,7 +96,7 @@ func (s *Syncer) lookForHoles(ctx context.Context) error {
 				next--
 			}
 		}
-		if next == before || len(page) < holesPage {
+		if next == before || len(page) < most {
 			break
 		}
 		after = page[len(page)-1].Name
@@ -105,7 +109,7 @@ func (s *Syncer) lookForHoles(ctx context.Context) error {
 	return nil
 }
 
-// holesPage is how many names are asked for at a time.
+// holesPage is how many names are asked for at first.
 const holesPage = 1000
 
 // tellHole notes that a slot is gone, 0: none is.

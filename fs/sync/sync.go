@@ -169,8 +169,10 @@ type Syncer struct {
 	unseen  unseen // what the chain was moved over and the view was not
 	forks   forks
 	wrong   *WrongFolds
+	hints   *PassedHints
 
-	squatted chain.Slot // the newest that was listed when dead slots were passed over
+	squatted chain.Slot    // the newest that was listed when dead slots were passed over
+	dead     atomic.Uint64 // slots that were passed over since New
 	trim     trimming
 
 	surveyed atomic.Pointer[chain.State] // see Survey
@@ -232,7 +234,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		hint:     l.hint,
 		owing:    l.hint.Ledger.Head != l.Chain.Ledger.Head(),
 		moved:    time.Now(),
-		sight:    sight{at: time.Now(), up: o.Uptime(), holes: time.Now()},
+		sight:    sight{at: time.Now(), up: o.Uptime(), holes: time.Now(), hints: time.Now()},
 		heard:    heard,
 		next:     l.Next,
 		settled:  settled,
@@ -241,6 +243,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		stopped:  l.Trouble,
 		forks:    l.forks,
 		wrong:    l.o.Wrong,
+		hints:    l.o.Hints,
 		trim:     trimming{next: time.Now().Add(trimFirst)},
 	}
 }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/store"
@@ -23,9 +27,11 @@ const (
 	trimAge  = 14 * 24 * time.Hour
 	trimKeep = 256
 
-	// trimStep is how many objects go at a time, and trimEvery how often it is looked for
-	// more; trimSoon when there is more, and trimFirst after the mount.
+	// trimStep is how many commits go at a time, and trimDead how many dead slots for each
+	// of them; trimEvery how often it is looked for more; trimSoon when there is more, and
+	// trimFirst after the mount.
 	trimStep  = 64
+	trimDead  = 64
 	trimFirst = time.Minute
 	trimEvery = 15 * time.Minute
 	trimSoon  = 2 * time.Second
@@ -36,6 +42,8 @@ type Trimmed struct {
 	Deleted int        // objects
 	Upto    chain.Slot // the commits up to here are gone, but for those that announce a checkpoint
 	More    bool       // there is more to delete now
+
+	room int // for how many dead slots there is room in this call
 }
 
 // trimming is what is known of the checkpoints under the newest one.
@@ -43,6 +51,7 @@ type trimming struct {
 	mu     sync.Mutex // held by who trims; guards the fields below; taken before working
 	marks  []mark     // ascending; each begins where the one before it ends
 	denied bool       // the store does not let this machine delete
+	taken  taking     // when the store took the head
 	next   time.Time  // when it is looked for more
 }
 
@@ -52,10 +61,13 @@ type mark struct {
 	at, base  chain.Link // its slot, and where its steps begin
 	time      time.Time  // by its author's clock
 	checked   bool       // its tables hold what those of the mark before and the commits between make
+	below     chain.Slot // of the slots up to here this machine deleted all that may go
 	trimmed   bool       // these commits are gone
 }
 
-// Trim deletes commits that lie under a checkpoint, the oldest first, up to most objects.
+// Trim deletes commits that lie under a checkpoint, the oldest first, up to most of them,
+// and the dead slots between them, of which there may be very many: up to trimDead times
+// as many.
 //
 // What goes is what nobody needs to read the drive: commits that were signed TrimOptions.Age
 // ago, that the store has for as long, by its own dates where it tells them, and that
@@ -75,7 +87,7 @@ func (s *Syncer) Trim(ctx context.Context, most int) (Trimmed, error) {
 	t := &s.trim
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var out Trimmed
+	out := Trimmed{room: most * trimDead}
 	if s.o.Trim.Age < 0 || t.denied {
 		return out, nil
 	}
@@ -95,7 +107,7 @@ func (s *Syncer) Trim(ctx context.Context, most int) (Trimmed, error) {
 		if i+1 == len(t.marks) || m.at.Slot+s.trimKeep() > st.Slot || !s.old(m.time) {
 			break
 		}
-		err := s.trimUnder(ctx, st, i, most, &out)
+		err := s.trimUnder(ctx, st, i, &out)
 		if errors.Is(err, errYoung) {
 			break
 		}
@@ -212,11 +224,13 @@ func (s *Syncer) findMarks(ctx context.Context, st *chain.State) error {
 		}
 		if len(t.marks) == 0 {
 			left := 0
-			err := s.eachSlot(ctx, st, m.base.Slot, m.at.Slot, func(i store.Info, slot chain.Slot) error {
-				left++
+			err := s.eachSlot(ctx, st, m.base.Slot, m.at.Slot, func(some []listed, _ chain.Slot) error {
+				if left += len(some); left > 0 {
+					return errEnough
+				}
 				return nil
-			}, 1, k.Before.Slot)
-			if err != nil {
+			}, k.Before.Slot)
+			if err != nil && !errors.Is(err, errEnough) {
 				return err
 			}
 			m.trimmed = left == 0
@@ -251,10 +265,20 @@ func (s *Syncer) announcing(ctx context.Context, st *chain.State, at chain.Link)
 // errEnough ends eachSlot.
 var errEnough = errors.New("enough")
 
-// eachSlot calls fn for the slots above from, up to to, that the store lists and that
-// announce no checkpoint that is known, ascending, until there were most of them. Those of
-// but are left out too.
-func (s *Syncer) eachSlot(ctx context.Context, st *chain.State, from, to chain.Slot, fn func(store.Info, chain.Slot) error, most int, but ...chain.Slot) error {
+// listed is a slot of which the store says that it has an object.
+type listed struct {
+	chain.Slot
+	store.Info
+}
+
+// listedMost is how many slots are listed at a time. Where they lie in a folder, each
+// listing reads the names of all.
+const listedMost = 4 * store.DefaultList
+
+// eachSlot calls fn for some slots at a time, above from, up to to, that the store lists
+// and that announce no checkpoint that is known, ascending. Those of but are left out too.
+// After some it is told up to where that was all.
+func (s *Syncer) eachSlot(ctx context.Context, st *chain.State, from, to chain.Slot, fn func(some []listed, upto chain.Slot) error, but ...chain.Slot) error {
 	stays := map[chain.Slot]bool{}
 	for _, slot := range but {
 		stays[slot] = true
@@ -262,33 +286,57 @@ func (s *Syncer) eachSlot(ctx context.Context, st *chain.State, from, to chain.S
 	for _, m := range s.trim.marks {
 		stays[m.announced.Slot] = true
 	}
-	for low := from + 1; low <= to; {
-		high := min(to, low+store.DefaultList-1)
-		page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(st.Volume), chain.SlotName(st.Volume, high+1), 0)
-		s.reached(err)
+	for few := true; from < to; few = false {
+		// Of many slots few may be left.
+		some, whole, err := []listed(nil), false, error(nil)
+		high := to
+		if few {
+			some, whole, err = s.listSlots(ctx, st, from, to, 1)
+		}
+		if err == nil && !whole {
+			high = min(to, from+listedMost)
+			some, _, err = s.listSlots(ctx, st, from, high, math.MaxInt)
+		}
 		if err != nil {
-			return fmt.Errorf("list commits: %w", err)
+			return err
 		}
-		for _, i := range slices.Backward(page) { // the newest come first
-			slot, ok := chain.ParseSlotName(st.Volume, i.Name)
-			if !ok || slot < low || slot > high || stays[slot] {
-				continue
-			}
-			if err := fn(i, slot); err != nil {
-				return err
-			}
-			if most--; most == 0 {
-				return nil
-			}
+		some = slices.DeleteFunc(some, func(l listed) bool { return stays[l.Slot] })
+		if err := fn(some, high); err != nil {
+			return err
 		}
-		low = high + 1
+		from = high
 	}
 	return nil
 }
 
+// listSlots lists the slots above from, up to to, ascending, with so many requests at
+// most; whole says that these are all. Other names may lie between them.
+func (s *Syncer) listSlots(ctx context.Context, st *chain.State, from, to chain.Slot, pages int) (some []listed, whole bool, err error) {
+	end := chain.SlotName(st.Volume, from+1)
+	for after := chain.SlotName(st.Volume, to+1); pages > 0 && !whole; pages-- {
+		page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(st.Volume), after, listedMost)
+		s.reached(err)
+		if err != nil {
+			return nil, false, fmt.Errorf("list commits: %w", err)
+		}
+		for _, i := range page { // the newest come first
+			if i.Name <= after {
+				return nil, false, fmt.Errorf("list commits: the store repeats itself: %w", store.ErrUnavailable)
+			}
+			after = i.Name
+			if slot, ok := chain.ParseSlotName(st.Volume, i.Name); ok && slot > from && slot <= to {
+				some = append(some, listed{slot, i})
+			}
+		}
+		whole = len(page) < listedMost || after >= end
+	}
+	slices.Reverse(some)
+	return some, whole, nil
+}
+
 // trimUnder deletes the commits between a mark and the one before it, once its tables
-// were checked.
-func (s *Syncer) trimUnder(ctx context.Context, st *chain.State, i, most int, out *Trimmed) error {
+// were checked, and the dead slots between them.
+func (s *Syncer) trimUnder(ctx context.Context, st *chain.State, i int, out *Trimmed) error {
 	t := &s.trim
 	m := &t.marks[i]
 	c, err := s.announcing(ctx, st, m.announced)
@@ -310,30 +358,87 @@ func (s *Syncer) trimUnder(ctx context.Context, st *chain.State, i, most int, ou
 	if err != nil {
 		return err
 	}
-	err = s.eachSlot(ctx, st, m.base.Slot, m.at.Slot, func(info store.Info, slot chain.Slot) error {
-		if out.Deleted == most {
-			out.More = true
-			return errEnough
+	commits := map[chain.Slot]bool{}
+	for _, step := range c.Checkpoint.Steps {
+		commits[step.Slot] = true
+	}
+	err = s.eachSlot(ctx, st, max(m.base.Slot, m.below), m.at.Slot, func(some []listed, upto chain.Slot) error {
+		for len(some) > 0 {
+			// Commits go in their order; of those that are nobody's, some at a time.
+			n := 1
+			for !commits[some[0].Slot] && n < len(some) && !commits[some[n].Slot] && n < out.room {
+				n++
+			}
+			cost := n
+			if commits[some[0].Slot] {
+				cost = trimDead
+			}
+			if out.room < cost {
+				out.More = true
+				return errEnough
+			}
+			old := slices.IndexFunc(some[:n], func(l listed) bool {
+				return !l.Modified.IsZero() && !now.IsZero() && now.Sub(l.Modified) < s.trimAge()
+			})
+			if old < 0 {
+				old = n
+			}
+			deleted, err := s.trimSlots(ctx, st, some[:old], commits)
+			if out.Deleted += deleted; err != nil {
+				return err
+			}
+			out.room -= cost
+			if old > 0 {
+				m.below = some[old-1].Slot
+			}
+			if old < n {
+				return errYoung
+			}
+			some = some[n:]
 		}
-		if !info.Modified.IsZero() && !now.IsZero() && now.Sub(info.Modified) < s.trimAge() {
-			return errYoung
-		}
-		if s.announces(ctx, st, slot, info) {
-			return nil
-		}
-		err := s.o.Bucket.Delete(ctx, info.Name)
-		s.reached(err)
-		if err != nil {
-			return fmt.Errorf("delete slot %d: %w", slot, err)
-		}
-		out.Deleted++
-		s.o.Step("trim.deleted")
+		m.below = upto
 		return nil
-	}, 0)
+	})
 	if errors.Is(err, errEnough) {
 		return nil
 	}
 	return err
+}
+
+// trimSlots deletes slots side by side, and says how many.
+func (s *Syncer) trimSlots(ctx context.Context, st *chain.State, some []listed, commits map[chain.Slot]bool) (int, error) {
+	var deleted atomic.Int64
+	trim := func(ctx context.Context, l listed) error {
+		if (commits[l.Slot] || !s.foreign(ctx, st, l)) && s.announces(ctx, st, l.Slot, l.Info) {
+			return nil
+		}
+		err := s.o.Bucket.Delete(ctx, l.Name)
+		s.reached(err)
+		if err != nil {
+			return fmt.Errorf("delete slot %d: %w", l.Slot, err)
+		}
+		deleted.Add(1)
+		s.o.Step("trim.deleted")
+		return nil
+	}
+	if len(some) == 1 {
+		err := trim(ctx, some[0])
+		return int(deleted.Load()), err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetchAhead)
+	for _, l := range some {
+		g.Go(func() error { return trim(ctx, l) })
+	}
+	err := g.Wait()
+	return int(deleted.Load()), err
+}
+
+// foreign says whether the end of an object tells that it announces nothing.
+func (s *Syncer) foreign(ctx context.Context, st *chain.State, l listed) bool {
+	end, err := s.o.Bucket.Get(ctx, l.Name, -chain.EndLength, -1)
+	s.reached(err)
+	return err == nil && st.Foreign(end)
 }
 
 // announces says whether a slot holds a commit that announces a checkpoint which is in
@@ -350,9 +455,19 @@ func (s *Syncer) announces(ctx context.Context, st *chain.State, slot chain.Slot
 	return err == nil && c.Checkpoint != nil
 }
 
+// taking is when the store took a slot, by its own clock.
+type taking struct {
+	slot chain.Slot
+	at   time.Time
+}
+
 // storeTime is when the store took the head: its clock shows that or more. Zero where it
 // tells no times.
 func (s *Syncer) storeTime(ctx context.Context, st *chain.State) (time.Time, error) {
+	t := &s.trim
+	if t.taken.slot == st.Slot {
+		return t.taken.at, nil
+	}
 	page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(st.Volume), chain.SlotName(st.Volume, st.Slot+1), 1)
 	s.reached(err)
 	if err != nil {
@@ -361,7 +476,8 @@ func (s *Syncer) storeTime(ctx context.Context, st *chain.State) (time.Time, err
 	if len(page) == 0 {
 		return time.Time{}, nil
 	}
-	return page[0].Modified, nil
+	t.taken = taking{st.Slot, page[0].Modified}
+	return t.taken.at, nil
 }
 
 // trimDue trims a little when it is time for it.

@@ -31,7 +31,7 @@ func (v *View) Ahead(slots []Slot, o meta.RebaseOptions) error {
 		v.mu.Unlock()
 		return nil
 	}
-	was := &View{confirmed: v.confirmed.Clone(), pending: *v.pending.Copy(), ops: v.ops}
+	was := &View{confirmed: v.confirmed.Clone(), pending: v.pending.copy(), ops: v.ops}
 	a := &ahead{changes: v.changes, slots: numbers(slots)}
 	v.mu.Unlock()
 	var err error
@@ -78,7 +78,7 @@ func (v *View) again(slots []Slot, o meta.RebaseOptions) (*executed, error) {
 		return nil, err
 	}
 	keys := touched(slots)
-	differing(&v.pending, &x.next.pending, keys)
+	differing(v.pending, x.next.pending, keys)
 	x.next.settleDown()
 	x.followed = Followed{Slot: x.next.confirmed.Slot(), Keys: sorted(keys), Moved: re.Moved(), Replaced: Replaced{x.next.ops, changed}, Refused: re.Refused()}
 	return x, nil

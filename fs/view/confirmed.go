@@ -23,7 +23,7 @@ type Confirmed struct {
 	usage  meta.Usage
 	base   uint64      // slot of the tables; what is above came later
 	tables meta.Reader // nil: nothing lies below
-	above  btree.Map[string, write]
+	above  layer       // what the batches above the tables say
 
 	// cuts are the ranges that were deleted from the tables, by the first bytes of
 	// their keys (see cutField): a range never reaches further. They are sorted and
@@ -31,17 +31,10 @@ type Confirmed struct {
 	cuts btree.Map[string, []cut]
 }
 
-// write is what a batch above the tables says of a key.
-type write struct {
-	value   []byte
-	deleted bool
-	slot    uint64
-}
-
 // NewConfirmed returns the state that tables hold: that after slot, with the given
 // usage. Nil and 0 is the empty state before slot 1.
 func NewConfirmed(slot uint64, tables meta.Reader, usage meta.Usage) *Confirmed {
-	return &Confirmed{slot: slot, base: slot, tables: tables, usage: usage}
+	return &Confirmed{slot: slot, base: slot, tables: tables, usage: usage, above: newLayer()}
 }
 
 // Slot is the newest slot whose batch was applied.
@@ -54,12 +47,12 @@ func (c *Confirmed) Usage() meta.Usage { return c.usage }
 func (c *Confirmed) Base() uint64 { return c.base }
 
 // Keys is how many keys are held in memory.
-func (c *Confirmed) Keys() int { return c.above.Len() + c.cuts.Len() }
+func (c *Confirmed) Keys() int { return c.above.len() + c.cuts.Len() }
 
 // Bytes is the length of the keys and values that are held in memory.
 func (c *Confirmed) Bytes() (n int64) {
-	c.above.Scan(func(k string, w write) bool {
-		n += int64(len(k) + len(w.value))
+	c.above.scan(func(r record) bool {
+		n += int64(r.bytes())
 		return true
 	})
 	return n
@@ -69,17 +62,17 @@ func (c *Confirmed) Bytes() (n int64) {
 // what neither changes.
 func (c *Confirmed) Clone() *Confirmed {
 	d := *c
-	d.above, d.cuts = *c.above.Copy(), *c.cuts.Copy()
+	d.above, d.cuts = c.above.copy(), *c.cuts.Copy()
 	return &d
 }
 
 // Get returns the value of key, or meta.ErrAbsent. The value must not be changed.
 func (c *Confirmed) Get(key []byte) ([]byte, error) {
-	if w, ok := c.above.Get(string(key)); ok {
-		if w.deleted {
+	if r, ok := c.above.get(key); ok {
+		if r.deleted() {
 			return nil, meta.ErrAbsent
 		}
-		return w.value, nil
+		return r.value(), nil
 	}
 	if c.tables == nil || c.cut(key) {
 		return nil, meta.ErrAbsent
@@ -99,14 +92,10 @@ func (c *Confirmed) cut(key []byte) bool {
 
 // Scan calls fn for each key in [from, to), ascending, until fn returns false.
 func (c *Confirmed) Scan(from, to []byte, fn func(k, v []byte) bool) error {
-	over := overlay[write]{
-		it:  c.above.Iter(),
-		say: func(w write) (value []byte, deleted bool) { return w.value, w.deleted },
-	}
 	if c.tables == nil {
-		return over.scan(nothing, from, to, fn)
+		return c.above.over(nothing, from, to, fn)
 	}
-	return over.scan(func(from, to []byte, fn func(k, v []byte) bool) error {
+	return c.above.over(func(from, to []byte, fn func(k, v []byte) bool) error {
 		return c.tables.Scan(from, to, func(k, v []byte) bool { return c.cut(k) || fn(k, v) })
 	}, from, to, fn)
 }
@@ -125,8 +114,8 @@ func (c *Confirmed) Apply(slot uint64, b *meta.Batch, d meta.Delta) {
 		}
 		for _, r := range ranges[:n] {
 			// The range hides what the tables have, now or after the next Rebase.
-			for _, k := range keysIn(&c.above, r) {
-				c.above.Delete(k)
+			for _, written := range c.above.in(r) {
+				c.above.forget(written)
 			}
 		}
 		cuts, _ := c.cuts.Get(string(field))
@@ -134,10 +123,10 @@ func (c *Confirmed) Apply(slot uint64, b *meta.Batch, d meta.Delta) {
 		ranges = ranges[n:]
 	}
 	for _, k := range b.Deletes {
-		c.above.Set(string(k), write{deleted: true, slot: slot})
+		c.above.set(gone(k, slot))
 	}
 	for _, kv := range b.Puts {
-		c.above.Set(string(kv.Key), write{value: slices.Clone(kv.Value), slot: slot})
+		c.above.set(put(kv.Key, kv.Value, slot))
 	}
 	c.slot, c.usage = slot, c.usage.Plus(d)
 }
@@ -145,15 +134,15 @@ func (c *Confirmed) Apply(slot uint64, b *meta.Batch, d meta.Delta) {
 // Rebase puts tables below that hold the state after the slot base, and forgets what
 // was written up to there.
 func (c *Confirmed) Rebase(base uint64, tables meta.Reader) {
-	var gone []string
-	c.above.Scan(func(k string, w write) bool {
-		if w.slot <= base {
-			gone = append(gone, k)
+	var folded []record
+	c.above.scan(func(r record) bool {
+		if r.no() <= base {
+			folded = append(folded, r)
 		}
 		return true
 	})
-	for _, k := range gone {
-		c.above.Delete(k)
+	for _, r := range folded {
+		c.above.forget(r)
 	}
 	kept := map[string][]cut{}
 	c.cuts.Scan(func(field string, cuts []cut) bool {
@@ -173,8 +162,12 @@ func (c *Confirmed) Rebase(base uint64, tables meta.Reader) {
 // Written calls fn for each key whose newest write above the tables is of a slot up to
 // last, ascending, until it returns false. The slices must not be changed.
 func (c *Confirmed) Written(last uint64, fn func(key, value []byte, deleted bool) bool) {
-	c.above.Scan(func(k string, w write) bool {
-		return w.slot > last || fn([]byte(k), w.value, w.deleted)
+	c.above.scan(func(r record) bool {
+		if r.no() > last {
+			return true
+		}
+		key, value := r.parts()
+		return fn(key, value, r.deleted())
 	})
 }
 
@@ -194,16 +187,16 @@ func (c *Confirmed) Changes(fetch func(error) error) iter.Seq2[Change, error] {
 			yield(Change{}, err)
 			return
 		}
-		it := c.above.Iter()
+		it := c.above.tree.Iter()
 		more := it.First()
 		for _, k := range dead {
-			for more && it.Key() < k {
-				if !yield(change(it.Key(), it.Value()), nil) {
+			for more && it.Item().key() < k {
+				if !yield(change(it.Item()), nil) {
 					return
 				}
 				more = it.Next()
 			}
-			if more && it.Key() == k {
+			if more && it.Item().key() == k {
 				continue // the newer write of it comes next
 			}
 			if !yield(Change{Key: []byte(k), Deleted: true}, nil) {
@@ -211,14 +204,17 @@ func (c *Confirmed) Changes(fetch func(error) error) iter.Seq2[Change, error] {
 			}
 		}
 		for ; more; more = it.Next() {
-			if !yield(change(it.Key(), it.Value()), nil) {
+			if !yield(change(it.Item()), nil) {
 				return
 			}
 		}
 	}
 }
 
-func change(k string, w write) Change { return Change{[]byte(k), w.value, w.deleted} }
+func change(r record) Change {
+	key, value := r.parts()
+	return Change{key, value, r.deleted()}
+}
 
 // cutKeys lists the keys of the tables that ranges deleted, ascending and unique.
 func (c *Confirmed) cutKeys(fetch func(error) error) ([]string, error) {
@@ -248,17 +244,4 @@ func (c *Confirmed) cutKeys(fetch func(error) error) ([]string, error) {
 	})
 	slices.Sort(dead)
 	return slices.Compact(dead), failed
-}
-
-// keysIn lists the keys of m in a range.
-func keysIn[V any](m *btree.Map[string, V], r meta.Range) []string {
-	var in []string
-	m.Ascend(string(r.From), func(k string, _ V) bool {
-		if k >= string(r.To) {
-			return false
-		}
-		in = append(in, k)
-		return true
-	})
-	return in
 }

@@ -46,9 +46,11 @@ func (p *pair) must(m *machine, op meta.Op) {
 	p.t.Helper()
 	p.clock++
 	m.no++
-	if _, err := m.view.Execute(op, meta.Stamp{Device: m.id, No: m.no, Time: meta.Time{Sec: 1772323200 + p.clock}}); err != nil {
+	at := meta.Stamp{Device: m.id, No: m.no, Time: meta.Time{Sec: 1772323200 + p.clock}}
+	if _, err := m.view.Execute(op, at); err != nil {
 		p.t.Fatalf("%T: %v", op, err)
 	}
+	m.made = append(m.made, Pending{Op: op, Stamp: at})
 }
 
 func (p *pair) version(m *machine, ref meta.Ref) uint64 {
@@ -193,6 +195,7 @@ func (p *pair) publish(m *machine) {
 	p.state.Apply(t.Batch)
 	m.view.Settle(slot, t.Ops.Last().No, t.Batch, t.Usage)
 	m.next++
+	m.settled = t.Ops.Last().No
 }
 
 func (p *pair) follow(m *machine) {
@@ -200,7 +203,7 @@ func (p *pair) follow(m *machine) {
 		return
 	}
 	device := []string{"", "laptop", "desktop"}[m.id]
-	_, err := m.view.Follow(p.chain[m.next:], meta.RebaseOptions{Device: device, NewIno: m.newIno, Place: m.places, Same: p.same}, forgotten)
+	_, err := m.view.Follow(p.chain[m.next:], meta.RebaseOptions{Device: device, NewIno: m.newIno, Place: m.places, Same: p.same}, m.note)
 	must(p.t, err)
 	m.next = len(p.chain)
 	sound(p.fleet, m.view.merged())

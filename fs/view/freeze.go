@@ -8,5 +8,5 @@ import "github.com/hushfs/hushfs/fs/meta"
 func (v *View) Freeze() meta.Reader {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return merged{v.pending.Copy(), v.confirmed.Clone()}
+	return merged{v.pending.copy(), v.confirmed.Clone()}
 }

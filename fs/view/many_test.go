@@ -23,8 +23,8 @@ func TestManyPendingTakeLittleMemory(t *testing.T) {
 		must(t, err)
 	}
 	const (
-		most       = 280 // bytes of an operation that waits
-		mostFollow = 440 // and while it is executed again
+		most       = 230 // bytes of an operation that waits
+		mostFollow = 290 // and while it is executed again
 	)
 	v, theirs := many(t, n)
 	report := func(what string, bytes uint64, limit int, took time.Duration) {
@@ -68,8 +68,8 @@ func TestManyPendingTakeLittleMemory(t *testing.T) {
 		v.Settle(slot, took.Ops.Last().No, took.Batch, took.Usage)
 	}
 	t.Logf("settled in %d slots, %v", slot-theirs.No, time.Since(start))
-	if v.pending.Len() > 0 || len(v.newest) > 0 || v.usage != (meta.Delta{}) {
-		t.Errorf("%d keys are pending, %d inodes, %+v", v.pending.Len(), len(v.newest), v.usage)
+	if v.pending.len() > 0 || v.filled != 0 || v.usage != (meta.Delta{}) {
+		t.Errorf("%d keys are pending, %d files, %+v", v.pending.len(), v.filled, v.usage)
 	}
 }
 

@@ -1,65 +1,51 @@
 package view
 
-import (
-	"github.com/tidwall/btree"
-
-	"github.com/hushfs/hushfs/fs/meta"
-)
+import "github.com/hushfs/hushfs/fs/meta"
 
 // merged reads pending over confirmed; neither changes meanwhile.
 type merged struct {
-	pending   *btree.Map[string, entry]
+	pending   layer
 	confirmed *Confirmed
 }
 
 var _ meta.Reader = merged{}
 
 func (m merged) Get(key []byte) ([]byte, error) {
-	if e, ok := m.pending.Get(string(key)); ok {
-		if e.deleted() {
+	if r, ok := m.pending.get(key); ok {
+		if r.deleted() {
 			return nil, meta.ErrAbsent
 		}
-		return e.value, nil
+		return r.value(), nil
 	}
 	return m.confirmed.Get(key)
 }
 
 func (m merged) Scan(from, to []byte, fn func(k, v []byte) bool) error {
-	over := overlay[entry]{
-		it:  m.pending.Iter(),
-		say: func(e entry) (value []byte, deleted bool) { return e.value, e.deleted() },
-	}
-	return over.scan(m.confirmed.Scan, from, to, fn)
+	return m.pending.over(m.confirmed.Scan, from, to, fn)
 }
 
-// overlay is one layer of a map above another.
-type overlay[V any] struct {
-	it  btree.MapIter[string, V]
-	say func(V) (value []byte, deleted bool)
-}
-
-// scan calls fn for each key in [from, to) of the two layers, of which below scans the
-// lower, ascending, until fn returns false.
-func (o *overlay[V]) scan(below func(from, to []byte, fn func(k, v []byte) bool) error, from, to []byte, fn func(k, v []byte) bool) error {
-	more := o.it.Seek(string(from))
+// over calls fn for each key in [from, to) of this layer above a lower one, which below
+// scans, ascending, until fn returns false.
+func (l layer) over(below func(from, to []byte, fn func(k, v []byte) bool) error, from, to []byte, fn func(k, v []byte) bool) error {
+	it := l.tree.Iter()
+	more := it.Seek(put(from, nil, 0))
 	stopped := false
 	// own calls fn with what the upper layer says of its next key.
 	own := func() bool {
-		value, deleted := o.say(o.it.Value())
-		if !deleted && !fn([]byte(o.it.Key()), value) {
+		if r := it.Item(); !r.deleted() && !fn(r.parts()) {
 			stopped = true
 			return false
 		}
-		more = o.it.Next()
+		more = it.Next()
 		return true
 	}
 	err := below(from, to, func(k, v []byte) bool {
-		for more && o.it.Key() < string(k) {
+		for more && it.Item().key() < string(k) {
 			if !own() {
 				return false
 			}
 		}
-		if more && o.it.Key() == string(k) {
+		if more && it.Item().key() == string(k) {
 			return own()
 		}
 		stopped = !fn(k, v)
@@ -68,7 +54,7 @@ func (o *overlay[V]) scan(below func(from, to []byte, fn func(k, v []byte) bool)
 	if err != nil || stopped {
 		return err
 	}
-	for end := string(to); more && o.it.Key() < end; {
+	for end := string(to); more && it.Item().key() < end; {
 		if !own() {
 			break
 		}

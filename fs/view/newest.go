@@ -8,83 +8,81 @@ import "github.com/hushfs/hushfs/fs/meta"
 func (v *View) Newest(key []byte) (no meta.OpNo, slot uint64, there bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if e, ok := v.pending.Get(string(key)); ok {
-		return e.by(), 0, !e.deleted()
+	if r, ok := v.pending.get(key); ok {
+		return meta.OpNo(r.no()), 0, !r.deleted()
 	}
-	if w, ok := v.confirmed.above.Get(string(key)); ok {
-		return 0, w.slot, !w.deleted
+	if r, ok := v.confirmed.above.get(key); ok {
+		return 0, r.no(), !r.deleted()
 	}
 	return 0, v.confirmed.base, v.confirmed.tables != nil
 }
 
 // NewestOf is the newest pending operation that wrote the inode called ino, wherever
-// its home is; 0 when none did.
+// its home is; 0 when none did. It looks at all that is pending.
 func (v *View) NewestOf(ino meta.Ino) (no meta.OpNo) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.newest[ino].op
+	v.pending.each(meta.Range{From: []byte{inodes}, To: []byte{inodes + 1}}, func(r record) {
+		if at, err := meta.ParseInodeKey([]byte(r.key())); err == nil && at.Ino == ino {
+			no = max(no, meta.OpNo(r.no()))
+		}
+	})
+	return no
 }
 
 // Filled is how many files have content that a pending operation wrote, those among also
 // counted, each once.
-func (v *View) Filled(also []meta.Ino) int {
+func (v *View) Filled(also []meta.Ref) int {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	n := v.filled
-	for _, ino := range also {
-		if v.newest[ino].content == 0 {
+	for _, ref := range also {
+		if r, ok := v.pending.get(meta.InodeKey(ref)); !ok || r.filled() == 0 {
 			n++
 		}
 	}
 	return n
 }
 
-// newest are the newest pending operations that wrote an inode.
-type newest struct {
-	op      meta.OpNo // of any kind
-	content meta.OpNo // that brought bytes; 0: none
-}
+// inodes is the first byte of the key of an inode.
+const inodes = 'i'
 
-// wrote notes that an operation wrote an inode; v is locked.
-func (v *View) wrote(ino meta.Ino, op meta.Change, no meta.OpNo) {
-	if v.newest == nil {
-		v.newest = map[meta.Ino]newest{}
+// filling is what op, whose number is that of r, makes of what r says of an inode: it
+// keeps in mind the newest operation that brought bytes; v is locked.
+func (v *View) filling(r record, op meta.Change) record {
+	if r.key()[0] != inodes {
+		return r
 	}
-	n := v.newest[ino]
-	n.op = no
+	var by uint64
+	if old, ok := v.pending.like(r); ok {
+		by = old.filled()
+	}
 	switch op.(type) {
 	case *meta.Write, *meta.Clone:
-		if n.content == 0 {
-			v.filled++
+		if !r.deleted() {
+			if by == 0 {
+				v.filled++
+			}
+			by = r.no()
 		}
-		n.content = no
 	}
-	v.newest[ino] = n
+	if by == 0 {
+		return r
+	}
+	return r.with(by)
 }
 
-// settled notes that operations up to last, which wrote an inode, are pending no more; v
-// is locked.
-func (v *View) settled(ino meta.Ino, last meta.OpNo) {
-	n, ok := v.newest[ino]
-	if !ok {
-		return
-	}
-	if n.content > 0 && n.content <= last {
-		n.content = 0
+// settled notes that operations up to last are pending no more, of which one said r; v is
+// locked.
+func (v *View) settled(r record, last meta.OpNo) {
+	by := r.filled()
+	if by > 0 && by <= uint64(last) {
 		v.filled--
 	}
-	if n.op <= last {
-		delete(v.newest, ino)
-	} else {
-		v.newest[ino] = n
+	switch {
+	case r.no() <= uint64(last):
+		v.pending.forget(r)
+	case by > 0 && by <= uint64(last):
+		v.pending.set(r.with(0))
 	}
-}
-
-// inodeOf is the inode whose attributes lie under a key.
-func inodeOf(key []byte) (meta.Ino, bool) {
-	if key[0] != 'i' {
-		return 0, false
-	}
-	ref, err := meta.ParseInodeKey(key)
-	return ref.Ino, err == nil
 }

@@ -35,7 +35,7 @@ func TestFilled(t *testing.T) {
 	fill(t, v, n)
 	check("filled", n/2)
 	ref := func(i int) meta.Ref { return meta.Ref{Home: folder(i / 1000).Ino, Ino: meta.MakeIno(1, uint64(i+1))} }
-	if got := v.Filled([]meta.Ino{ref(0).Ino, ref(1).Ino, meta.MakeIno(1, 1<<20)}); got != n/2+1 {
+	if got := v.Filled([]meta.Ref{ref(0), ref(1), {Home: meta.Root, Ino: meta.MakeIno(1, 1<<20)}}); got != n/2+1 {
 		t.Errorf("with one more it is %d", got)
 	}
 	o := meta.RebaseOptions{Device: "desk", NewIno: func() (meta.Ino, error) { return 0, nil }}
@@ -53,6 +53,15 @@ func TestFilled(t *testing.T) {
 		must(t, err)
 	}
 	check("written again", n/2)
+	newest := func(when string, want ...meta.OpNo) {
+		t.Helper()
+		for i, want := range want {
+			if got := v.NewestOf(ref(i + 4).Ino); got != want {
+				t.Errorf("%s: file %d was written by operation %d, want %d", when, i+4, got, want)
+			}
+		}
+	}
+	newest("written again", 10, n+2, n+3, n+4)
 	slot := theirs.No
 	settle := func(last meta.OpNo) {
 		took := v.Take(last, 1<<30)
@@ -65,6 +74,8 @@ func TestFilled(t *testing.T) {
 	check("only what came later waits", 1)
 	settle(n + 1)
 	check("one of two writes waits", 1)
+	newest("one of two writes waits", 0, n+2, n+3, n+4)
 	settle(n + 4)
 	check("all is settled", 0)
+	newest("all is settled", 0, 0, 0, 0)
 }

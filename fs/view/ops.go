@@ -20,6 +20,7 @@ type Pending struct {
 	Stamp meta.Stamp
 	Usage meta.Delta // what it added to the usage
 	batch []byte     // what it wrote
+	step  []byte     // encoding of Op
 }
 
 // Batch returns what the operation wrote. It is not to be changed.
@@ -33,6 +34,7 @@ type Ops struct {
 	skip   int    // so many of the first block do not count, or are not there, of the tail
 	tail   []byte // those that are in no block yet; it is only appended to
 	n      int
+	fills  int // so many of them are fills
 	first  meta.Stamp
 	last   meta.Stamp
 	like   []block // of another list, of which equal ones are shared; may be nil
@@ -143,6 +145,14 @@ func (o Ops) from(n int) Ops {
 		o.first = decodePending(b, false).Stamp
 		break
 	}
+	if o.fills > 0 {
+		o.fills = 0
+		for p := range o.written() {
+			if p.fill() {
+				o.fills++
+			}
+		}
+	}
 	return o
 }
 
@@ -161,7 +171,10 @@ func (o *Ops) add(op meta.Change, at meta.Stamp, b *meta.Batch, d meta.Delta) {
 	if op == nil {
 		r = appendBytes(r, nil)
 	} else {
-		r = appendBytes(r, meta.EncodeStep(op))
+		step := meta.EncodeStep(op)
+		if r = appendBytes(r, step); meta.IsFill(step) {
+			o.fills++
+		}
 	}
 	r = appendBatch(r, b)
 	o.tail = appendBytes(o.tail, r)
@@ -199,12 +212,12 @@ func decodePending(b []byte, op bool) (p Pending) {
 	p.Stamp.Time.Sec = cutVarint(&b)
 	p.Stamp.Time.Nsec = uint32(cutUvarint(&b))
 	p.Usage = meta.Delta{Inodes: cutVarint(&b), Bytes: cutVarint(&b)}
-	step, b := cutBytes(b)
-	if p.batch = b; !op || len(step) == 0 {
+	p.step, p.batch = cutBytes(b)
+	if !op || len(p.step) == 0 {
 		return p
 	}
 	var err error
-	if p.Op, err = meta.DecodeStep(step); err != nil {
+	if p.Op, err = meta.DecodeStep(p.step); err != nil {
 		panic(fmt.Errorf("pending operation %d: %w", p.Stamp.No, err)) // it was executed
 	}
 	return p

@@ -290,6 +290,7 @@ func (m *machine) again() {
 	if got, want := v.Usage(), m.view.Usage(); got != want {
 		f.fail("after a crash machine %d counts %+v, want %+v", m.id, got, want)
 	}
+	v.brought = m.view.brought // else it would bring them again
 	most := 1 << 30
 	if got, want := v.Take(m.no, most).Batch, m.view.Take(m.no, most).Batch; got != nil && want != nil && !bytes.Equal(got.Encode(), want.Encode()) {
 		f.fail("after a crash machine %d would publish something else", m.id)
@@ -300,7 +301,10 @@ func (m *machine) again() {
 func (m *machine) publish(limit int) {
 	f := m.f
 	m.follow(limit%2 == 0)
-	t := m.view.Take(m.no, limit)
+	t := m.view.TakePart()
+	if t.Batch == nil {
+		t = m.view.Take(m.no, limit)
+	}
 	if t.Ops.Len() == 0 {
 		return
 	}
@@ -312,6 +316,9 @@ func (m *machine) publish(limit int) {
 		f.fail("nobody takes the batch of machine %d for valid: %v", m.id, err)
 	}
 	last := t.Ops.Last().No
+	if t.Part != nil {
+		last = m.settled
+	}
 	f.chain = append(f.chain, Slot{slot, t.Batch, t.Usage})
 	f.state.Apply(t.Batch)
 	want, err := meta.DeltaOf(m.view.confirmed, t.Batch)
@@ -319,6 +326,9 @@ func (m *machine) publish(limit int) {
 		f.fail("usage %+v, counted %+v, %v", t.Usage, want, err)
 	}
 	m.view.Settle(slot, last, t.Batch, t.Usage)
+	if t.Part != nil {
+		m.view.Brought(t.Part)
+	}
 	m.next++
 	m.settled = last
 	sound(f, f.state)

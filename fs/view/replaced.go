@@ -1,7 +1,6 @@
 package view
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 
@@ -62,36 +61,17 @@ func (r Replaced) All(after meta.OpNo) iter.Seq2[meta.OpNo, []meta.Change] {
 	}
 }
 
-// MaxSteps is how many bytes stand for one operation at most, encoded: they go into one
-// commit, which has no room for more.
-const MaxSteps = 1 << 20
-
-// ErrTooMuch: what stands for an operation is longer than one commit, or a step of it than
-// one that could be read again.
-var ErrTooMuch = errors.New("what stands for an operation is too long for one commit")
-
-// room is what there is for the steps of one operation. The zero value is ready.
-type room struct {
-	no    meta.OpNo
-	taken int // bytes
-}
-
-// take takes room for steps of the operation no.
-func (r *room) take(steps []meta.Change, no meta.OpNo) error {
-	if r.no != no {
-		*r = room{no: no}
+// fits refuses a step that could not be read again: there is none.
+func fits(s meta.Change) error {
+	if s == nil {
+		return nil
 	}
-	for _, s := range steps {
-		if s == nil {
-			continue
-		}
-		n, most := len(meta.EncodeStep(s)), meta.MaxStep
-		if _, ok := s.(meta.Op); ok {
-			most = meta.MaxOp
-		}
-		if r.taken += n; n > most || r.taken > MaxSteps {
-			return fmt.Errorf("%w: a step of %d bytes, %d in all", ErrTooMuch, n, r.taken)
-		}
+	n, most := len(meta.EncodeStep(s)), meta.MaxStep
+	if _, ok := s.(meta.Op); ok {
+		most = meta.MaxOp
+	}
+	if n > most {
+		return fmt.Errorf("%w: a step of %d bytes", meta.ErrMalformed, n)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -61,43 +60,5 @@ func TestReplacedIsToldFromAnyOn(t *testing.T) {
 		if count != 1 || r.Len() != 1 {
 			t.Errorf("told %d times", count)
 		}
-	}
-}
-
-// A file comes back whole that has more extents than a step has room for: following is
-// refused, and the map is as it was. It must not end the program.
-func TestAStepThatIsTooLongIsRefused(t *testing.T) {
-	p := newPair(t)
-	a, b := p.all[0], p.all[1]
-	p.run(a, "put f text")
-	p.publish(a)
-	p.follow(b)
-	_, _, d, _ := p.find(b, "f")
-	const (
-		extents = 64 << 10
-		each    = 4 << 20
-	)
-	for i := 0; i < extents; i += meta.MaxExtents {
-		w := &meta.Write{Ref: d.Ref}
-		for j := i; j < i+meta.MaxExtents; j++ {
-			w.Extents = append(w.Extents, meta.Extent{Off: uint64(j) * each, Len: each, Pack: meta.MakePack(2, uint64(j+1))})
-		}
-		w.Size = uint64(i+meta.MaxExtents) * each
-		p.must(b, w)
-	}
-	p.run(a, "rm f")
-	p.publish(a)
-	slot, waiting := b.view.Slot(), b.view.Pending().Len()
-	for range 2 {
-		_, err := b.view.Follow(p.chain[b.next:], meta.RebaseOptions{Device: "b", NewIno: b.newIno}, func(Followed) error {
-			t.Error("it is written down")
-			return nil
-		})
-		if !errors.Is(err, ErrTooMuch) {
-			t.Fatalf("followed: %v", err)
-		}
-	}
-	if b.view.Slot() != slot || b.view.Pending().Len() != waiting {
-		t.Error("the map is another")
 	}
 }

@@ -17,25 +17,11 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
-
-	"github.com/tidwall/btree"
 
 	"github.com/hushfs/hushfs/fs/meta"
 )
-
-// entry is what pending says of one key. It owns its value, of which nothing but the
-// value is kept in memory.
-type entry struct {
-	value []byte
-	no    meta.OpNo // the newest operation that wrote it; with deletedBit: it is not there
-}
-
-// deletedBit is in no number of an operation.
-const deletedBit = 1 << 63
-
-func (e entry) deleted() bool { return e.no&deletedBit != 0 }
-func (e entry) by() meta.OpNo { return e.no &^ deletedBit }
 
 // View is the sorted map. It is safe for concurrent use.
 //
@@ -45,23 +31,24 @@ func (e entry) by() meta.OpNo { return e.no &^ deletedBit }
 type View struct {
 	mu        sync.RWMutex // guards the fields below
 	confirmed *Confirmed
-	pending   btree.Map[string, entry]
+	pending   layer      // what ops wrote, by the newest that did
 	ops       Ops        // ascending by number
 	usage     meta.Delta // of ops together
 
 	changes uint64 // so many times it was changed
 	ahead   *ahead // of the next Follow; may be nil
 
-	newest map[meta.Ino]newest       // of each inode that ops wrote
-	filled int                       // so many of them have content that ops wrote
-	like   *btree.Map[string, entry] // while this view comes to be: a layer of which equal keys and values are shared
+	brought map[Fill]bool // of ops: they are in the chain
+
+	filled int    // so many inodes have content that ops wrote
+	like   *layer // while this view comes to be: one of which equal records are shared
 }
 
 // New returns a view without pending operations. From then on c is the view's.
-func New(c *Confirmed) *View { return &View{confirmed: c} }
+func New(c *Confirmed) *View { return &View{confirmed: c, pending: newLayer()} }
 
 // merged reads the whole map; v is locked.
-func (v *View) merged() merged { return merged{&v.pending, v.confirmed} }
+func (v *View) merged() merged { return merged{v.pending, v.confirmed} }
 
 // Read calls fn with the map as it is now; it does not change before fn
 // returns. fn must not call the view.
@@ -83,9 +70,6 @@ func (v *View) Execute(op meta.Change, at meta.Stamp) (*meta.Batch, error) {
 	b, d, err := apply(op, v.merged(), at)
 	if err != nil || b.Empty() {
 		return b, err
-	}
-	if err := new(room).take([]meta.Change{op}, at.No); err != nil {
-		return nil, err
 	}
 	if err := meta.Fence(v.merged(), b, at.Device, v.confirmed.Slot()+1); err != nil {
 		return nil, err
@@ -129,29 +113,27 @@ func apply(op meta.Change, m merged, at meta.Stamp) (*meta.Batch, meta.Delta, er
 // keep makes an operation that was applied, and what it wrote, pending; or nothing. A
 // range becomes a deletion of each key that is there now.
 func (v *View) keep(op meta.Change, at meta.Stamp, b *meta.Batch, d meta.Delta) error {
-	var gone []string
+	if err := fits(op); err != nil {
+		return err
+	}
+	var dead []record
 	for _, r := range b.Ranges {
 		err := v.merged().Scan(r.From, r.To, func(k, _ []byte) bool {
-			gone = append(gone, string(k))
+			dead = append(dead, gone(k, uint64(at.No)))
 			return true
 		})
 		if err != nil {
 			return err
 		}
 	}
-	dead := entry{no: at.No | deletedBit}
-	for _, k := range gone {
-		v.pending.Set(k, dead)
-	}
 	for _, k := range b.Deletes {
-		v.pending.Set(string(k), dead)
+		dead = append(dead, gone(k, uint64(at.No)))
+	}
+	for _, r := range dead {
+		v.say(r, op)
 	}
 	for _, kv := range b.Puts {
-		k, value := v.own(kv)
-		v.pending.Set(k, entry{value: value, no: at.No})
-		if ino, ok := inodeOf(kv.Key); ok {
-			v.wrote(ino, op, at.No)
-		}
+		v.say(put(kv.Key, kv.Value, uint64(at.No)), op)
 	}
 	v.ops.add(op, at, b, d)
 	v.touch()
@@ -159,18 +141,16 @@ func (v *View) keep(op meta.Change, at meta.Stamp, b *meta.Batch, d meta.Delta) 
 	return nil
 }
 
-// own returns a key and a value that nothing else is kept in memory with.
-func (v *View) own(kv meta.KV) (string, []byte) {
+// say makes what op says of a key part of what is pending. What is in like too lies in
+// memory once.
+func (v *View) say(r record, op meta.Change) {
+	r = v.filling(r, op)
 	if v.like != nil {
-		it := v.like.Iter()
-		if k := string(kv.Key); it.Seek(k) && it.Key() == k {
-			if old := it.Value(); !old.deleted() && bytes.Equal(old.value, kv.Value) {
-				return it.Key(), old.value
-			}
-			return it.Key(), bytes.Clone(kv.Value)
+		if old, ok := v.like.like(r); ok && old == r {
+			r = old
 		}
 	}
-	return string(kv.Key), bytes.Clone(kv.Value)
+	v.pending.set(r)
 }
 
 // Taken is a run of pending operations, merged for one commit.
@@ -178,13 +158,17 @@ type Taken struct {
 	Ops   Ops
 	Batch *meta.Batch // nil: there are none
 	Usage meta.Delta
+	Part  []Fill // that are in Batch, which ends no operation; nil: it does
 }
 
 // Take merges the oldest pending operations up to the number last into one
 // batch, until it has limit encoded bytes or more. It takes at least one
 // unless none is pending up to last; they stay pending until Settle.
 func (v *View) Take(last meta.OpNo, limit int) (t Taken) {
-	ops := v.Pending()
+	ops, brought := v.waiting()
+	if no := ops.parted(brought); no > 0 && no > ops.first.No {
+		last = min(last, no-1) // it begins a commit
+	}
 	var b meta.Builder
 	n := 0
 	var newest meta.Stamp
@@ -192,7 +176,9 @@ func (v *View) Take(last meta.OpNo, limit int) (t Taken) {
 		if p.Stamp.No > last || n > 0 && b.Size() >= limit && p.Stamp.No != newest.No {
 			break
 		}
-		b.Add(p.Batch())
+		if !p.fill() || !brought[p.fillName()] {
+			b.Add(p.Batch())
+		}
 		t.Usage = t.Usage.Plus(p.Usage)
 		n, newest = n+1, p.Stamp
 	}
@@ -220,29 +206,28 @@ func (v *View) Settle(slot uint64, last meta.OpNo, b *meta.Batch, d meta.Delta) 
 		v.usage = v.usage.Minus(p.Usage)
 		n++
 	}
-	v.ops = v.ops.from(n)
+	if v.ops = v.ops.from(n); v.ops.fills == 0 {
+		v.brought = nil
+	}
 }
 
 // uncover drops what pending says of the keys of b, where no operation after
 // last wrote them.
 func (v *View) uncover(b *meta.Batch, last meta.OpNo) {
-	drop := func(k string) {
-		if e, ok := v.pending.Get(k); ok && e.by() <= last {
-			v.pending.Delete(k)
+	drop := func(r record, ok bool) {
+		if ok {
+			v.settled(r, last)
 		}
 	}
 	for _, kv := range b.Puts {
-		drop(string(kv.Key))
-		if ino, ok := inodeOf(kv.Key); ok {
-			v.settled(ino, last)
-		}
+		drop(v.pending.get(kv.Key))
 	}
 	for _, k := range b.Deletes {
-		drop(string(k))
+		drop(v.pending.get(k))
 	}
 	for _, r := range b.Ranges {
-		for _, k := range keysIn(&v.pending, r) {
-			drop(k)
+		for _, said := range v.pending.in(r) {
+			drop(said, true)
 		}
 	}
 }
@@ -299,7 +284,7 @@ func (v *View) Follow(slots []Slot, o meta.RebaseOptions, commit func(Followed) 
 // next is a view over another confirmed state, in which the operations of v are
 // executed again. What they write as before lies in memory once.
 func (v *View) next(c *Confirmed) *View {
-	return &View{confirmed: c, like: &v.pending, ops: Ops{like: v.ops.blocks}}
+	return &View{confirmed: c, pending: newLayer(), like: &v.pending, ops: Ops{like: v.ops.blocks}}
 }
 
 // become gives v what another view has, which is not used any more.
@@ -307,7 +292,7 @@ func (v *View) become(next *View) {
 	next.settleDown()
 	v.touch()
 	v.confirmed, v.pending, v.ops, v.usage = next.confirmed, next.pending, next.ops, next.usage
-	v.newest, v.filled = next.newest, next.filled
+	v.filled = next.filled
 }
 
 // touch notes that the map was changed, and that what was found out ahead is for nothing.
@@ -332,7 +317,6 @@ func (o Ops) changes() iter.Seq2[meta.Change, meta.Stamp] {
 // several of them miss.
 func (v *View) rebase(re *meta.Rebase, ops Ops) (changed []meta.OpNo, err error) {
 	var far []error
-	var room room
 	for p, more := range ops.runs() {
 		var steps []meta.Change
 		var err error
@@ -345,9 +329,6 @@ func (v *View) rebase(re *meta.Rebase, ops Ops) (changed []meta.OpNo, err error)
 			if !errors.Is(err, meta.ErrUnknown) {
 				continue
 			}
-		}
-		if err == nil && len(far) == 0 {
-			err = room.take(steps, p.Stamp.No)
 		}
 		if err == nil && len(far) == 0 {
 			if p.Op != nil && (len(steps) != 1 || !meta.SameChange(steps[0], p.Op)) {
@@ -407,12 +388,11 @@ func (v *View) add(steps []meta.Change, at meta.Stamp, more bool) error {
 }
 
 // differing adds the keys of which two pending layers say something else.
-func differing(a, b *btree.Map[string, entry], keys map[string]struct{}) {
-	each := func(a, b *btree.Map[string, entry]) {
-		a.Scan(func(k string, e entry) bool {
-			o, ok := b.Get(k)
-			if !ok || o.deleted() != e.deleted() || !bytes.Equal(o.value, e.value) {
-				keys[k] = struct{}{}
+func differing(a, b layer, keys map[string]struct{}) {
+	each := func(a, b layer) {
+		a.scan(func(r record) bool {
+			if o, ok := b.like(r); !ok || !o.sameAs(r) {
+				keys[strings.Clone(r.key())] = struct{}{}
 			}
 			return true
 		})

@@ -108,6 +108,22 @@ func TestStories(t *testing.T) {
 			{Who: "m2", Does: "publishes", N: 600},
 			{Who: "m1", Does: "truncates", At: "b"},
 		}},
+		{Name: "what two brought back is written by one", Machines: 3, Seed: 0, Deeds: []story.Deed{
+			{Who: "m3", Does: "makes a file", At: "a"},
+			{Who: "m3", Does: "publishes"},
+			{Who: "m2", Does: "publishes"},
+			{Who: "m2", Does: "renames", At: "a", To: "b"},
+			{Who: "m3", Does: "makes a device", At: "b"},
+			{Who: "m1", Does: "follows"},
+			{Who: "m1", Does: "links", At: "a", To: "b"},
+			{Who: "m2", Does: "makes a file", At: "d"},
+			{Who: "m3", Does: "renames", At: "b", To: "a"},
+			{Who: "m2", Does: "renames", At: "b", To: "d"},
+			{Who: "m3", Does: "publishes", N: 241},
+			{Who: "m2", Does: "links", At: "d", To: "a"},
+			{Who: "m2", Does: "publishes"},
+			{Who: "m2", Does: "writes", At: "d (conflict, m2, 1970-01-01)"},
+		}},
 	} {
 		t.Run(s.Name, func(t *testing.T) {
 			if f := tell(t, &s, nil, nil); f != nil {

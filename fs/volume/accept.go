@@ -99,6 +99,9 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 		return fmt.Errorf("%w: the drive has a single writer, and this machine would become another device", ErrUnacceptable)
 	}
 	a := &accepted{seen: s.Seen, had: chain.Link{Slot: s.from()}}
+	if s.Same.Slot == 0 && s.Accepted != nil {
+		a.had.Slot = min(a.had.Slot, s.Accepted.Had.Slot) // there others went on
+	}
 	a.had.ID, _ = l.Near(a.had.Slot)
 	s.Files, s.Known = v.missingFiles(ctx, l, s.from(), s.Seen.Slot)
 	var err error
@@ -252,15 +255,63 @@ func (v *Volume) goOnAccepting(l *publish.Loaded) error {
 	return nil
 }
 
-// hasBytes says whether the bytes of an operation are there: in its record, in packs that
-// were closed on the local disk, or in packs that the chain knows.
+// common are the devices that are in a ledger what they were in the history that was given
+// up. What became a device after the point where the two part has its number anew: this
+// machine, which is number now, and others may have numbers that were theirs, or each
+// other's, before, and number inodes, packs and operations from 1 on again.
+func (a *accepted) common(l *chain.Ledger, number meta.Device) map[meta.Device]bool {
+	same := map[meta.Device]bool{}
+	for _, d := range l.AllDevices() {
+		if d.Enrolled <= a.had.Slot && d.No != number {
+			same[d.No] = true
+		}
+	}
+	return same
+}
+
+// gone says whether what a device had numbered is in no history any more.
+func (a *adoption) gone(d meta.Device) bool { return a.common != nil && d != 0 && !a.common[d] }
+
+// setApart gives inodes that are in no history any more numbers that nothing else has, or
+// what was meant for them would be done to what has their numbers now.
+func (a *adoption) setApart(op meta.Op) (err error) {
+	meta.Renumber(op, func(i meta.Ino) meta.Ino {
+		if _, known := a.inos[i]; !known && a.gone(i.Device()) && err == nil {
+			a.inos[i], err = a.v.state.NextIno()
+			a.unborn[i] = true
+		}
+		return i
+	}, func(p meta.PackNo) meta.PackNo { return p })
+	return err
+}
+
+// sawGone says whether an operation was made on a content that is in no history any more.
+func (a *adoption) sawGone(op meta.Op) (saw bool) {
+	meta.Reobserve(op, func(v uint64) uint64 {
+		_, mine := a.versions[v]
+		saw = saw || !mine && a.gone(meta.WrittenBy(v))
+		return v
+	})
+	return saw
+}
+
+// hasBytes says whether the bytes of an operation, as it is in the old journal, are there:
+// in its record, in packs that were closed on the local disk, or in packs that the chain
+// knows.
 func (a *adoption) hasBytes(op meta.Op, r journal.OpRecord) bool {
 	inline := map[uint64]bool{}
 	for _, i := range r.Inline {
 		inline[i.Off] = true
 	}
 	for _, e := range meta.Contents(op) {
-		if !inline[e.Off] && !a.v.complete(e.Pack) {
+		if inline[e.Off] {
+			continue
+		}
+		no, closed := a.packs[e.Pack]
+		if !closed {
+			no = e.Pack
+		}
+		if !closed && a.gone(no.Device()) || !a.v.complete(no) {
 			return false
 		}
 	}

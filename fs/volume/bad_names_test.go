@@ -210,6 +210,11 @@ func TestFoldedNamesThatAreNone(t *testing.T) {
 			if all, err := third.v.List(t.Context(), d.Ref); !errors.Is(err, meta.ErrMalformed) {
 				t.Errorf("the folder lists %v, %v", all, err)
 			}
+			if s := third.v.Status(); !slices.ContainsFunc(s.Warnings, func(w string) bool {
+				return strings.Contains(w, fmt.Sprintf("cannot be listed: %d.", uint64(d.Ref.Ino)))
+			}) {
+				t.Errorf("status says %q", s.Warnings)
+			}
 			if a, err := third.v.Lookup(t.Context(), d.Ref, []byte(name)); err == nil {
 				t.Errorf("it is found: %v", a.Ref)
 			}

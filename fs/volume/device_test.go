@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hushfs/hushfs/crypt"
@@ -304,12 +305,16 @@ func TestKilledWhileSealingAgain(t *testing.T) {
 		step, state string
 		objects     store.Bucket
 	}
+	var mu sync.Mutex // guards left and met; packs are sent at the same time
 	var left []crash
 	met := map[string]bool{}
 	m.step = func(step string) {
+		mu.Lock()
+		defer mu.Unlock()
 		met[step] = true
-		c := crash{step: step, state: filepath.Join(t.TempDir(), "state"), objects: w.objects.Clone()}
+		c := crash{step: step, state: filepath.Join(t.TempDir(), "state")}
 		copyFolder(t, m.state(), c.state)
+		c.objects = w.objects.Clone() // the later one: what was on its way may arrive
 		left = append(left, c)
 	}
 	as(m, drained)
@@ -351,10 +356,14 @@ func TestKilledWhileRemoving(t *testing.T) {
 		step, state string
 		objects     *mem.Bucket
 	}
+	var mu sync.Mutex // guards left
 	var left []crash
 	snap := func(step string) {
-		c := crash{step: step, state: filepath.Join(t.TempDir(), "state"), objects: w.objects.Clone()}
+		mu.Lock()
+		defer mu.Unlock()
+		c := crash{step: step, state: filepath.Join(t.TempDir(), "state")}
 		copyFolder(t, m.state(), c.state)
+		c.objects = w.objects.Clone()
 		left = append(left, c)
 	}
 	m.mustOpen()

@@ -169,8 +169,8 @@ func TestFoldAttackShutdownHangs(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Log(err)
-	case <-time.After(12 * time.Second):
-		t.Error("Shutdown was given 2 s, and hangs after 12")
+	case <-time.After(time.Minute):
+		t.Error("Shutdown was given 2 s, and hangs after a minute")
 		w.faults.Clear()
 		<-done
 	}

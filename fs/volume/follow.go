@@ -1,6 +1,10 @@
 package volume
 
 import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/view"
@@ -25,7 +29,6 @@ func (v *Volume) rebase() meta.RebaseOptions {
 		NewIno:    v.state.NextIno,
 		Place:     v.places.find,
 		Same:      v.equals.same,
-		Squeeze:   v.squeezed.squeeze,
 		Tentative: v.tentative.has,
 	}
 }
@@ -40,6 +43,7 @@ type followed struct {
 	replaced view.Replaced
 	begun    bool      // some of it is in the journal
 	told     meta.OpNo // up to this one
+	part     int       // and so many steps of the next
 }
 
 // replace queues for the journal what stands for operations now, and that they follow
@@ -66,32 +70,42 @@ func (v *Volume) replace(f view.Followed) error {
 // After an error it is called again.
 func (f *followed) write(j *journal.Journal) (pos uint64, err error) {
 	r := journal.FollowedRecord{Slot: f.slot, Rest: f.begun}
-	size := 0
+	size, told, part := 0, f.told, f.part
 	next := func(more bool) error {
 		r.More = more
 		if pos, err = j.Append(journal.Followed(r)); err != nil {
 			return err
 		}
-		f.begun = true
-		if n := len(r.Replaced); n > 0 {
-			f.told = r.Replaced[n-1].No
-		}
-		r.Rest, r.Replaced, size = true, r.Replaced[:0], 0
+		f.begun, f.told, f.part = true, told, part
+		r.Rest, r.Replaced, size = true, nil, 0
 		return nil
 	}
 	for no, steps := range f.replaced.All(f.told) {
-		encoded := make([][]byte, len(steps))
-		for i, s := range steps {
-			encoded[i] = meta.EncodeStep(s)
+		encoded := make([][]byte, 0, len(steps))
+		for _, s := range steps[part:] {
+			encoded = append(encoded, meta.EncodeStep(s))
 		}
-		n := stepsSize(encoded)
-		if size > 0 && size+n > replaceMost {
+		if n := stepsSize(encoded); size > 0 && size+n > replaceMost {
 			if err := next(true); err != nil {
 				return 0, err
 			}
 		}
-		r.Replaced = append(r.Replaced, journal.Replaced{No: no, Steps: encoded})
-		size += n
+		r.Replaced = append(r.Replaced, onwards(no, part))
+		for i, b := range encoded {
+			n := stepsSize(encoded[i : i+1])
+			last := &r.Replaced[len(r.Replaced)-1]
+			if size > 0 && size+n > replaceMost {
+				last.Steps = append(last.Steps, seam(part))
+				if err := next(true); err != nil {
+					return 0, err
+				}
+				r.Replaced = append(r.Replaced, onwards(no, part))
+				last = &r.Replaced[0]
+			}
+			last.Steps = append(last.Steps, b)
+			size, part = size+n, part+1
+		}
+		told, part, size = no, 0, size+16
 	}
 	return pos, next(false)
 }
@@ -103,4 +117,51 @@ func stepsSize(steps [][]byte) int {
 		n += len(s) + 4
 	}
 	return n
+}
+
+// seam stands where the steps of one operation go on in the next record, at the end of the
+// one and at the beginning of the other: so many came before. No step begins like it.
+func seam(part int) []byte { return binary.AppendUvarint([]byte{0}, uint64(part)) }
+
+func isSeam(step []byte) bool { return len(step) > 0 && step[0] == 0 }
+
+// onwards begins what stands for an operation, of which part steps are in records before.
+func onwards(no meta.OpNo, part int) journal.Replaced {
+	if part == 0 {
+		return journal.Replaced{No: no}
+	}
+	return journal.Replaced{No: no, Steps: [][]byte{seam(part)}}
+}
+
+// retold is what a journal says that stands for operations, on its way from its records.
+type retold struct {
+	all  instead
+	open journal.Replaced // with which the next record goes on
+}
+
+// add takes in a record, and says whether that was the last of several. Of an operation
+// whose steps went into several records none counts when one of those is lost.
+func (t *retold) add(r journal.FollowedRecord) (whole bool, err error) {
+	if !r.Rest {
+		*t = retold{} // what was not written whole
+	}
+	for _, p := range r.Replaced {
+		open := t.open
+		t.open = journal.Replaced{}
+		if n := len(p.Steps); n > 0 && isSeam(p.Steps[0]) {
+			if p.No != open.No || !bytes.Equal(p.Steps[0], seam(len(open.Steps))) {
+				continue
+			}
+			p.Steps = append(open.Steps, p.Steps[1:]...)
+		}
+		if n := len(p.Steps); n > 0 && isSeam(p.Steps[n-1]) {
+			p.Steps = p.Steps[:n-1]
+			t.open = p
+			continue
+		}
+		if err := t.all.add(p); err != nil {
+			return false, fmt.Errorf("%w: what stands for operation %d: %w", ErrJournal, p.No, err)
+		}
+	}
+	return !r.More, nil
 }

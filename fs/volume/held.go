@@ -13,6 +13,7 @@ type opened struct {
 	as    []meta.Ref // what they call it; several where what was several inodes is one now
 	ref   meta.Ref   // what it is: an inode of the map, or one of as where it is in none
 	count int
+	place placed // by which it was opened to write, or was called since; its name may be empty
 
 	follows bool // it is never frozen: those who have it open keep others away by locks
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -275,8 +276,11 @@ func TestInterruptedRenewal(t *testing.T) {
 	copyFolder(t, w.laptop.state(), m.state())
 
 	// What a crash at each step would leave, of the machine and of the store.
+	var mu sync.Mutex // guards left; packs are sent at the same time
 	var left []*machine
 	m.step = func(step string) {
+		mu.Lock()
+		defer mu.Unlock()
 		c := w.machine("crashed at " + step)
 		copyFolder(t, m.state(), c.state())
 		c.bucket = w.objects.Clone()
@@ -312,11 +316,14 @@ func TestCopiedStateWithMuchWork(t *testing.T) {
 	m := w.machine("copy")
 	copyFolder(t, w.laptop.state(), m.state())
 
+	var mu sync.Mutex // guards left; packs are sent at the same time
 	var left []*machine
 	moving := func() bool {
 		return slices.ContainsFunc(folders(t, m.state()), func(n string) bool { return strings.HasPrefix(n, "move-") })
 	}
 	m.step = func(step string) {
+		mu.Lock()
+		defer mu.Unlock()
 		if step != "journal.write" || !moving() {
 			return
 		}

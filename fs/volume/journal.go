@@ -207,7 +207,7 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 		v.log.Error("journal file damaged", "file", d.File, "kept", d.Kept, "kept behind", d.Behind, "lost", d.Lost)
 	}
 	o := &old{dir: dir, journal: j, waiting: waiting, report: report, last: max(v.state.Known(), waiting.Last()), slot: report.Slot}
-	var more instead
+	var more retold
 	for r, err := range waiting.Others() {
 		if err != nil {
 			return nil, errors.Join(err, j.Close())
@@ -220,21 +220,16 @@ func (v *Volume) readJournal(dir string, id [16]byte, secret *crypt.Key) (*old, 
 			o.attempt = &r.Attempt
 			o.last = max(o.last, r.Attempt.Last)
 		case journal.KindPlace:
-			v.places.recorded(r.Place)
+			v.places.recorded(r.Place, waiting.Last())
 		case journal.KindFollowed:
-			if !r.Followed.Rest {
-				more = instead{} // of one that was not written whole
+			whole, err := more.add(r.Followed)
+			if err != nil {
+				return nil, errors.Join(err, j.Close())
 			}
-			for _, p := range r.Followed.Replaced {
-				if err := more.add(p); err != nil {
-					return nil, errors.Join(fmt.Errorf("%w: what stands for operation %d: %w", ErrJournal, p.No, err), j.Close())
-				}
+			if whole {
+				o.replaced.then(&more.all)
+				o.slot, more = max(o.slot, r.Followed.Slot), retold{}
 			}
-			if r.Followed.More {
-				continue
-			}
-			o.replaced.then(&more)
-			o.slot, more = max(o.slot, r.Followed.Slot), instead{}
 		}
 	}
 	if err := unrecorded(o); err != nil {

@@ -9,11 +9,12 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// The attribute by which a file or folder is leased, asked and given back, and that of
-// the root by which all leases are asked for.
+// The attribute by which a file or folder is leased, asked and given back, and those of
+// the root by which all leases, and all locks of files that machines share, are asked for.
 const (
 	LeaseAttr  = "user.hushfs.lease"
 	LeasesAttr = "user.hushfs.leases"
+	LockedAttr = "user.hushfs.locked"
 )
 
 // leaseTries is how often a folder is looked through again because others made
@@ -34,6 +35,7 @@ func (v *Volume) Lease(ctx context.Context, ref meta.Ref, from uint64) error {
 	if err := v.sync.CatchUp(ctx); err != nil {
 		return fmt.Errorf("look for what others have leased: %w", err)
 	}
+	ref = v.leasable(ref)
 	for range leaseTries {
 		below, err := v.below(ctx, ref)
 		if err != nil {
@@ -66,7 +68,17 @@ func (v *Volume) Lease(ctx context.Context, ref meta.Ref, from uint64) error {
 
 // GiveBack gives a lease of this machine back, and returns when the store knows. What was
 // written before comes before it: somebody else may take it at once.
+//
+// meta.ErrNoAttr when there is nothing to give back: it never had it, gave it back before,
+// lost it to another, or let it run out.
 func (v *Volume) GiveBack(ctx context.Context, ref meta.Ref) error {
+	ref = v.leasable(ref)
+	switch there, err := v.toGiveBack(ctx, ref); {
+	case err != nil:
+		return err
+	case !there:
+		return meta.ErrNoAttr
+	}
 	if err := v.pinOld(ctx, 0); err != nil {
 		return fmt.Errorf("keep what was written under a lease: %w", err)
 	}
@@ -90,6 +102,31 @@ func (v *Volume) GiveBack(ctx context.Context, ref meta.Ref) error {
 			return err
 		}
 	}
+}
+
+// leasable is what a lease of an inode is of, which may be called what its handles call it.
+func (v *Volume) leasable(ref meta.Ref) meta.Ref {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.at(ref)
+}
+
+// toGiveBack says whether this machine has the lease of an inode, or gave it back and the
+// store may not know yet.
+func (v *Volume) toGiveBack(ctx context.Context, ref meta.Ref) (there bool, err error) {
+	err = v.locked(ctx, func() error {
+		there = false
+		mine := func(r meta.Reader) error {
+			l, of, err := meta.LeaseOf(r, ref.Ino)
+			there = there || l != nil && of == ref.Ino && l.Device == v.device && l.Until > v.view.Slot()
+			return err
+		}
+		if err := v.view.Read(mine); err != nil || there {
+			return err
+		}
+		return mine(v.view.Confirmed())
+	})
+	return there, err
 }
 
 // dropOld forgets leases that are held no more and were of a part of what is about to be

@@ -47,6 +47,7 @@ func (v *Volume) placeOf(ctx context.Context, ref meta.Ref) (parent meta.Ref, na
 
 // LeaseOf returns the lease that an inode is under; meta.ErrNoAttr: none.
 func (v *Volume) LeaseOf(ctx context.Context, ref meta.Ref) (Leased, error) {
+	ref = v.leasable(ref)
 	all, err := v.leases(ctx, func(r meta.Reader, fn func(meta.Ino, *meta.Lease) bool) error {
 		l, of, err := meta.LeaseOf(r, ref.Ino)
 		if err == nil && l == nil && ref.Home != 0 {
@@ -123,11 +124,16 @@ func (v *Volume) pathOf(ctx context.Context, ino meta.Ino, l *meta.Lease) (strin
 	if ino == meta.Root {
 		return "/", nil
 	}
-	if len(l.Name) == 0 {
+	return v.pathIn(ctx, ino, l.Parent, l.Name)
+}
+
+// pathIn is the path of an inode that has a name in the directory dir; none: it is not known.
+func (v *Volume) pathIn(ctx context.Context, ino meta.Ino, dir meta.Ref, last []byte) (string, error) {
+	if len(last) == 0 {
 		return fmt.Sprintf("(inode %d)", ino), nil
 	}
-	path := string(l.Name)
-	for dir := l.Parent; dir != meta.RootRef; {
+	path := string(last)
+	for dir != meta.RootRef {
 		parent, name := v.placeOf(ctx, dir)
 		if name == nil {
 			return fmt.Sprintf("(inode %d)/%s", dir.Ino, path), ctx.Err()
@@ -135,4 +141,71 @@ func (v *Volume) pathOf(ctx context.Context, ino meta.Ino, l *meta.Lease) (strin
 		path, dir = string(name)+"/"+path, parent
 	}
 	return "/" + path, nil
+}
+
+// Locked is what a machine has of the lock of a file that all machines share, as people
+// see it.
+type Locked struct {
+	Inode  uint64 `json:"inode"`
+	Path   string `json:"path"` // in the drive; "(inode N)" where it is not known here
+	Device int    `json:"device"`
+	Name   string `json:"device_name"`
+	This   bool   `json:"this"`  // it is the machine that says so
+	Mode   string `json:"mode"`  // shared or exclusive; empty: it does not have it yet
+	Waits  string `json:"waits"` // what it waits for; empty: nothing
+	Until  uint64 `json:"until_slot"`
+	Slot   uint64 `json:"slot"` // newest that this machine knows
+}
+
+// Locked returns the locks that machines have, or wait for, by inode and device.
+func (v *Volume) Locked(ctx context.Context) ([]Locked, error) {
+	var found []Locked
+	err := v.near(ctx, func() error {
+		found = []Locked{}
+		slot := v.view.Slot()
+		return v.view.Read(func(r meta.Reader) error {
+			return meta.AllLocks(r, func(ino meta.Ino, by meta.Device, l meta.Lock) bool {
+				if l.Until > slot {
+					found = append(found, Locked{Inode: uint64(ino), Device: int(by), Mode: lockModes[l.Mode], Waits: lockModes[l.Want], Until: l.Until, Slot: slot})
+				}
+				return true
+			})
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	devices, _ := v.sync.Devices()
+	_, self, _ := v.state.Device()
+	for i := range found {
+		l := &found[i]
+		l.This = l.Device == int(self)
+		for _, d := range devices {
+			if int(d.No) == l.Device {
+				l.Name = d.Name
+			}
+		}
+		parent, name := v.places.ofInode(meta.Ino(l.Inode))
+		if l.Path, err = v.pathIn(ctx, meta.Ino(l.Inode), parent, name); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// lockModes are how people call the modes of locks.
+var lockModes = [...]string{meta.LockNone: "", meta.LockShared: "shared", meta.LockExclusive: "exclusive"}
+
+// ofInode is a name of the inode of a file; none: it is not known.
+func (p *places) ofInode(ino meta.Ino) (parent meta.Ref, name []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, known := range []map[meta.Ref]knownPlace{p.waiting, p.young, p.old} {
+		for ref, at := range known {
+			if ref.Ino == ino {
+				return at.parent.Value(), []byte(at.name)
+			}
+		}
+	}
+	return meta.Ref{}, nil
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/store"
+	"github.com/hushfs/hushfs/store/fault"
 )
 
 // A lease is held while its holder takes part, however much others write, and runs out
@@ -132,6 +135,63 @@ func TestLeasedBefore(t *testing.T) {
 		free(desk, "d/sub/f", 0)
 		back(desk, "d/sub/f")
 		free(desk, "d", 0)
+		desk.halt()
+	})
+}
+
+// What a machine does not have it cannot give back, and hears so each time: it never had it,
+// gave it back, lost it to another, let it run out. What it gave back while the store was
+// away is given back once more until the store knows.
+func TestGivenBackOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		laptop, desk := w.laptop, w.machine("desktop")
+		as(laptop, mkdir("d"), write("d/f.txt", "base"), drained)
+		laptop.run()
+		desk.run()
+		as(desk, write("mine", "0"), drained)
+		_, _, d, err := laptop.find("d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := func(m *machine, want error) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if err := m.v.GiveBack(ctx, d.Ref); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", m.name, err, want)
+			}
+		}
+		lease := func() {
+			t.Helper()
+			if err := laptop.v.Lease(t.Context(), d.Ref, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		back(laptop, meta.ErrNoAttr)
+		lease()
+		as(desk, caughtUp)
+		back(desk, meta.ErrNoAttr)
+		back(laptop, nil)
+		back(laptop, meta.ErrNoAttr)
+
+		lease()
+		w.faults.Add(fault.On(fault.Put, 1, fault.Fail(store.ErrUnavailable)).Onwards())
+		back(laptop, context.DeadlineExceeded)
+		back(laptop, context.DeadlineExceeded)
+		w.faults.Clear()
+		back(laptop, nil)
+		back(laptop, meta.ErrNoAttr)
+
+		laptop.halt()
+		as(laptop, does(func(v *Volume) (meta.Op, error) {
+			return &meta.SetLease{Act: meta.LeaseTake, Ref: d.Ref, Until: v.view.Slot() + 3}, nil
+		}), drained)
+		for i := range 4 {
+			as(desk, write("mine", fmt.Sprint(i)), drained)
+		}
+		as(laptop, caughtUp)
+		back(laptop, meta.ErrNoAttr)
 		desk.halt()
 	})
 }

@@ -42,10 +42,10 @@ const (
 )
 
 // fileLocks are what this machine has of the locks of files that all machines share.
-// Within the machine its programs have locks among themselves, see package fs. The zero
-// value is ready.
+// Within the machine its programs have locks among themselves, see package fs.
 type fileLocks struct {
-	hurries sync.WaitGroup // what hurry began; added to with v locked
+	hurries sync.WaitGroup       // what hurry began; added to with v locked
+	uptime  func() time.Duration // of the machine, its sleep included
 
 	mu    sync.Mutex // guards the fields below and those of each fileLock; nothing is taken after it
 	files map[meta.Ino]*fileLock
@@ -58,8 +58,9 @@ type fileLock struct {
 	users int           // calls that are about it: it is kept for them
 	again func()        // gives back what could not be given back; nil: nothing is to be
 
-	at     time.Time // when the store said so last
-	wanted bool      // another machine waited for it then
+	at     time.Time     // when the store said so last
+	up     time.Duration // the uptime then
+	wanted bool          // another machine waited for it then
 }
 
 // use returns what is known of a lock, and keeps it until done.
@@ -110,7 +111,7 @@ func (l *fileLocks) set(f *fileLock, mode meta.LockMode, again func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if again == nil {
-		f.at, f.wanted = time.Now(), false
+		f.at, f.up, f.wanted = time.Now(), l.uptime(), false
 	}
 	f.mode, f.again = mode, again
 }
@@ -120,7 +121,7 @@ func (l *fileLocks) set(f *fileLock, mode meta.LockMode, again func()) {
 func (l *fileLocks) seen(f *fileLock, wanted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f.at, f.wanted = time.Now(), wanted
+	f.at, f.up, f.wanted = time.Now(), l.uptime(), wanted
 }
 
 // known is how this machine has a lock, whether another waits for it, and whether the
@@ -128,7 +129,7 @@ func (l *fileLocks) seen(f *fileLock, wanted bool) {
 func (l *fileLocks) known(f *fileLock) (mode meta.LockMode, wanted, fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return f.mode, f.wanted, time.Since(f.at) < lockFresh
+	return f.mode, f.wanted, time.Since(f.at) < lockFresh && l.uptime()-f.up < lockFresh
 }
 
 func (l *fileLocks) todo(f *fileLock) func() {

@@ -295,3 +295,44 @@ func TestLockOfTwins(t *testing.T) {
 		desk.halt()
 	})
 }
+
+// Who has a lock gives it to a further program without a look at the store, but not when
+// the machine slept meanwhile: by then another may have it. Most clocks stand still in
+// sleep.
+func TestLockAfterSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		desk := w.machine("desktop")
+		as(w.laptop, write("a", "0"), drained)
+		w.laptop.run()
+		desk.run()
+		mine, release := opens(t, w.laptop, "a")
+		other, releaseOther := opens(t, desk, "a")
+		wish := LockWish{Mode: meta.LockExclusive}
+		if err := w.laptop.v.LockFile(t.Context(), mine, wish); err != nil {
+			t.Fatal(err)
+		}
+		w.laptop.halt()
+		for range meta.LockTerm {
+			as(desk, write("b", "0"), write("b", "1"), drained)
+		}
+		if err := desk.v.LockFile(t.Context(), other, wish); err != nil {
+			t.Fatal(err)
+		}
+		w.laptop.slept.Add(int64(time.Hour))
+		// The laptop knew a moment ago, as far as it was awake.
+		f, done := w.laptop.v.locks.use(w.laptop.v.Ino(mine))
+		w.laptop.v.locks.mu.Lock()
+		f.at = time.Now()
+		w.laptop.v.locks.mu.Unlock()
+		done()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := w.laptop.v.LockFile(ctx, mine, wish); err == nil {
+			t.Error("two machines have the lock")
+		}
+		release()
+		releaseOther()
+		desk.halt()
+	})
+}

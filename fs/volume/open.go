@@ -48,7 +48,7 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 		orphans: map[meta.Ino]*orphan{},
 		decided: map[meta.Ino]bool{},
 	}
-	v.equals.v, v.squeezed.v = v, v
+	v.equals.v = v
 	v.life, v.kill = context.WithCancel(context.Background())
 	if err := v.load(ctx); err != nil {
 		v.kill()
@@ -77,6 +77,7 @@ func (v *Volume) load(ctx context.Context) error {
 	}
 	v.state = st
 	v.slots = publish.OpenLocalSlots(filepath.Join(v.o.State, slotsDir), v.log)
+	v.hints = publish.NewPassedHints(v.log, v.misled)
 	v.openRoom()
 	v.openCommits()
 	if err := v.openCache(); err != nil {
@@ -103,9 +104,7 @@ func (v *Volume) load(ctx context.Context) error {
 	if v.o.check {
 		return errChecked
 	}
-	for _, d := range loaded.Damaged {
-		v.notes.damage(d)
-	}
+	v.notes.slots(loaded)
 	v.view = view.New(loaded.Confirmed)
 	if _, err := meta.GetInode(loaded.Confirmed, meta.RootRef); errors.Is(err, meta.ErrNotExist) {
 		return fmt.Errorf("%w: its first commit is missing or damaged: %s", ErrRollback, chain.SlotName(u.Main().ID, 1))
@@ -135,7 +134,7 @@ func (v *Volume) loadChain(ctx context.Context, whole bool) (*publish.Loaded, er
 	l, err := publish.Load(ctx, publish.LoadOptions{
 		Bucket: v.bucket, Volume: vol, Identity: v.o.Drive.Identity(),
 		Tables: v.tables, Keys: v.keys, Memory: v.memory, Log: v.log, Whole: whole,
-		Slots: v.slots, Wrong: v.wrongFolds(), Settled: settled, Keep: v.met,
+		Slots: v.slots, Wrong: v.wrongFolds(), Hints: v.hints, Settled: settled, Keep: v.met, Passing: v.o.Passing,
 	})
 	if errors.Is(err, publish.ErrElsewhere) {
 		return nil, fmt.Errorf("%s opens, and %w", v.o.Drive.HeaderName(), err)
@@ -185,6 +184,7 @@ func (v *Volume) openCache() error {
 		Key:    v.keys.Key,
 		Place:  func(o block.Object) string { return chain.TableName(vol, o.Name) },
 		Bad:    v.damaged,
+		Mended: v.whole,
 		Memory: sealedMemory,
 	})
 	return nil

@@ -1,10 +1,12 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
@@ -30,12 +32,15 @@ func TestManyNamesMeanwhile(t *testing.T) {
 	for i := range files {
 		as(w.laptop, write(name(i), fmt.Sprint("mine", i)), fsync(name(i)))
 	}
-	for i := range 4 * placesMost {
-		ref := meta.Ref{Home: meta.Root, Ino: meta.Ino(1<<40 + i)}
-		w.laptop.v.places.found(ref, meta.RootRef, []byte("another"))
+	p := &w.laptop.v.places
+	others := func(from, n int) {
+		for i := range n {
+			p.found(meta.Ref{Home: meta.Root, Ino: meta.Ino(1<<40 + from + i)}, meta.RootRef, []byte("another"))
+		}
 	}
-	if n := len(w.laptop.v.places.known); n > placesMost+files {
-		t.Errorf("%d names are remembered", n)
+	others(0, 4*placesMost)
+	if n := len(p.young) + len(p.old); n > placesMost || len(p.waiting) != files {
+		t.Errorf("%d names are remembered, and %d that wait", n, len(p.waiting))
 	}
 	as(w.laptop, upToDate, drained)
 	as(desk, upToDate)
@@ -84,4 +89,105 @@ func TestNamesInTheJournal(t *testing.T) {
 	if r, ok := p.tell(8, op, 4); !ok || string(r.Name) != "b" {
 		t.Error("another name")
 	}
+}
+
+// Names of changes that are in the store are forgotten as others are.
+func TestNamesOfWhatIsSettled(t *testing.T) {
+	t.Parallel()
+	var p places
+	for i := range 10 * placesMost {
+		ref := meta.Ref{Home: meta.Root, Ino: meta.Ino(1<<40 + i)}
+		p.found(ref, meta.RootRef, []byte("a"))
+		no := meta.OpNo(i + 1)
+		if _, ok := p.tell(no, &meta.Write{Ref: ref}, no-1); !ok {
+			t.Fatalf("operation %d is not told", no)
+		}
+		if n := len(p.young) + len(p.old) + len(p.waiting); n > placesMost+2*waitingFew {
+			t.Fatalf("%d names are remembered", n)
+		}
+	}
+}
+
+// lookedUp is a lot of other names.
+func lookedUp(p *places) {
+	for i := range 4 * placesMost {
+		p.found(meta.Ref{Home: meta.Root, Ino: meta.Ino(1<<50 + i)}, meta.RootRef, []byte("another"))
+	}
+}
+
+// A name is not forgotten before the last operation that may need it is settled: under
+// whatever other name the file is found meanwhile, and whichever of its operations the
+// journal told it with.
+func TestNameOfWhatWaits(t *testing.T) {
+	t.Parallel()
+	ref := meta.Ref{Home: meta.Root, Ino: 1<<40 + 1}
+	write := &meta.Write{Ref: ref}
+	for what, c := range map[string]struct {
+		do   func(p *places)
+		want string
+	}{
+		"found under another name": {func(p *places) {
+			p.tell(1, write, 0)
+			p.found(ref, meta.RootRef, []byte("b"))
+		}, "b"},
+		"written again, and the first operation is settled": {func(p *places) {
+			p.tell(1, write, 0)
+			p.tell(9000, write, 0)
+		}, "a"},
+		"of an operation in the journal behind that which has it": {func(p *places) {
+			p.recorded(journal.PlaceRecord{No: 1, Ref: ref, Parent: meta.RootRef, Name: []byte("a")}, 9000)
+		}, "a"},
+	} {
+		var p places
+		p.found(ref, meta.RootRef, []byte("a"))
+		c.do(&p)
+		settled := meta.OpNo(8000)
+		if c.want == "b" {
+			settled = 0
+		}
+		for i := range meta.OpNo(4 * waitingFew) { // these have it looked which still wait
+			other := meta.Ref{Home: meta.Root, Ino: meta.Ino(1<<45) + meta.Ino(i)}
+			p.found(other, meta.RootRef, []byte("another"))
+			p.tell(9001+i, &meta.Write{Ref: other}, settled)
+		}
+		lookedUp(&p)
+		if _, name, ok := p.find(ref); !ok || string(name) != c.want {
+			t.Errorf("%s: it is called %q", what, name)
+		}
+	}
+}
+
+// A file that is open to write keeps its name, and the one that it gets meanwhile.
+func TestNameOfAnOpenFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	as(w.laptop, write("f", "1"), fsync("f"), drained)
+	v, ctx := w.laptop.v, t.Context()
+	a, err := v.Lookup(ctx, meta.RootRef, []byte("f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := v.Open(ctx, a.Ref, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Called(h, meta.RootRef, []byte("f"))
+	is := func(want string) {
+		t.Helper()
+		lookedUp(&v.places)
+		if err := errors.Join(v.Write(ctx, h, 0, []byte(want)), v.Fsync(ctx, h)); err != nil {
+			t.Fatal(err)
+		}
+		if _, name, ok := v.places.find(a.Ref); !ok || string(name) != want {
+			t.Errorf("it is called %q, want %q", name, want)
+		}
+		as(w.laptop, drained)
+	}
+	is("f")
+	if err := v.Rename(ctx, meta.RootRef, []byte("f"), meta.RootRef, []byte("g"), 0); err != nil {
+		t.Fatal(err)
+	}
+	v.Called(h, meta.RootRef, []byte("f")) // by who found it before
+	is("g")
+	v.Release(h)
 }

@@ -49,6 +49,9 @@ func (v *Volume) execute(op meta.Op) error {
 
 // enlist queues an operation that the view has executed; v is locked.
 func (v *Volume) enlist(at meta.Stamp, op meta.Op) {
+	if o := v.open[subject(op).Ino]; o != nil && needsName(op) {
+		v.places.again(subject(op), o.place)
+	}
 	v.queue = append(v.queue, queued{no: at.No, time: at.Time, op: op, slot: v.view.Slot()})
 }
 

@@ -129,6 +129,9 @@ func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 	}
 	a := &adoption{ctx: ctx, v: v, from: o, to: fresh, was: m.was, settled: settled, doubtful: l.Chain.LastOp[m.was]}
 	at := l
+	if v.accepted != nil {
+		a.common = v.accepted.common(l.Chain.Ledger, number)
+	}
 	if a.doubtful <= settled && v.accepted == nil {
 		// Nobody else worked under the number: all goes on where it was, and what other
 		// machines did since is followed.
@@ -209,7 +212,8 @@ type adoption struct {
 	inos     map[meta.Ino]meta.Ino       // inodes that no slot knows, old to new
 	packs    map[meta.PackNo]meta.PackNo // closed packs, old to new
 	versions map[uint64]uint64           // of content that adopted operations wrote, old to new
-	unborn   map[meta.Ino]bool           // inodes whose making was not executed
+	unborn   map[meta.Ino]bool           // inodes whose making was not executed, or is in no history any more
+	common   map[meta.Device]bool        // the devices that are in the history that was accepted what they were; nil: all
 }
 
 func (a *adoption) run() error {
@@ -349,19 +353,21 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 		}
 		defer func() {
 			if err != nil {
-				delete(a.inos, ref.Ino)
 				a.unborn[ref.Ino] = true
 			}
 		}()
+	}
+	if err := a.setApart(op); err != nil {
+		return err
 	}
 	unborn := a.needsUnborn(op)
 	if unborn && a.v.accepted == nil {
 		return errUnborn
 	}
-	op = meta.Renumber(op, renumber(a.inos), renumber(a.packs))
 	if a.v.accepted != nil && !a.hasBytes(op, r) {
 		return errTorn // they went to the store with what it has no more
 	}
+	op = meta.Renumber(op, renumber(a.inos), renumber(a.packs))
 	r.Op = meta.EncodeOp(op)
 	// A pack that the chain has under a number of the old device may be the
 	// twin's: bytes that came inline are the only ones that are sure.
@@ -371,6 +377,9 @@ func (a *adoption) adopt(r journal.OpRecord) (err error) {
 	if a.v.accepted != nil {
 		if whole = op; unborn {
 			return errUnborn
+		}
+		if a.sawGone(op) {
+			return errTorn
 		}
 	}
 	// What was observed of our own changes changes its number with them.

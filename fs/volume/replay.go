@@ -60,8 +60,8 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 		if err != nil {
 			return fmt.Errorf("%w: what stands for operation %d: %w", ErrJournal, r.No, err)
 		}
+		done := 0
 		if ok && !s.gaps && !v.astray {
-			done := 0
 			err := v.near(ctx, func() (err error) {
 				done, err = v.view.Resume(steps, done, at)
 				return err
@@ -76,7 +76,9 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 			s.gap(r.No, r.No)
 		}
 		op, err := v.restore(r, v.complete)
-		if err == nil {
+		if err == nil && done > 0 {
+			err = errTorn // a part of what stands for it was done, and stays
+		} else if err == nil {
 			err = v.near(ctx, func() error { return v.again(s, op, at) })
 		}
 		if !s.gaps && refused(err) && len(o.report.Damaged) > 0 {

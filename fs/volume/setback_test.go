@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/drive"
@@ -477,15 +478,19 @@ func killedAccepting(t *testing.T, before ...act) {
 		folder  string
 		objects *mem.Bucket
 	}
+	var mu sync.Mutex // guards all and seen; packs are sent at the same time
 	var all []snapshot
 	every, seen := number(t, roundsEnv, 0) > 0, map[string]int{}
 	m.step = func(step string) {
+		mu.Lock()
+		defer mu.Unlock()
 		// Each step for the first time, or whenever it comes.
 		if seen[step]++; !every && seen[step] > 1 {
 			return
 		}
-		s := snapshot{step, t.TempDir(), old.Clone()}
+		s := snapshot{step: step, folder: t.TempDir()}
 		copyFolder(t, m.state(), s.folder)
+		s.objects = old.Clone() // the later one: what was on its way may arrive
 		all = append(all, s)
 	}
 	m.mustAccept()

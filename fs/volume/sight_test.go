@@ -254,3 +254,18 @@ func TestFirstChangeNeedsTheStore(t *testing.T) {
 		}
 	})
 }
+
+// An answer about the newest slot that is not true is asked for again, and named also
+// where the second one is.
+func TestUntrueAnswerAboutTheHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, desk := idleWorld(t)
+		as(desk, write("d/c", "1"), drained)
+		time.Sleep(time.Minute)
+		w.faults.Add(fault.On(fault.Get, 1, fault.FlipBit(77)).Prefix(w.names("l")[0]))
+		as(desk, write("d/c", "2"), drained)
+		if n := strings.Count(desk.log.String(), "when it was asked again"); n != 1 || desk.v.Status().Stopped != "" {
+			t.Errorf("the log says it %d times, status %q", n, desk.v.Status().Stopped)
+		}
+	})
+}

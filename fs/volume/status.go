@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/store"
 )
@@ -40,6 +41,7 @@ type Status struct {
 	Refused       bool             `json:"refused"`        // new files are refused: no space is left
 	Stopped       string           `json:"stopped"`        // why nothing more is written to the store; empty: it is
 	Damaged       []string         `json:"damaged"`        // objects that are missing or do not verify
+	DeadSlots     uint64           `json:"dead_slots"`     // that hold nobody's commit, and that everybody skips: above the checkpoint at the mount, and met since
 	Warnings      []string         `json:"warnings"`       //
 	Conflicts     int              `json:"conflicts"`      // that nobody has resolved, as far as is known
 	Requests      map[string]int64 `json:"requests"`       // to the store since mount, by kind
@@ -116,11 +118,11 @@ func (v *Volume) Status() Status {
 		t := pending.First().Time
 		s.OldestPending = time.Unix(t.Sec, int64(t.Nsec))
 	}
-	var dirty []meta.Ino
+	var dirty []meta.Ref
 	v.mu.Lock()
 	for _, d := range v.dirty {
 		s.PendingOps++
-		dirty = append(dirty, d.ref.Ino)
+		dirty = append(dirty, d.ref)
 		if s.OldestPending.IsZero() || d.first.Before(s.OldestPending) {
 			s.OldestPending = d.first
 		}
@@ -137,6 +139,7 @@ func (v *Volume) Status() Status {
 	if s.SetOffline(offline); offline == nil {
 		s.OfflineSince = time.Time{}
 	}
+	s.DeadSlots = v.notes.skipped(chain.Slot(s.Slot)) + v.sync.Dead()
 	s.Damaged, s.Warnings = v.notes.list()
 	if number == 0 && !s.ReadOnly && offline != nil && !v.notes.has(firstChange) {
 		s.Warnings = append(s.Warnings, firstChange+": until the store can be reached each fails (EIO): "+firstNeedsStore)

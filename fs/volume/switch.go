@@ -60,7 +60,6 @@ func (v *Volume) switched(slots []view.Slot, show func() (view.Followed, error))
 	if err != nil {
 		return err
 	}
-	v.squeezed.used()
 	v.shift(f, was)
 	v.redecide()
 	return nil

@@ -127,9 +127,35 @@ func (v *Volume) executeName(sure bool, parent meta.Ref, name []byte, op meta.Op
 	return err
 }
 
-// Named says whether what was last given a name here, and waited for, has it: another
-// machine may have been faster. It is asked once, after Confirm, whatever that said.
+// NameIn is a name in a directory.
+type NameIn struct {
+	Dir  meta.Ref
+	Name []byte
+}
+
+// ConfirmNames returns when the store has what these names were last given here, in
+// directories that want it so; errors of Confirm, and of Named. It is called once after
+// each operation that gave them, whatever that came to.
+func (v *Volume) ConfirmNames(ctx context.Context, names ...NameIn) (err error) {
+	for _, n := range names {
+		if err == nil && v.sure(ctx, n.Dir) {
+			err = v.Confirm(ctx, n.Dir)
+		}
+		// Also of those that nobody waits for any more: an answer that is not fetched would
+		// be that of the next who gives the name.
+		if nerr := v.Named(n.Dir, n.Name); nerr != nil {
+			err = nerr
+		}
+	}
+	return err
+}
+
+// Named says whether what was last given a name here, and waited for, has it:
+// publish.ErrFaster where another machine was faster. It is asked once.
 func (v *Volume) Named(parent meta.Ref, name []byte) error {
+	// An operation can be gone from the view before it is known why.
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if err := v.tentative.end(parent, name); err != nil {
 		return fmt.Errorf("%w: %w", publish.ErrFaster, err)
 	}

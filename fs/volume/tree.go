@@ -71,6 +71,9 @@ func (v *Volume) List(ctx context.Context, dir meta.Ref) (l []Entry, err error) 
 	if errors.Is(err, meta.ErrNotExist) || errors.Is(err, meta.ErrAbsent) {
 		return nil, nil // removed while it was open: it is empty
 	}
+	if errors.Is(err, meta.ErrMalformed) && v.notes.unlisted(uint64(dir.Ino)) {
+		v.log.Error("a folder cannot be listed: what the store says of it can be nobody's names", "inode", uint64(dir.Ino), "err", err)
+	}
 	return l, err
 }
 
@@ -109,6 +112,7 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 		// All of it is pending, and so is near.
 		if a, err = v.attr(ref); err == nil && held {
 			a.Held = v.hold(ref)
+			v.keepsName(ref, parent, name)
 		}
 		return err
 	})
@@ -227,10 +231,10 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 // look them up.
 func (v *Volume) renamed(no meta.OpNo, op *meta.Rename, kind, over meta.Kind) {
 	if kind == meta.File {
-		v.places.gave(no, op.Ref, op.NewParent, op.NewName)
+		v.gave(no, op.Ref, op.NewParent, op.NewName)
 	}
 	if op.Flags&meta.Exchange != 0 && over == meta.File {
-		v.places.gave(no, *op.Replaced, op.Parent, op.Name)
+		v.gave(no, *op.Replaced, op.Parent, op.Name)
 	}
 }
 
@@ -262,7 +266,7 @@ func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a
 		if err := v.executeName(sure, parent, name, &meta.Link{Ref: ref, Parent: parent, Name: name}); err != nil {
 			return err
 		}
-		v.places.gave(v.nextOp-1, ref, parent, name)
+		v.gave(v.nextOp-1, ref, parent, name)
 		return nil
 	})
 	if err != nil {

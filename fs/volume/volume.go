@@ -59,6 +59,10 @@ type Options struct {
 	Older  bool                 // show a store that is behind what was seen, read-only and without what waits in the journal; one that is not behind is mounted as always
 	Accept func(*Setback) error // asks a person whether such a store is to be gone on with; nil refuses it. A store that is not behind is ErrNothingMissing
 
+	// Passing is told now and then how far it is while Open looks at many slots that hold
+	// nobody's commit: where they begin, and up to where the store has something; nil: nobody is.
+	Passing func(from, at, last chain.Slot)
+
 	check bool // find out whether this machine may write, and go no further
 }
 
@@ -71,6 +75,7 @@ type Volume struct {
 	journal      *journal.Journal
 	epochs       *epochKeys // of journal
 	packs        *pack.Writer
+	beside       atomic.Pointer[localFiles] // journal and packs, for who may ask before they are there; nil until then
 	reader       *pack.Reader
 	cache        *cache.Cache
 	tables       *block.Reader
@@ -93,6 +98,7 @@ type Volume struct {
 	room     *room
 	spare    *spare
 	notes    notes
+	hints    *publish.PassedHints
 	ahead    ahead // what is read, and what will be
 
 	life context.Context // ends when Shutdown begins
@@ -115,7 +121,6 @@ type Volume struct {
 	told      uint64    // the newest slot that the journal has of those that its operations follow; persisting guards it
 	tentative tentative // operations whose programs wait for the store
 	equals    equals
-	squeezed  squeezed
 	places    places
 	astray    bool // what the journal held was not made on the state that it was executed on
 

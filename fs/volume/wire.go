@@ -36,6 +36,7 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 		Resealed: v.resealed,
 		Step:     v.o.Step,
 	}, o.packs)
+	v.beside.Store(&localFiles{v.journal, v.packs})
 	v.reader = pack.NewReader(pack.ReaderOptions{
 		Writer: v.packs,
 		Bucket: v.bucket,
@@ -45,6 +46,7 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 		Name:   func(n crypt.Name) string { return chain.PackName(l.Chain.Volume, n) },
 		Find:   v.findPack,
 		Bad:    v.damaged,
+		Mended: v.whole,
 	})
 	v.wireSync(l, packDir(o.dir))
 }
@@ -87,6 +89,7 @@ func (v *Volume) wireSync(l *publish.Loaded, packs string) {
 		Untrimmed:   v.untrimmed,
 		Holed:       v.holed,
 	}, l, l.Chain.LastOp[v.device])
+	v.locks.uptime = v.sync.Uptime
 }
 
 // closed records a pack whose file is complete and synced.
@@ -101,13 +104,21 @@ func (v *Volume) closed(i pack.Info) error {
 }
 
 // local is how many bytes of the disk the journal and the packs that wait in it take.
+// The cache asks for it at any time, also while the volume is being opened.
 func (v *Volume) local() int64 {
-	if v.journal == nil || v.packs == nil {
+	b := v.beside.Load()
+	if b == nil {
 		return 0
 	}
-	_, n := v.journal.Size()
-	there, coming := v.packs.Disk()
+	_, n := b.journal.Size()
+	there, coming := b.packs.Disk()
 	return n + there + coming + v.spare.bytes()
+}
+
+// localFiles are what lies on the disk beside the cache.
+type localFiles struct {
+	journal *journal.Journal
+	packs   *pack.Writer
 }
 
 // findPack reads the record of a pack from the view.
@@ -153,6 +164,13 @@ func (v *Volume) damaged(object string, err error) {
 	}
 }
 
+// whole forgets an object that was damaged, and is what it was.
+func (v *Volume) whole(object string) {
+	if v.notes.whole(object) {
+		v.log.Info("object is whole again", "object", object)
+	}
+}
+
 // still calls fn with the packs that open files and floating data need, once no bytes
 // that were written before are on their way to an extent. Those that are written
 // meanwhile lie in no pack that was closed before.
@@ -160,7 +178,6 @@ func (v *Volume) still(fn func(needed map[meta.PackNo]bool) error) error {
 	v.landing.pass()
 	needed := map[meta.PackNo]bool{}
 	v.mu.Lock()
-	v.squeezed.needed(needed)
 	for _, d := range v.dirty {
 		for _, e := range d.extents {
 			needed[e.Pack] = true

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/store"
+	"github.com/hushfs/hushfs/store/fault"
 )
 
 // does executes an operation as this machine.
@@ -255,6 +258,47 @@ func TestLeaseOfACopiedState(t *testing.T) {
 			}
 			as(phone, read(name, "mine"), lock, read(name, "mine"), lock)
 			as(w.machine("third"), read(name, "mine"), read("d/f.txt", "base"))
+		})
+	}
+}
+
+// So it shows at once, and not only when it has followed what is in the store: the store may
+// go away before that, at any request.
+func TestLeaseOfACopiedStateOffLine(t *testing.T) {
+	for _, how := range withholds {
+		t.Run(how.name, func(t *testing.T) {
+			offline := 0
+			for k, missed := 1, true; missed; k++ {
+				w := newWorld(t)
+				m := w.laptop
+				as(m, mkdir("d"), write("d/f.txt", "base"), drained, how.do, drained, rewrite("d/f.txt", "mine"), fsync("d/f.txt"))
+				m.crash()
+				phone := w.machine("phone")
+				copyFolder(t, m.state(), phone.state())
+				missed = false
+				gone := func(context.Context, fault.Request) fault.Answer {
+					missed = true
+					return fault.Answer{Err: store.ErrUnavailable}
+				}
+				w.faults.Add(fault.On(fault.Put, 1, func(ctx context.Context, r fault.Request) fault.Answer {
+					w.faults.Add(fault.On(fault.Get, k, gone).Prefix(w.prefix("l")).Onwards())
+					return fault.Pass(ctx, r)
+				}).Prefix(w.prefix("l")))
+				if err := phone.open(); err != nil {
+					if !missed {
+						t.Fatal(err)
+					}
+					continue // it opens when the store is back
+				}
+				if missed {
+					offline++
+				}
+				as(phone, read("d/f.txt", "base"))
+				phone.crash()
+			}
+			if offline == 0 {
+				t.Error("it never opened without having followed")
+			}
 		})
 	}
 }

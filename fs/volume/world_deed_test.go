@@ -35,6 +35,13 @@ func (h *era) do(d story.Deed) bool {
 		h.tally.Outages++
 		c.part()
 		return true
+	case "cannot send":
+		if !c.parted {
+			h.tally.Outages++
+			c.parted = true
+			c.line.Add(fault.On(fault.Put, 0, fault.Fail(store.ErrUnavailable)))
+		}
+		return true
 	case "is on line":
 		c.reach()
 		return true
@@ -156,6 +163,7 @@ func (h *era) older() bool {
 	h.tally.Setbacks++
 	h.setBack, h.uncounted = true, true
 	clear(h.leased)
+	clear(h.taken)
 	h.objects = h.old.Clone()
 	for _, c := range h.all {
 		c.dies()

@@ -10,9 +10,9 @@ import (
 // What happens to machines, what their programs do, and what they do rarely: the frequent
 // ones several times.
 var (
-	fates  = strings.Split("is killed,is locked,is off line,is on line,is on line,is on line", ",")
-	works  = strings.Split("saves,saves,saves,saves,saves,saves,saves,replaces,replaces,removes,removes,renames,renames,renames,moves,moves,appends,truncates,links,exchanges,sets the mode,sets an attribute,opens,opens,writes what is open,writes what is open,closes", ",")
-	duties = strings.Split("folds,folds,trims,days pass,leases,leases,takes the lease,gives the lease back,counts,counts,counts,leases the folder", ",")
+	fates  = strings.Split("is killed,is locked,is off line,cannot send,is on line,is on line,is on line", ",")
+	works  = strings.Split("saves,saves,saves,saves,saves,saves,saves,replaces,replaces,removes,removes,removes the folder,saves the same,saves the same,renames,renames,renames,moves,moves,moves,moves,appends,truncates,links,exchanges,sets the mode,sets an attribute,opens,opens,writes what is open,writes what is open,closes", ",")
+	duties = strings.Split("folds,folds,trims,days pass,leases,leases,takes the lease,gives the lease back,counts,counts,counts,leases the folder,takes the name,takes the name,takes the name,gives the name back,gives the name back", ",")
 
 	// deaths are where a machine may be killed while it publishes.
 	deaths = strings.Split("sync.build,sync.attempt,sync.put,sync.taken,sync.remembered,sync.settled", ",")
@@ -49,7 +49,7 @@ func (h *era) draw(rng *rand.Rand) story.Deed {
 		return d
 	case n < 140:
 		return story.Deed{Who: c.name, Does: "follows"}
-	case n < 190:
+	case n < 200:
 		d.Does = pick(duties)
 	default:
 		d.Does = pick(works)
@@ -60,7 +60,7 @@ func (h *era) draw(rng *rand.Rand) story.Deed {
 	if c.v != nil {
 		var files []string
 		for _, f := range c.files(h.known) {
-			if f.path != counter {
+			if f.path != counter && !strings.HasPrefix(f.path, sureDir+"/") {
 				files = append(files, f.path)
 			}
 		}
@@ -73,7 +73,7 @@ func (h *era) draw(rng *rand.Rand) story.Deed {
 	}
 	d.At = some
 	switch d.Does {
-	case "saves":
+	case "saves", "saves the same":
 		if rng.IntN(2) == 0 {
 			d.At = free
 		}
@@ -81,7 +81,9 @@ func (h *era) draw(rng *rand.Rand) story.Deed {
 		d.To = free
 	case "moves":
 		d.At, d.To = strings.TrimSuffix(pick(dirs[1:]), "/"), strings.TrimSuffix(pick(dirs[1:]), "/")+string(rune('x'+rng.IntN(2)))
-	case "leases the folder":
+	case "takes the name", "gives the name back":
+		d.At = sureDir + "/" + string(rune('a'+rng.IntN(2)))
+	case "leases the folder", "removes the folder":
 		d.At = strings.TrimSuffix(pick(dirs[1:]), "/")
 	case "folds", "trims", "days pass", "counts", "writes what is open", "closes":
 		d.At = ""

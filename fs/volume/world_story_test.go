@@ -101,6 +101,25 @@ func TestWorldStories(t *testing.T) {
 			{Who: "store", Does: "is set back"},
 			{Who: "desk", Does: "takes the lease", At: "a"},
 		}},
+		{Name: "two machines move two folders into each other", Machines: 2, Seed: 0, Deeds: []story.Deed{
+			{Who: "laptop", Does: "saves", At: "d/a", N: 1},
+			{Who: "laptop", Does: "saves", At: "e/a", N: 1},
+			{Who: "laptop", Does: "publishes"},
+			{Who: "desk", Does: "follows"},
+			{Who: "laptop", Does: "moves", At: "d", To: "e/x"},
+			{Who: "laptop", Does: "publishes"},
+			{Who: "desk", Does: "moves", At: "e", To: "d/x"},
+			{Who: "desk", Does: "saves", At: "d/x/a", N: 1},
+			{Who: "desk", Does: "publishes"},
+		}},
+		{Name: "what waits in a folder of a device whose number the store does not know any more", Machines: 2, Seed: 0, Deeds: []story.Deed{
+			{Who: "store", Does: "is remembered"},
+			{Who: "desk", Does: "saves", At: "b/b"},
+			{Who: "desk", Does: "counts"},
+			{Who: "desk", Does: "replaces", At: "b/b"},
+			{Who: "store", Does: "is set back"},
+			{Who: "desk", Does: "leases the folder", At: "b"},
+		}},
 	} {
 		t.Run(s.Name, func(t *testing.T) {
 			if f := tell(t, &s, nil, nil, &tally{}); f != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/story"
+	publish "github.com/hushfs/hushfs/fs/sync"
 )
 
 // change does what a program may do.
@@ -24,7 +25,9 @@ func (c *citizen) change(d story.Deed) {
 	w := &work{citizen: c, d: d, files: c.files(h.known)}
 	h.made++
 	w.content = fmt.Sprintf("%s wrote %d", c.name, h.made)
-	if d.N%8 == 0 {
+	if d.Does == "saves the same" {
+		w.content = fmt.Sprint(alike, d.N%3)
+	} else if d.N%8 == 0 {
 		w.content += strings.Repeat(fmt.Sprintf(" and %d", h.made), 90_000)
 	}
 	err := w.do()
@@ -61,7 +64,7 @@ func (w *work) at(path string) (content string) {
 // promised notes a content that an fsync acknowledged, in the place of another.
 func (w *work) promised(content, before string) {
 	delete(w.h.owed, before)
-	if content == "" {
+	if content == "" || strings.HasPrefix(content, alike) {
 		return
 	}
 	w.h.tally.Promises++
@@ -73,7 +76,7 @@ func (w *work) do() (err error) {
 	before := w.at(d.At)
 	_, _, a, missing := w.find(d.At)
 	switch d.Does {
-	case "saves":
+	case "saves", "saves the same":
 		for i, r := range d.At {
 			if r == '/' {
 				err = errors.Join(err, mkdir(d.At[:i])(w.machine))
@@ -107,6 +110,8 @@ func (w *work) do() (err error) {
 		return err
 	case "writes what is open", "closes":
 		return w.open()
+	case "takes the name", "gives the name back":
+		return w.takes()
 	}
 	if missing != nil {
 		return nil
@@ -124,6 +129,10 @@ func (w *work) do() (err error) {
 	case "removes":
 		if err = unlink(d.At)(w.machine); err == nil {
 			delete(h.owed, before)
+		}
+	case "removes the folder":
+		if a.Inode.Kind == meta.Dir {
+			err = w.clear(d.At, a.Ref)
 		}
 	case "renames", "moves":
 		if err = rename(d.At, d.To)(w.machine); err == nil && d.At != d.To {
@@ -174,6 +183,65 @@ func (w *work) knows(ref meta.Ref, content string) {
 	if a, err := w.v.Attr(w.t.Context(), ref); err == nil {
 		w.h.known[a.Inode.Version] = content
 	}
+}
+
+// clear removes what lies in a folder, and the folder.
+func (w *work) clear(path string, dir meta.Ref) error {
+	list, err := w.v.List(w.t.Context(), dir)
+	for _, e := range list {
+		p := path + "/" + string(e.Name)
+		if e.Kind == meta.Dir {
+			err = errors.Join(err, w.clear(p, e.Ref))
+			continue
+		}
+		uerr := w.v.Unlink(w.t.Context(), dir, e.Name)
+		if uerr == nil {
+			delete(w.h.owed, w.at(p))
+		}
+		err = errors.Join(err, uerr)
+	}
+	if err != nil {
+		return err
+	}
+	parent, name, _, err := w.find(path)
+	if err != nil {
+		return err
+	}
+	return w.v.Rmdir(w.t.Context(), parent, name)
+}
+
+// takes takes a name that only one machine can have, or gives it back.
+func (w *work) takes() error {
+	h, at := w.h, w.d.At
+	dir, name, _, err := w.find(at)
+	if w.parted || w.removed || dir == meta.RootRef {
+		return nil
+	}
+	if w.d.Does == "gives the name back" {
+		if h.taken[at] != w.citizen || err != nil {
+			return err
+		}
+		delete(h.taken, at)
+		return w.v.Unlink(w.t.Context(), dir, name)
+	}
+	if err == nil {
+		return nil // it sees that somebody has it
+	}
+	if _, err = w.v.Make(w.t.Context(), dir, name, Node{Kind: meta.File, Perm: 0o600, Sure: true}, false); err != nil {
+		return err
+	}
+	err = w.confirmed(func(ctx context.Context) error { return w.v.ConfirmNames(ctx, NameIn{dir, name}) })
+	switch {
+	case err == nil && h.taken[at] != nil:
+		h.fail("%s is told that it has taken %s, which %s has", w.name, at, h.taken[at].name)
+	case err == nil:
+		h.tally.Taken++
+		h.taken[at] = w.citizen
+	case errors.Is(err, publish.ErrFaster):
+		h.tally.Refused++
+		err = nil
+	}
+	return err
 }
 
 // twoNames exchanges what two names stand for, or makes a further name.

@@ -27,8 +27,9 @@ import (
 // are killed, locked, parted from the store, left off line for days, removed and let in
 // again; commits are folded and trimmed, and the store is set back. In the end all see one
 // tree, and each content that an fsync acknowledged and nobody replaced who had seen it is
-// there: in its place or in a copy. Who has a lease sees nobody else's change, and who
-// counts under a lock counts right.
+// there: in its place or in a copy. Who has a lease sees nobody else's change, who
+// counts under a lock counts right, and of those who take one name, and are told by the
+// store, one has it.
 //
 // HUSHFS_SEED repeats a run, HUSHFS_WORLDS says how many worlds are tried.
 func TestWorlds(t *testing.T) {
@@ -50,7 +51,7 @@ func TestWorlds(t *testing.T) {
 		}
 	}
 	t.Logf("%d worlds: %+v", many, sum)
-	if many >= 12 && (sum.Conflicts == 0 || sum.Promises == 0 || sum.Kills == 0) {
+	if many >= 12 && (len(sum.Kinds) == 0 || sum.Promises == 0 || sum.Kills == 0) {
 		t.Error("the worlds were too quiet to show anything")
 	}
 }
@@ -113,7 +114,9 @@ func tell(t *testing.T, s *story.Story, rng *rand.Rand, j judge, sum *tally) (f 
 
 // tally counts what happened.
 type tally struct {
-	Deeds, Promises, Kills, Outages, Conflicts, Operations, Handles, Leases, Counts, Folds, Trims, Removals, Setbacks int
+	Deeds, Promises, Kills, Outages, Operations, Handles, Leases, Counts, Taken, Refused, Folds, Trims, Removals, Setbacks int
+
+	Kinds map[string]int // of conflicts
 }
 
 // era is one world, and what it owes.
@@ -124,6 +127,7 @@ type era struct {
 	known  map[uint64]string // contents by version
 	owed   map[string]string // contents that an fsync acknowledged and who was told
 	leased map[meta.Ref]*leasedFile
+	taken  map[string]*citizen // names that the store gave to one
 	tally  *tally
 
 	counted   int  // what the counter must show
@@ -151,11 +155,21 @@ type citizen struct {
 	deathAt atomic.Value // of a string: the step at which it is killed; "": none
 }
 
-// counter is the file in which the machines count; nobody does anything else with it.
-const counter = "counter"
+// counter is the file in which the machines count, and sureDir the folder in which they take
+// names that only one can have; nobody does anything else with these.
+const (
+	counter = "counter"
+	sureDir = "sure"
+)
+
+// alike is how contents begin that several machines write, and which are nobody's debt.
+const alike = "all write "
 
 func newEra(t testing.TB, s story.Story, sum *tally) *era {
-	h := &era{world: newWorld(t), known: map[uint64]string{}, owed: map[string]string{}, leased: map[meta.Ref]*leasedFile{}, tally: sum}
+	h := &era{world: newWorld(t), known: map[uint64]string{}, owed: map[string]string{}, leased: map[meta.Ref]*leasedFile{}, taken: map[string]*citizen{}, tally: sum}
+	if sum.Kinds == nil {
+		sum.Kinds = map[string]int{}
+	}
 	for i, name := range []string{"laptop", "desk", "phone"}[:min(s.Machines, 3)] {
 		m := h.laptop
 		if i > 0 {
@@ -175,7 +189,15 @@ func newEra(t testing.TB, s story.Story, sum *tally) *era {
 		c.wire()
 		h.all = append(h.all, c)
 	}
-	as(h.laptop, write(counter, fmt.Sprintf("%06d", 0)), drained)
+	as(h.laptop, write(counter, fmt.Sprintf("%06d", 0)), mkdir(sureDir))
+	_, _, a, err := h.laptop.find(sureDir)
+	if err == nil {
+		err = h.laptop.v.SetXattr(t.Context(), a.Ref, []byte(DurabilityAttr), []byte(DurabilityRemote), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	as(h.laptop, drained)
 	return h
 }
 
@@ -209,14 +231,23 @@ func (h *era) end() {
 	if got := fresh.tree(); got != want {
 		h.fail("a new machine sees\n%s\nwant\n%s", got, want)
 	}
-	there := map[string]bool{}
+	all, err := fresh.v.Conflicts(h.t.Context())
+	if err != nil {
+		h.fail("conflicts: %v", err)
+	}
+	for _, c := range all {
+		h.tally.Kinds[c.Kind]++
+	}
+	there, paths := map[string]bool{}, map[string]bool{}
 	for _, f := range fresh.files(h.known) {
-		there[f.content] = true
-		if strings.Contains(f.path, "(conflict") {
-			h.tally.Conflicts++
-		}
+		there[f.content], paths[f.path] = true, true
 		if n := fmt.Sprintf("%06d", h.counted); f.path == counter && f.content != n && !h.uncounted {
 			h.fail("the counter shows %s, not %s", f.content, n)
+		}
+	}
+	for path, c := range h.taken {
+		if !paths[path] {
+			h.fail("%s has taken %s, and it is not in\n%s", c.name, path, want)
 		}
 	}
 	for _, content := range slices.Sorted(maps.Keys(h.owed)) {

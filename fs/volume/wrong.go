@@ -72,6 +72,15 @@ func (v *Volume) holed(slot chain.Slot, err error) {
 	}
 }
 
+// misled notes that hints were passed over; nil: none is that anybody would begin at.
+func (v *Volume) misled(err error) {
+	if err == nil {
+		v.notes.mend("hints")
+	} else {
+		v.notes.warn("hints", err)
+	}
+}
+
 // untrimmed notes why old commits stay in the store.
 func (v *Volume) untrimmed(err error) {
 	if err == nil {

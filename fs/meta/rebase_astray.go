@@ -1,0 +1,78 @@
+package meta
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A device with a program of its own may sign what makes no sense: a name of another kind
+// than what it stands for, a file where a directory was. A change that meets it, and cannot
+// be done whatever is tried, stops nobody: what was made or written by it comes to the root
+// directory, and the rest is given up and told.
+
+// astray is what becomes of a change that fits nowhere, and why.
+func (r *Rebase) astray(c Change, now Reader, at Stamp, why error) (steps []Change, err error) {
+	s := &solver{r, r.home(contentOf(c)), now, at}
+	ref, holds := holder(c)
+	ref = r.home(ref)
+	switch {
+	case ref == Ref{}:
+		return nil, nil // what it says of the volume is another's to say
+	case !holds:
+		return s.record(Conflict{Kind: ConflictLost, Ours: r.ref(ref)}), nil
+	}
+	was, o, err := s.fetch(ref)
+	if err != nil || o == nil {
+		return nil, err // nobody misses it
+	}
+	if n, err := s.there(ref); err != nil || n != nil || len(o.extents) > wholeMost {
+		if o.ref.Ino, err = s.unused(now, at); err != nil {
+			return nil, err
+		}
+	}
+	_, name, err := s.placeOf(was, &o.inode)
+	if err != nil {
+		name = fmt.Appendf(nil, "recovered %d", uint64(was.Ino))
+	}
+	o.parent, o.inode.Parent = RootRef, RootRef
+	if o.name, err = s.freeOr(RootRef, name); err != nil {
+		return nil, err
+	}
+	steps = append(s.revived(ref, o), s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: RootRef, Name: o.name})...)
+	if _, err := stack(now, steps, at); err != nil {
+		return nil, errors.Join(why, err) // nothing that it holds is given up
+	}
+	if o.ref != ref {
+		s.standsFor(ref, was, o)
+	} else {
+		r.refs[ref], r.seen[ref] = ref, o.inode.Version
+	}
+	return steps, nil
+}
+
+// holder is the inode that a change is about, and whether that holds something which no
+// other change would bring.
+func holder(c Change) (ref Ref, holds bool) {
+	switch o := c.(type) {
+	case *Make:
+		return o.Ref, true
+	case *restore:
+		return o.ref, true
+	case *Link:
+		return o.Ref, false
+	case *Unlink:
+		return o.Ref, false
+	case *Rmdir:
+		return o.Ref, false
+	case *Rename:
+		return o.Ref, false
+	case *Setattr:
+		return o.Ref, false
+	case *Setxattr:
+		return o.Ref, false
+	case *Removexattr:
+		return o.Ref, false
+	}
+	ref = contentOf(c)
+	return ref, ref != Ref{}
+}

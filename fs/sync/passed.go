@@ -1,0 +1,151 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/store"
+)
+
+// PassedHints are the hints that lead nowhere: they are damaged, of a stranger or of
+// another history, or something else lies under their names. Each is named in the log
+// once, and told of until it is what it was, or nobody asks for it any more since a good
+// one of a later slot is there. It is safe for concurrent use.
+type PassedHints struct {
+	log  *slog.Logger
+	tell func(error) // nil again when there are none
+
+	mu     sync.Mutex // guards the fields below; held over tell
+	passed map[string]passedHint
+	named  map[string]bool // in the log
+}
+
+type passedHint struct {
+	slot chain.Slot // by its name
+	err  error
+	lies bool // it is whole, and says what is not so
+}
+
+// NewPassedHints begins with none; tell may be nil. It must not call back.
+func NewPassedHints(log *slog.Logger, tell func(error)) *PassedHints {
+	if tell == nil {
+		tell = func(error) {}
+	}
+	return &PassedHints{log: log, tell: tell, passed: map[string]passedHint{}, named: map[string]bool{}}
+}
+
+const (
+	// passedEvery is how often hints that were passed over are looked at again.
+	passedEvery = 10 * time.Minute
+
+	// hintsNamed is how many are looked at again at a time.
+	hintsNamed = 8
+
+	// hintsKept is how many are named and remembered.
+	hintsKept = 4 * hintsMax
+)
+
+// pass notes that a hint was passed over.
+func (p *PassedHints) pass(name string, h passedHint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.named) < hintsKept && !p.named[name] {
+		p.named[name] = true
+		p.log.Warn("hint passed over", "object", name, "err", h.err)
+	}
+	if _, again := p.passed[name]; again || len(p.passed) < hintsKept {
+		p.passed[name] = h
+		p.tell(p.err())
+	}
+}
+
+// good notes that there is a hint of a slot that opens: nobody asks for those before it.
+func (p *PassedHints) good(slot chain.Slot) {
+	p.forget(func(_ string, h passedHint) bool { return h.slot < slot || h.slot == slot && !h.lies })
+}
+
+// has says whether a hint was passed over.
+func (p *PassedHints) has(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.passed[name]
+	return ok
+}
+
+// forget takes out those for which which is true.
+func (p *PassedHints) forget(which func(name string, h passedHint) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.passed)
+	if maps.DeleteFunc(p.passed, which); len(p.passed) < n {
+		p.tell(p.err())
+	}
+}
+
+// some are the names of the first few that may be what they were again, the newest first.
+func (p *PassedHints) some() (names []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(p.passed)) {
+		if !p.passed[name].lies && len(names) < hintsNamed {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// err is what a person should know of them; mu is held.
+func (p *PassedHints) err() error {
+	names := slices.Sorted(maps.Keys(p.passed))
+	if len(names) == 0 {
+		return nil
+	}
+	more := ""
+	if len(names) > 1 {
+		more = fmt.Sprintf(", and %d more", len(names)-1)
+	}
+	return fmt.Errorf("%s leads nowhere%s: %w. A machine that mounts begins at another hint; no file is affected", names[0], more, p.passed[names[0]].err)
+}
+
+// lookAtPassed looks whether hints that were passed over are what they were, or gone, or
+// whether a good one was written after them. It looks at few, however many there are;
+// working is held.
+func (s *Syncer) lookAtPassed(ctx context.Context) error {
+	look := s.hints.some()
+	if len(look) == 0 || time.Since(s.sight.hints) < passedEvery {
+		return nil
+	}
+	vol := s.o.Chain.Volume
+	page, err := s.o.Bucket.List(ctx, chain.HintPrefix(vol), "", hintsPage)
+	s.reached(err)
+	if err != nil {
+		return fmt.Errorf("list hints: %w", err)
+	}
+	for _, i := range page { // the newest come first
+		if !s.hints.has(i.Name) {
+			look = append(look, i.Name)
+			break
+		}
+	}
+	for _, name := range look {
+		f, err := openHint(ctx, s.o.Bucket, vol, s.o.Identity, name)
+		switch {
+		case passing(ctx, err):
+			s.reached(err)
+			return fmt.Errorf("look at %s: %w", name, err)
+		case err == nil:
+			s.hints.good(f.hint.Slot)
+		case errors.Is(err, store.ErrNotExist):
+			s.hints.forget(func(n string, _ passedHint) bool { return n == name })
+		}
+	}
+	s.sight.hints = time.Now()
+	return nil
+}
