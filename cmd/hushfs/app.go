@@ -83,6 +83,7 @@ func jsonAsked(args []string) bool {
 // problem, and ctx ends at the first SIGINT, SIGTERM or SIGHUP.
 func (a *app) command(c *cobra.Command, do func(ctx context.Context, args []string) error) *cobra.Command {
 	c.DisableFlagsInUseLine = true
+	numbered(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
@@ -91,7 +92,13 @@ func (a *app) command(c *cobra.Command, do func(ctx context.Context, args []stri
 		if err == nil || errors.As(err, &elsewhere) {
 			return err
 		}
-		return explain(c.Name(), err)
+		p := explain(c.Name(), err)
+		if p.code == codeUsage && p.next == "" && !c.Hidden {
+			wrong := *p
+			wrong.next = helpOf(c)
+			p = &wrong
+		}
+		return p
 	}
 	return c
 }

@@ -29,7 +29,9 @@ func (a *app) background(ctx context.Context, c daemonConfig, handover []byte, h
 	if err := d.alone(); err != nil {
 		return control.Status{}, fmt.Errorf("keep descriptors from the daemon: %w", err)
 	}
+	started := a.watchStarting(ctx, c)
 	out, _, err := d.ask(c, handover)
+	started()
 	if d.Process == nil {
 		return control.Status{}, err
 	}

@@ -136,6 +136,9 @@ func (a *app) toRead(ctx context.Context, at location, s secretFlags, fn func(u 
 	if err := harden(); err != nil {
 		return err
 	}
+	if err := a.drivePeeked(ctx, at); err != nil {
+		return err
+	}
 	_, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: s})
 	if err != nil {
 		return err
@@ -153,6 +156,18 @@ func (a *app) toRead(ctx context.Context, at location, s secretFlags, fn func(u 
 	}
 	defer b.Close()
 	return fn(u, b, log)
+}
+
+// drivePeeked fails where no drive is, before anybody is asked for its passphrase.
+func (a *app) drivePeeked(ctx context.Context, at location) error {
+	where, err := findPlaces(a.env)
+	if err != nil {
+		return err
+	}
+	if _, err := a.peek(ctx, at, where.state); err != nil {
+		return explain("the drive stays locked", err)
+	}
+	return nil
 }
 
 // unlockInChild unlocks in a process of its own, which asks at our terminal:

@@ -65,6 +65,7 @@ type server struct {
 	phase control.Phase
 	until time.Time     // of the drain
 	last  volume.Status // as asked for last
+	doing string        // what it is at while it starts, where that takes long
 
 	passes int // how many want that writes pass that would wait for room
 }
@@ -126,10 +127,10 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 
 	noCache := makePrivate(c.Cache) // a drive can do without
 	v, err := volume.Open(ctx, volume.Options{
-		Bucket: slow(b, c.StoreDelay), Drive: u, State: c.State, Cache: c.Cache,
+		Bucket: slow(b, c.StoreDelay, a.env(envHeld)), Drive: u, State: c.State, Cache: c.Cache,
 		ReadOnly: c.ReadOnly, Older: c.Older, NoAtime: c.NoAtime, DeviceName: c.DeviceName,
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), CacheSize: c.CacheSize, FullTimeout: max(c.FullTimeout, 1), Remote: c.Remote, RemoteTimeout: c.RemoteTimeout, Patience: c.Patience, Poll: c.Poll, Program: runningProgram(),
-		Log: log, Step: step, Writer: writer(u), NoCache: noCache, Clock: kernelTime,
+		Log: log, Step: step, Writer: writer(u), NoCache: noCache, Clock: kernelTime, Passing: s.passing,
 	})
 	if err != nil {
 		return explain("the drive was not mounted", err)

@@ -47,13 +47,17 @@ func (s *server) Status() control.Status {
 	if phase == control.Mounted && !isHushMount(s.c.Mountpoint) {
 		phase = control.Detached
 	}
+	doing := ""
+	if phase == control.Starting {
+		doing = s.doing
+	}
 	endpoint := ""
 	if s.bucket != nil {
 		endpoint = s.bucket.endpoint
 	}
 	return control.Status{
 		PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Store: s.c.Store, Endpoint: endpoint, Probe: s.probe,
-		Phase: phase, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Why: s.why, Volume: s.last,
+		Phase: phase, Doing: doing, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Why: s.why, Volume: s.last,
 		Goroutines: runtime.NumGoroutine(),
 	}
 }

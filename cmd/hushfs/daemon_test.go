@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,7 +50,7 @@ func TestParcel(t *testing.T) {
 
 func TestSlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := slow(mem.New(), time.Minute)
+		b := slow(mem.New(), time.Minute, "")
 		start := time.Now()
 		if err := b.PutIfAbsent(t.Context(), "a", nil); err != nil || time.Since(start) != time.Minute {
 			t.Errorf("%v after %v", err, time.Since(start))
@@ -66,9 +67,37 @@ func TestSlowStore(t *testing.T) {
 			t.Errorf("put although it was cancelled: %v", err)
 		}
 	})
-	if b := mem.New(); slow(b, 0) != store.Bucket(b) {
+	if b := mem.New(); slow(b, 0, "") != store.Bucket(b) {
 		t.Error("wrapped without a delay")
 	}
+}
+
+func TestHeldStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		held := filepath.Join(t.TempDir(), "held")
+		if err := os.WriteFile(held, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m := mem.New()
+		b := slow(m, 0, held)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := b.PutIfAbsent(ctx, "a", nil); !errors.Is(err, context.DeadlineExceeded) || len(m.Names()) > 0 {
+			t.Errorf("put while it is held: %v, %q", err, m.Names())
+		}
+		put := make(chan error, 1)
+		go func() { put <- b.PutIfAbsent(t.Context(), "b", nil) }()
+		time.Sleep(time.Minute)
+		if names := m.Names(); len(names) > 0 {
+			t.Errorf("%q while it is held", names)
+		}
+		if err := os.Remove(held); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-put; err != nil || !slices.Equal(m.Names(), []string{"b"}) {
+			t.Errorf("%v, %q", err, m.Names())
+		}
+	})
 }
 
 // envStep makes TestFailpointKills's child walk through steps.

@@ -111,11 +111,18 @@ that stays in the state folder, sealed, in a folder kept-….`,
 		if err := o.check(); err != nil {
 			return err
 		}
+		at, err := locate(args[0], o.s3)
+		if err != nil {
+			return err
+		}
+		if err := a.drivePeeked(ctx, at); err != nil {
+			return err
+		}
 		if err := a.confirmRejoin(ctx, yes); err != nil {
 			return err
 		}
 		var number int
-		err := a.unlocked(ctx, o, args[0], func(vo *volume.Options) { vo.Rejoin = &volume.Rejoin{Discard: discard} }, func(v *volume.Volume) (err error) {
+		err = a.unlocked(ctx, o, args[0], func(vo *volume.Options) { vo.Rejoin = &volume.Rejoin{Discard: discard} }, func(v *volume.Volume) (err error) {
 			if number, err = v.Join(ctx); err != nil {
 				return explain("this machine did not join the drive", err)
 			}
@@ -148,7 +155,7 @@ func (a *app) confirmRejoin(ctx context.Context, yes bool) error {
 		return err
 	}
 	if strings.TrimSpace(answer) != "join" {
-		return &problem{code: codeRemoved, what: "this machine did not join the drive"}
+		return &problem{code: codeRemoved, what: "this machine did not join the drive", next: "To join, join is to be typed."}
 	}
 	return nil
 }

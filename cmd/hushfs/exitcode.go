@@ -124,7 +124,7 @@ var rules = []struct {
 	{drive.ErrOther, codeNoDrive, "Check STORE: another drive lies there than the recovery file or this machine expects."},
 	{drive.ErrUnconfirmed, codeSecret, "Compare that id with the paper, then: hushfs mount --drive ID --recovery-file F STORE DIR"},
 	{drive.ErrOlder, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it. What else is missing: hushfs heads STORE"},
-	{drive.ErrNoDrive, codeNoDrive, "Check STORE for a typing error. To make a new drive there: hushfs init STORE"},
+	{drive.ErrNoDrive, codeNoDrive, "Check STORE for a typing error: it is where the sealed objects lie, and not the folder in which the drive appears. To make a new drive there: hushfs init STORE"},
 	{dir.ErrMissing, codeNoDrive, "Check STORE for a typing error, and that its disk is mounted."},
 	{dir.ErrNotDir, codeNoDrive, "STORE must be a directory."},
 	{drive.ErrNotEmpty, codeNotEmpty, "Nothing was touched. Choose an empty or new directory."},

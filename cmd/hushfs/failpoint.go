@@ -10,10 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Environment variables of tests that crash a daemon at every one of its steps.
+// Environment variables of tests that crash a daemon at every one of its steps, or look at
+// it while something is on its way.
 const (
 	envFailpoint = "HUSHFS_FAILPOINT"  // "name" or "name:3": SIGKILL at that step, the 3rd time
 	envSteps     = "HUSHFS_STEPS_FILE" // each step's name is appended here when it is first met
+	envHeld      = "HUSHFS_HELD_STORE" // no PUT reaches the store while this file is there
 )
 
 // steps watches a daemon's steps for a test.

@@ -154,6 +154,9 @@ func (a *app) heads(ctx context.Context, o headsFlags, storeArg string) error {
 		}
 		defer held.release()
 	}
+	if err := a.drivePeeked(ctx, at); err != nil {
+		return err
+	}
 	// A header that was set back is one more thing to show, and no reason to show nothing.
 	id, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: o.secret, Older: true})
 	if err != nil {

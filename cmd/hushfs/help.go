@@ -24,6 +24,7 @@ When a drive cannot be mounted: hushfs doctor STORE DIR`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(wrongFlag)
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "print results and errors as JSON to standard output")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every operation")
@@ -119,6 +120,7 @@ const testingHelp = `For tests only; read by the daemon of a mount from its envi
   HUSHFS_FAILPOINT=NAME:3   at the third time that it comes there
   HUSHFS_STEPS_FILE=FILE    the name of each step is appended to FILE when it is
                             first met
+  HUSHFS_HELD_STORE=FILE    no PUT reaches the store while FILE is there
 
 mount --test-store-delay DURATION makes each PUT to the store take that much
 longer.`

@@ -22,6 +22,7 @@ import (
 type leaseFlags struct {
 	release bool
 	list    bool
+	locks   bool
 	steal   string // name of the device that has it
 }
 
@@ -43,7 +44,8 @@ of a whole folder, has brought something in. It is held as long as this machine
 takes part: after 256 commits of others without one of its own it runs out.
 
 With --release it is given back. With --list the leases of the drive that PATH is
-in are shown. A lease of another machine can be taken away with its name typed,
+in are shown, with --locks the locks (flock, fcntl) that its machines have of files
+in folders where these are those of all machines. A lease of another machine can be taken away with its name typed,
 or given to --steal: that machine's unsent changes then become conflict copies.
 
 Needs the store. Ends with 10 when PATH is in no mount, 24 when another machine
@@ -52,16 +54,24 @@ has a lease.`,
   hushfs lease ~/Drive/postgres
   hushfs lease --release ~/Drive/postgres
   hushfs lease --list ~/Drive
+  hushfs lease --locks ~/Drive
   hushfs lease --steal "old laptop" ~/Drive/postgres`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := c.Flags()
 	f.BoolVar(&o.release, "release", false, "give the lease of PATH back")
 	f.BoolVar(&o.list, "list", false, "show the leases of the drive")
+	f.BoolVar(&o.locks, "locks", false, "show the locks of files that machines share, and who waits for one")
 	f.StringVar(&o.steal, "steal", "", "take the lease away from the machine called `NAME`, without asking")
 	return a.command(c, func(ctx context.Context, args []string) error {
-		if o.release && o.list || o.steal != "" && (o.release || o.list) {
-			return usage("--release, --list and --steal exclude each other")
+		asked := 0
+		for _, is := range []bool{o.release, o.list, o.locks, o.steal != ""} {
+			if is {
+				asked++
+			}
+		}
+		if asked > 1 {
+			return usage("--release, --list, --locks and --steal exclude each other")
 		}
 		path, err := filepath.Abs(args[0])
 		if err != nil {
@@ -73,6 +83,8 @@ has a lease.`,
 		switch {
 		case o.list:
 			return a.listLeases(path)
+		case o.locks:
+			return a.listLocks(path)
 		case o.release:
 			return a.releaseLease(path)
 		}
@@ -96,10 +108,18 @@ func inDrive(path string) error {
 // leaseError explains what the mount answered.
 func leaseError(what string, err error) error {
 	switch {
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.EPERM):
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOTSUP):
 		return &problem{code: codeNotMounted, what: what + ": PATH is not in a mounted drive", next: "Mount the drive first: hushfs mount STORE DIR"}
 	case errors.Is(err, unix.ENODATA):
-		return &problem{code: codeFailure, what: what + ": this machine has no lease of PATH itself", next: "See: hushfs lease --list PATH"}
+		return &problem{code: codeFailure, what: what + ": this machine has no lease of PATH itself, or none any more", next: "See: hushfs lease --list PATH"}
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return &problem{code: codeUsage, what: what + ": nothing is at PATH", next: "Check it for a typing error."}
+	case errors.Is(err, unix.EPERM):
+		return &problem{code: codeFailure, what: what + ": only files and folders can be leased", next: "Lease the folder that PATH is in."}
+	case errors.Is(err, unix.EACCES):
+		return &problem{code: codeFailure, what: what + ": PATH may not be changed by you", why: err, next: "Whoever may write to it can lease it."}
+	case errors.Is(err, unix.ENOTCONN):
+		return &problem{code: codeNotMounted, what: what + ": the daemon of the drive has died", next: "Mount the drive again: hushfs mount STORE DIR"}
 	case errors.Is(err, unix.EBUSY):
 		return &problem{code: codeLeased, what: what + ": another machine has a lease", next: "See: hushfs lease --list PATH"}
 	case errors.Is(err, unix.EEXIST):
@@ -107,7 +127,7 @@ func leaseError(what string, err error) error {
 	case errors.Is(err, unix.EFBIG), errors.Is(err, unix.E2BIG):
 		return &problem{code: codeFailure, what: fmt.Sprintf("%s: more than %d files and folders lie in it", what, meta.MaxLeased), next: "Lease the folders in it that need it."}
 	case errors.Is(err, unix.EROFS):
-		return &problem{code: codeFailure, what: what + ": the drive is mounted read-only"}
+		return &problem{code: codeFailure, what: what + ": the drive is mounted read-only", next: "Why: hushfs status"}
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EHOSTDOWN), errors.Is(err, unix.ENETUNREACH):
 		return &problem{code: codeStore, what: what, why: err, next: "A lease needs the store. See: hushfs status"}
 	}
@@ -200,17 +220,9 @@ func (a *app) releaseLease(path string) error {
 
 // listLeases shows the leases of the drive.
 func (a *app) listLeases(path string) error {
-	root, err := rootOf(path)
-	if err != nil {
-		return leaseError("list leases", err)
-	}
-	b, err := getXattr(root, volume.LeasesAttr)
-	if err != nil {
-		return leaseError("list leases", err)
-	}
 	var all []volume.Leased
-	if err := json.Unmarshal(b, &all); err != nil {
-		return fmt.Errorf("the mount's answer: %w", err)
+	if err := askRoot(path, volume.LeasesAttr, &all); err != nil {
+		return leaseError("list leases", err)
 	}
 	if a.json {
 		a.print(all)
@@ -229,6 +241,59 @@ func (a *app) listLeases(path string) error {
 	}
 	if len(all) == 0 {
 		a.say("Nothing is leased.")
+	}
+	return nil
+}
+
+// listLocks shows the locks of files that machines share.
+func (a *app) listLocks(path string) error {
+	var all []volume.Locked
+	if err := askRoot(path, volume.LockedAttr, &all); err != nil {
+		return leaseError("list locks", err)
+	}
+	if a.json {
+		a.print(all)
+		return nil
+	}
+	for _, l := range all {
+		a.say("%s", lockText(l))
+	}
+	if len(all) == 0 {
+		a.say("No file is locked for other machines.")
+	}
+	return nil
+}
+
+// lockText is what a machine has of a lock, in a line.
+func lockText(l volume.Locked) string {
+	who := fmt.Sprintf("%s (device %d)", check.Printable(l.Name), l.Device)
+	if l.This {
+		who += ", this machine"
+	}
+	has := ""
+	switch {
+	case l.Waits == "":
+		has = "has it " + l.Mode
+	case l.Mode == "":
+		has = "waits for it " + l.Waits
+	default:
+		has = "has it " + l.Mode + ", waits for it " + l.Waits
+	}
+	return fmt.Sprintf("%s: %s, %s; unless it takes part, until %d more commits", check.Printable(l.Path), who, has, l.Until-l.Slot)
+}
+
+// askRoot reads an attribute of the root of the drive that a path is in, which is JSON.
+func askRoot(path, attr string, into any) error {
+	root, err := rootOf(path)
+	if err != nil {
+		return err
+	}
+	b, err := getXattr(root, attr)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("the mount's answer: %w", err)
 	}
 	return nil
 }

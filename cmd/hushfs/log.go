@@ -212,6 +212,9 @@ func (a *app) tellHistory(ctx context.Context, h *history.History, o logFlags, p
 	if why := h.Trouble(); why != nil {
 		a.warn("the history goes no further than slot %d: %v. What is wrong: hushfs log --verify", h.Head(), why)
 	}
+	if n == 0 && !a.json {
+		fmt.Fprintln(a.stderr, "No commit is of what was asked for.")
+	}
 	if b := h.Begins(); b > 1 && (o.most == 0 || n < o.most) {
 		fmt.Fprintf(a.stderr, "The record begins at slot %d: what was before lies under a checkpoint, and its commits are trimmed.\n", b)
 	}

@@ -11,7 +11,7 @@ import (
 // harder. What a daemon keeps near on purpose is bounded, and is about 110 MiB when all of
 // it is full: tables 24 and their sealed bytes 8, file data 32 and what is on its way 16,
 // reading ahead 24, packs that are open or being sent. A hundred thousand waiting
-// operations, executed again over another machine's, are 35 MiB beside that, and as many
+// operations, executed again over another machine's, are 21 MiB beside that, and as many
 // inodes that the kernel knows 10. The program itself and mapped files, about 20 MiB, come
 // on top of the goal.
 const memoryGoal = 240 << 20

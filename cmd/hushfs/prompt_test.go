@@ -38,8 +38,15 @@ func openPTY(t *testing.T) (master, slave *os.File) {
 }
 
 // converse runs hushfs on a terminal: each prompt is awaited and answered. It
-// returns everything that was on the screen.
+// returns everything that was on the screen. No answer is shown.
 func (m *machine) converse(answers [][2]string, args ...string) (code, string) {
+	m.t.Helper()
+	return m.talk(answers, func(master *os.File) { awaitNoEcho(m.t, master) }, args...)
+}
+
+// talk is converse for questions whose answers are shown or not: typing is called when one
+// was asked.
+func (m *machine) talk(answers [][2]string, typing func(master *os.File), args ...string) (code, string) {
 	m.t.Helper()
 	master, slave := openPTY(m.t)
 	c := m.command(args...)
@@ -53,8 +60,7 @@ func (m *machine) converse(answers [][2]string, args ...string) (code, string) {
 	r := bufio.NewReader(io.TeeReader(master, &screen))
 	for _, a := range answers {
 		awaitText(m.t, r, a[0])
-		// Echo is switched off just after the prompt is shown.
-		awaitNoEcho(m.t, master)
+		typing(master)
 		if _, err := io.WriteString(master, a[1]); err != nil {
 			m.t.Fatal(err)
 		}
@@ -81,6 +87,7 @@ func awaitText(t *testing.T, r *bufio.Reader, want string) {
 	}
 }
 
+// awaitNoEcho returns when echo is switched off, which is just after the prompt is shown.
 func awaitNoEcho(t *testing.T, master *os.File) {
 	t.Helper()
 	for {

@@ -163,6 +163,9 @@ func statusText(s control.Status, now time.Time) string {
 			line("  %s", name)
 		}
 	}
+	if v.DeadSlots > 0 {
+		line("Somebody put junk into %s for commits. Everybody skips it, and nothing is lost.", count(int(v.DeadSlots), "slot"))
+	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"strconv"
 	"time"
 
@@ -33,20 +34,29 @@ func (a *app) openStore(ctx context.Context, at location, readOnly bool, log *sl
 	return b, nil
 }
 
-// slowed makes each PUT take delay longer, for tests of what happens while
-// something is on its way.
+// slowed makes each PUT take delay longer, and wait for as long as the file held is
+// there, for tests of what happens while something is on its way.
 type slowed struct {
 	store.Bucket
 	delay time.Duration
+	held  string // path; empty: nothing is waited for
 }
+
+// heldEvery is how often it is looked whether the file is still there.
+const heldEvery = 5 * time.Millisecond
 
 func (s slowed) PutIfAbsent(ctx context.Context, name string, data []byte) error {
 	t := time.NewTimer(s.delay)
 	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
+	for again := true; again; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		_, err := os.Lstat(s.held)
+		again = err == nil
+		t.Reset(heldEvery)
 	}
 	return s.Bucket.PutIfAbsent(ctx, name, data)
 }
@@ -56,11 +66,11 @@ func (s slowed) Watch(ctx context.Context, prefix string, ready func(), told fun
 }
 
 // slow wraps b when a test asked for it.
-func slow(b store.Bucket, delay time.Duration) store.Bucket {
-	if delay <= 0 {
+func slow(b store.Bucket, delay time.Duration, held string) store.Bucket {
+	if delay <= 0 && held == "" {
 		return b
 	}
-	return slowed{b, delay}
+	return slowed{b, delay, held}
 }
 
 func entriesIn(n int) string {

@@ -71,16 +71,24 @@ func syncOnce(path string, done map[uint64]bool) error {
 		return nil
 	}
 	done[st.Ino] = true
-	const flags = unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOCTTY
-	fd, err := openAgain(path, unix.O_RDONLY|flags)
-	if errors.Is(err, unix.EACCES) {
-		fd, err = openAgain(path, unix.O_WRONLY|flags)
-	}
+	fd, err := openToSync(path, unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY)
 	if err != nil {
 		return nil
 	}
 	defer unix.Close(fd)
 	return again(func() error { return unix.Fsync(fd) })
+}
+
+// openToSync opens a file for fsync(2) alone. One of this user's does not count as read
+// by that: the time of reading would be a change to send, after all that is waited for.
+func openToSync(path string, flags int) (fd int, err error) {
+	for _, mode := range []int{unix.O_RDONLY | unix.O_NOATIME, unix.O_RDONLY, unix.O_WRONLY} {
+		fd, err = openAgain(path, mode|flags)
+		if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+			break
+		}
+	}
+	return fd, err
 }
 
 // again repeats a call that a signal ended: those of Go's own runtime come at any time.

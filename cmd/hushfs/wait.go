@@ -190,10 +190,7 @@ func writeBack(dir, path string) (inode uint64, err error) {
 	default:
 		return st.Ino, nil // it has no bytes
 	}
-	fd, err := openAgain(path, unix.O_RDONLY|flags)
-	if errors.Is(err, unix.EACCES) {
-		fd, err = openAgain(path, unix.O_WRONLY|flags)
-	}
+	fd, err := openToSync(path, flags)
 	if errors.Is(err, unix.EACCES) {
 		return st.Ino, syncMount(dir) // a file without rights
 	}

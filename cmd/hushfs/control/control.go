@@ -45,6 +45,7 @@ type Status struct {
 	Endpoint   string        `json:"endpoint"`      // server of a bucket; empty for a directory
 	Probe      *Probe        `json:"probe"`         // how the bucket treats writers that race; nil: not known, or a directory
 	Phase      Phase         `json:"phase"`         //
+	Doing      string        `json:"doing"`         // what a daemon that starts is at, where that takes long; else empty
 	Since      time.Time     `json:"since"`         // start of the daemon
 	DrainUntil time.Time     `json:"drain_until"`   // when a drain is given up; zero outside Draining
 	State      string        `json:"state"`         // folder of this machine's state of the drive

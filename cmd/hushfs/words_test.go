@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hushfs/hushfs/fs/volume"
+)
+
+func TestLeftBehind(t *testing.T) {
+	for want, v := range map[string]volume.Status{
+		"Everything is in the store.":         {},
+		"It was read-only, and sent nothing.": {ReadOnly: true},
+		"It showed what the store has, and sent nothing. The store is still without what this machine knows of; see what: hushfs heads STORE": {ReadOnly: true, Older: true},
+	} {
+		if got := leftBehind(v); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestLockText(t *testing.T) {
+	const rest = "; unless it takes part, until 28 more commits"
+	for want, l := range map[string]volume.Locked{
+		"/a: desk (device 2), has it shared":                         {Mode: "shared"},
+		"/a: desk (device 2), this machine, has it exclusive":        {Mode: "exclusive", This: true},
+		"/a: desk (device 2), waits for it exclusive":                {Waits: "exclusive"},
+		"/a: desk (device 2), has it shared, waits for it exclusive": {Mode: "shared", Waits: "exclusive"},
+	} {
+		l.Path, l.Name, l.Device, l.Slot, l.Until = "/a", "desk", 2, 100, 128
+		if got := lockText(l); got != want+rest {
+			t.Errorf("%q, want %q", got, want+rest)
+		}
+	}
+}
+
+// Whatever a mount answers to who asks for a lease, it is told what to do.
+func TestLeaseErrors(t *testing.T) {
+	for errno, want := range map[syscall.Errno]code{
+		unix.EOPNOTSUPP: codeNotMounted, unix.ENOTCONN: codeNotMounted,
+		unix.ENOENT: codeUsage, unix.ENOTDIR: codeUsage,
+		unix.EBUSY:   codeLeased,
+		unix.ENODATA: codeFailure, unix.EPERM: codeFailure, unix.EACCES: codeFailure, unix.EEXIST: codeFailure, unix.EFBIG: codeFailure, unix.EROFS: codeFailure,
+		unix.EIO: codeStore, unix.ETIMEDOUT: codeStore,
+	} {
+		p := explain("", leaseError("lease", fmt.Errorf("asked: %w", errno)))
+		if p.code != want || p.next == "" || !strings.HasPrefix(p.text(), "lease: ") {
+			t.Errorf("%v: code %d, %q; want code %d", errno, p.code, p.text(), want)
+		}
+	}
+}
