@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,6 +97,24 @@ func (d *daemon) await() int {
 	d.t.Helper()
 	eventually(d.t, "the daemon ends", patience, d.ended)
 	return d.cmd.ProcessState.ExitCode()
+}
+
+// halt stops the daemon by a signal and returns when none of its threads goes on: which
+// they may for a while.
+func (d *daemon) halt() {
+	d.t.Helper()
+	must(d.t, d.cmd.Process.Signal(syscall.SIGSTOP))
+	eventually(d.t, "all threads are stopped", patience, func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/stat", d.cmd.Process.Pid))
+		must(d.t, err)
+		for _, one := range threads {
+			b, err := os.ReadFile(one)
+			if err != nil || !bytes.Contains(b, []byte(") T ")) {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
 }
 
 // kill is kill -9. The dead mount stays.

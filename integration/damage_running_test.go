@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,17 +89,23 @@ func TestCacheIsDamagedUnderneath(t *testing.T) {
 				}
 				forgotten(t, m.in("filler"))
 				before := m.fetched()
-				files := 0
+				// What was read gets there by and by.
+				eventually(t, "the files are in the cache", time.Minute, func() bool {
+					files := 0
+					must(t, filepath.WalkDir(m.at("cache"), func(_ string, e fs.DirEntry, err error) error {
+						if err == nil && e.Type().IsRegular() {
+							files++
+						}
+						return nil // some go meanwhile
+					}))
+					return files >= damageFiles
+				})
 				must(t, filepath.WalkDir(m.at("cache"), func(path string, e fs.DirEntry, err error) error {
 					if err != nil || !e.Type().IsRegular() {
 						return err
 					}
-					files++
 					return harm.do(path)
 				}))
-				if files < damageFiles {
-					t.Fatalf("only %d files in the cache", files)
-				}
 				for i := range damageFiles {
 					forgotten(t, m.in(fmt.Sprint("file", i)))
 				}

@@ -176,7 +176,7 @@ func TestDoctorFinds(t *testing.T) {
 	d := m.mount(append([]string{"--drain-timeout", "0"}, stuckStore...)...)
 	m.put("waits")
 	t.Run("a daemon that was stopped", func(t *testing.T) {
-		must(t, d.cmd.Process.Signal(syscall.SIGSTOP))
+		d.halt()
 		found := m.doctor(m.mnt)
 		must(t, d.cmd.Process.Signal(syscall.SIGCONT))
 		found.finds(t, "daemon-silent", "problem", "it was stopped by a signal")

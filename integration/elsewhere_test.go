@@ -269,7 +269,7 @@ func dirtyPages(p *pair) {
 	must(p.t, os.WriteFile(p.elsewhere("f.txt"), []byte("theirs"), 0o644))
 	p.there.ok("sync", p.there.mnt)
 	// Not by sync, which may have the kernel hand over what it has.
-	eventually(p.t, "the change is seen", 20*time.Second, func() bool {
+	eventually(p.t, "the change is seen", time.Minute, func() bool {
 		b, err := os.ReadFile(p.at("f.txt"))
 		return err == nil && string(b) == "theirs"
 	})
@@ -624,7 +624,7 @@ func replacedProgram(p *pair) {
 	p.synced()
 	c := exec.CommandContext(t.Context(), p.at("prog"), "1000")
 	must(t, c.Start())
-	eventually(t, "it runs", 10*time.Second, func() bool {
+	eventually(t, "it runs", time.Minute, func() bool {
 		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", c.Process.Pid))
 		return err == nil && exe == p.at("prog")
 	})

@@ -54,9 +54,9 @@ func TestFollowed(t *testing.T) {
 				m.settings = append(m.settings[:len(m.settings):len(m.settings)], "AWS_ENDPOINT_URL="+proxy.Endpoint)
 				m.ok(m.mountArgs(flags...)...)
 				// For 10 s after the mount it would be asked 40 times, whoever uses it, and
-				// 6 times more in the rest.
+				// some 10 times more in the rest.
 				before := proxy.Requests()
-				eventually(t, "the store is asked often while names are looked at", 45*time.Second, func() bool {
+				eventually(t, "the store is asked often while names are looked at", 2*time.Minute, func() bool {
 					return unix.Access(m.in("known"), unix.F_OK) == nil && unix.Access(m.in("new "+name), unix.F_OK) == unix.ENOENT &&
 						proxy.Requests() >= before+70
 				})

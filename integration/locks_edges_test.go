@@ -225,7 +225,7 @@ func TestLocksAcrossEnded(t *testing.T) {
 		t.Errorf("flock with a limit ended with %v after %v", err, time.Since(began))
 	}
 	must(t, b.Close())
-	eventually(t, "the lock is free", 20*time.Second, func() bool {
+	eventually(t, "the lock is free", time.Minute, func() bool {
 		return exec.Command("flock", "-n", here.in("locked", "deep", "flock"), "true").Run() == nil
 	})
 }

@@ -66,7 +66,7 @@ func TestRefusals(t *testing.T) {
 		{"umount of no mount", 10, []string{"mounted"}, []string{"umount", empty}},
 		{"status of no mount", 10, []string{"mounted"}, []string{"status", empty}},
 		{"an unknown command", 2, []string{"unknown command", "hushfs help"}, []string{"mont"}},
-		{"an unknown flag", 2, []string{"--colour", "hushfs help"}, []string{"mount", "--colour", m.store, m.mnt}},
+		{"an unknown flag", 2, []string{"--colour", "hushfs mount --help"}, []string{"mount", "--colour", m.store, m.mnt}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := withoutState(manifest(t, m.home))

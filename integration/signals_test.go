@@ -209,11 +209,12 @@ func TestDrainTimeout(t *testing.T) {
 // and the drain goes on.
 func TestMountDoesNotWaitForADrain(t *testing.T) {
 	t.Parallel()
-	m := newDrive(t)
-	d := m.mount(slowly...)
+	m := newDrive(t).enrolled()
+	d, let := m.mountHeld()
 	fill(t, m)
 	m.plainUmount()
 	m.refused(13, []string{"has not finished sending", "Pid " + itoa(d.cmd.Process.Pid)}, m.mountArgs("--timeout", "200ms")...)
+	let()
 	if code := d.await(); code != 0 {
 		t.Errorf("the daemon ended with code %d", code)
 	}
@@ -223,8 +224,8 @@ func TestMountDoesNotWaitForADrain(t *testing.T) {
 // A umount that is killed has no part in the drain.
 func TestUmountKilled(t *testing.T) {
 	t.Parallel()
-	m := newDrive(t)
-	d := m.mount(slowly...)
+	m := newDrive(t).enrolled()
+	d, let := m.mountHeld()
 	fill(t, m)
 	c := m.command(t.Context(), hushfs, "umount", m.mnt)
 	must(t, c.Start())
@@ -234,6 +235,7 @@ func TestUmountKilled(t *testing.T) {
 	})
 	must(t, c.Process.Kill())
 	c.Wait() // it was killed
+	let()
 	if code := d.await(); code != 0 {
 		t.Errorf("the daemon ended with code %d", code)
 	}

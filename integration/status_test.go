@@ -56,7 +56,6 @@ func TestStatusSaysWhatThereIs(t *testing.T) {
 	d := m.mount("--test-store-delay", "1h", "--cache-size", "100MiB")
 	d.kill()
 	d = m.mount("--cache-size", "100MiB")
-	began := time.Now()
 	must(t, writeSynced(m.in("first"), os.O_CREATE, pattern(1, 0, 5<<20)))
 	m.ok("wait", m.mnt)
 	v := m.statusVolume()
@@ -72,7 +71,8 @@ func TestStatusSaysWhatThereIs(t *testing.T) {
 	}
 	d.umount()
 
-	d = m.mount(slowly...)
+	d, let := m.mountHeld()
+	began := time.Now()
 	must(t, writeSynced(m.in("second"), os.O_CREATE, pattern(2, 0, 3<<20)))
 	must(t, writeSynced(m.in("third"), os.O_CREATE, pattern(3, 0, 3<<20)))
 	v = m.statusVolume()
@@ -85,6 +85,7 @@ func TestStatusSaysWhatThereIs(t *testing.T) {
 			t.Errorf("status does not say %q:\n%s", want, text)
 		}
 	}
+	let()
 	d.umount()
 
 	e := m.another().mount()
@@ -104,7 +105,7 @@ func TestAStoppedDaemonIsSaid(t *testing.T) {
 	m := newDrive(t)
 	d := m.mount()
 	pid := d.cmd.Process.Pid
-	must(t, d.cmd.Process.Signal(syscall.SIGSTOP))
+	d.halt()
 	t.Cleanup(func() { d.cmd.Process.Signal(syscall.SIGCONT) })
 	out := m.ok("status")
 	for _, want := range []string{fmt.Sprintf("pid %d", pid), m.mnt, "does not answer", fmt.Sprintf("kill -CONT %d", pid)} {

@@ -1,6 +1,7 @@
 package adversary
 
 import (
+	"bytes"
 	"os"
 	"strconv"
 	"sync"
@@ -146,5 +147,46 @@ func TestWhatChangedPlacesComesBack(t *testing.T) {
 	s.Spoil(one, []byte("a commit"))()
 	if b, err := s.Truth.Get(t.Context(), one, 0, -1); err != nil || string(b) != "of whoever made the drive" || s.Twice() {
 		t.Errorf("%q, twice %v, %v", b, s.Twice(), err)
+	}
+}
+
+// A hint in which the store altered boxes that no machine opens has told none of them
+// anything untrue; one that is altered anywhere else has.
+func TestAlteredHintsCount(t *testing.T) {
+	s, err := newSiege(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.end()
+	name := s.names("k")[0]
+	was := s.object(name)
+	const head, box, boxes = 46, 1168, 16
+	quiet := 0
+	for i := range boxes + 2 {
+		b := bytes.Clone(was)
+		switch i {
+		case boxes:
+			b[head-10] ^= 1
+		case boxes + 1:
+			b[len(b)-1] ^= 1
+		default:
+			b[head+i*box+500] ^= 1
+		}
+		before := s.store.Bites("laptop")
+		end := s.store.Spoil(name, b)
+		if got, err := s.store.Face("laptop").Get(t.Context(), name, 0, -1); err != nil || !bytes.Equal(got, b) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		end()
+		told := s.store.Bites("laptop") - before
+		if i >= boxes && told != 1 {
+			t.Errorf("outside of the boxes: told something untrue %d times", told)
+		}
+		if i < boxes && told == 0 {
+			quiet++
+		}
+	}
+	if quiet != boxes-1 {
+		t.Errorf("%d boxes of %d can be altered and nobody is told; all but the owner's should be", quiet, boxes)
 	}
 }

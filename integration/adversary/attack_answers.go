@@ -63,7 +63,8 @@ func answers() []Attack {
 			}
 			return b
 		})},
-		{Name: "zeros for everything", Loud: true, begin: reading(1, 2, func(_ *dice, b []byte) []byte { return make([]byte, len(b)) })},
+		{Name: "zeros for everything", Loud: true, begin: reading(1, 1, func(_ *dice, b []byte) []byte { return make([]byte, len(b)) })},
+		{Name: "zeros now and then", begin: reading(1, 2, func(_ *dice, b []byte) []byte { return make([]byte, len(b)) })},
 		{Name: "another part than was asked for", begin: func(s *siege, r *rand.Rand) func() {
 			d := &dice{r: r}
 			return s.store.Tell(func(ctx context.Context, c Call, do func() Answer) (Answer, bool) {

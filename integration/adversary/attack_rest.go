@@ -180,7 +180,7 @@ func nothing() {}
 func (s *siege) plant(name string, data []byte) {
 	if s.store.Truth.PutIfAbsent(ctx(), name, data) == nil {
 		s.store.mu.Lock()
-		s.store.spoil[name] = true
+		s.store.spoil[name] = nil
 		s.store.mu.Unlock()
 	}
 }

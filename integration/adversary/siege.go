@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/hushfs/hushfs/cache"
@@ -57,6 +58,7 @@ type thief struct {
 // two epochs and a checkpoint.
 func newSiege(dir string) (*siege, error) {
 	s := &siege{store: NewStore(), truth: newLedger(), older: map[string]bool{}}
+	s.store.alike = s.sameHint
 	laptop := s.machine(dir, "laptop")
 	if err := os.MkdirAll(laptop.dir, 0o700); err != nil {
 		return nil, err
@@ -181,6 +183,30 @@ func (s *siege) read() (*chain.State, error) {
 		s.split = true
 	}
 	return l.Chain, nil
+}
+
+// sameHint says that two objects are hints that tell a member the same. A hint has boxes
+// in clear, of which a member opens his own: what the store makes of the others, most of
+// which are for nobody, no machine has been told.
+func (s *siege) sameHint(name string, was, now []byte) bool {
+	if kind(name) != "k" || s.identity == nil {
+		return false
+	}
+	var told [2]*chain.Hint
+	for i, object := range [][]byte{was, now} {
+		sealed, err := chain.ParseHint(object)
+		if err != nil {
+			return false
+		}
+		k, err := sealed.Unbox(s.volume, s.identity)
+		if err != nil {
+			return false
+		}
+		if told[i], err = sealed.Open(s.volume, k); err != nil {
+			return false
+		}
+	}
+	return reflect.DeepEqual(told[0], told[1])
 }
 
 // remember keeps what lies there now, to show it again later.

@@ -201,7 +201,7 @@ func (w *siege) named(on []Attack, since map[string]mark, o *Outcome) error {
 		}
 		said := func() bool { return m.complaint(since[m.name].said) != "" }
 		// It may be in the middle of a second look.
-		for until := time.Now().Add(10 * time.Second); loud && !said() && time.Now().Before(until); {
+		for until := time.Now().Add(time.Minute); loud && !said() && time.Now().Before(until); {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if said() {
