@@ -8,7 +8,7 @@ BACKLOG  ?= 500000
 GO       ?= go
 UNIT      = $(shell $(GO) list ./... | grep -v /integration)
 
-.PHONY: backlog worlds rounds bench-machines histories adversary metamorphic faults withheld check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
+.PHONY: backlog worlds rounds dead bench-machines histories adversary metamorphic faults withheld check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ backlog: ## a machine comes back with BACKLOG=500000 operations, 3.6 GiB; killed
 
 rounds: ## two machines for 1,000 rounds, killed, their clocks set to and fro: no false alarm
 	HUSHFS_ROUNDS=$${HUSHFS_ROUNDS:-1000} $(GO) test -count=1 -timeout 2h -v -run 'TestNoFalseAlarm' ./fs/volume
+
+dead: ## a million slots of junk: who is there, who comes back, who is new, fold, log, trimming
+	HUSHFS_DEAD=$${HUSHFS_DEAD:-1000000} $(GO) test -count=1 -timeout 2h -v -run 'TestHundredThousandDeadSlots$$' ./fs/volume
 
 vet: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); test -z "$$bad" || { echo "not gofmted: $$bad"; exit 1; }
