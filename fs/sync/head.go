@@ -67,7 +67,7 @@ func (s *Syncer) headThere(ctx context.Context) error {
 		return fmt.Errorf("look whether slot %d is still there: %w", head, err)
 	}
 	if !there {
-		if err := s.forked(ctx); err != nil {
+		if on, err := s.wentOn(ctx); on || err != nil {
 			return err
 		}
 		s.forgetUploads()
@@ -108,19 +108,24 @@ func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 	return fmt.Sprintf(". Below it the store has slot %d. Missing: %s", had, MissingOf(s.o.State.Remembered(), had, head)), nil
 }
 
-// forked looks whether another history goes on in the next slot, which stops this
+// wentOn says whether a commit that goes on from the head lies in the next slot. Then the
+// head is a part of what the store has, and was trimmed while this machine slept: what is
+// put is lost against that commit, which is followed. Another history there stops this
 // machine for good.
-func (s *Syncer) forked(ctx context.Context) error {
+func (s *Syncer) wentOn(ctx context.Context) (bool, error) {
 	slot := s.slot()
 	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
 	if err != nil {
-		return answered(err)
+		return false, answered(err)
 	}
-	_, err = s.judge(ctx, slot, object)
-	if s.halted() == nil {
-		return nil
+	if a := s.attempt; a != nil && a.Slot == slot && s.o.Chain.Is(slot, a.ID, object) {
+		return true, nil
 	}
-	return err
+	j, err := s.judge(ctx, slot, object)
+	if s.halted() != nil {
+		return false, err
+	}
+	return err == nil && j.Verdict == chain.Valid, nil
 }
 
 // lookAtHead says whether the store has the object of the head.

@@ -215,3 +215,32 @@ func trimWorld(t *testing.T, r *rand.Rand) {
 		}
 	}
 }
+
+// A machine that slept next to a checkpoint comes back: the commit of its head was trimmed,
+// and the one behind it was not, since it announces the checkpoint. What the machine sends
+// goes on from there, and nobody says that the store was set back.
+func TestSleepsNextToACheckpoint(t *testing.T) {
+	later(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.laptop.trim = publish.TrimOptions{Keep: 5}
+		desk := w.machine("desktop")
+		as(w.laptop, write("a", "1"), drained)
+		as(desk, write("b", "2"), drained)
+		head := w.slots()[len(w.slots())-1]
+		as(w.laptop, upToDate, folded)
+		if at := w.announcements(); !slices.Contains(at, head+1) {
+			t.Fatalf("checkpoints are announced in %d, and the head was %d", at, head)
+		}
+		rounds(w, w.laptop, "c", 4, 9)
+		sleeps(30*day, desk)
+		as(w.laptop, write("last", "3"), drained, trimmed(-1))
+		if l := w.slots(); slices.Contains(l, head) || !slices.Contains(l, head+1) {
+			t.Fatalf("there are %d, and the head was %d", l, head)
+		}
+		as(desk, write("d", "4"), drained, read("last", "3"), read("b", "2"))
+		as(w.laptop, upToDate, read("d", "4"))
+		if strings.Contains(desk.log.String(), "set back") {
+			t.Error(desk.log.String())
+		}
+	})
+}
