@@ -77,10 +77,10 @@ func (r *Rebase) detach(ref Ref, n *Inode, now Reader, at Stamp) ([]Change, erro
 	if err != nil {
 		return nil, err
 	}
+	r.spent.begin(at)
 	if there == nil || !withheld {
 		return r.whole(touch, now, at) // what it makes are several operations
 	}
-	r.spent.begin(at)
 	s := &solver{r, ref, now, at}
 	was, o, err := s.fetch(ref)
 	if err != nil {

@@ -130,18 +130,17 @@ const rounds = 16
 // applied one after the other, all with the stamp. The error is that of a Reader, or of
 // NewIno or Same.
 func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
+	r.spent.begin(at)
 	steps, err := r.whole(c, now, at)
 	if errors.Is(err, ErrMalformed) {
 		steps, err = r.astray(c, now, at, err)
 	}
+	r.spent.count(c, steps)
 	return inParts(steps, c), err
 }
 
 // whole is Again with files that are made again in one step, however long.
 func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err error) {
-	r.spent.begin(at)
-	defer func() { r.spent.count(c, steps) }()
-
 	// Each round mends one thing that is in the way: what is gone, a name that is
 	// taken. Directories on the way to the root are mended in one round.
 	var before []Change

@@ -22,23 +22,34 @@ func (r *Rebase) astray(c Change, now Reader, at Stamp, why error) (steps []Chan
 		return s.record(Conflict{Kind: ConflictLost, Ours: r.ref(ref)}), nil
 	}
 	was, o, err := s.fetch(ref)
-	if err != nil || o == nil {
+	switch {
+	case errors.Is(err, ErrMalformed): // nobody could read it
+		return s.record(Conflict{Kind: ConflictLost, Ours: r.ref(ref)}), nil
+	case err != nil || o == nil:
 		return nil, err // nobody misses it
 	}
-	if n, err := s.there(ref); err != nil || n != nil || len(o.extents) > wholeMost {
+	n, err := s.there(ref)
+	if err != nil && !errors.Is(err, ErrMalformed) {
+		return nil, err
+	}
+	if err != nil || n != nil || len(o.extents) > wholeMost {
 		if o.ref.Ino, err = s.unused(now, at); err != nil {
 			return nil, err
 		}
 	}
-	_, name, err := s.placeOf(was, &o.inode)
-	if err != nil {
-		name = fmt.Appendf(nil, "recovered %d", uint64(was.Ino))
+	parent, name, err := s.placeOf(was, &o.inode)
+	switch {
+	case errors.Is(err, errNowhere), errors.Is(err, ErrMalformed):
+		parent, name = RootRef, fmt.Appendf(nil, "recovered %d", uint64(was.Ino))
+	case err != nil:
+		return nil, err
 	}
+	meant := s.ref(parent)
 	o.parent, o.inode.Parent = RootRef, RootRef
 	if o.name, err = s.freeOr(RootRef, name); err != nil {
 		return nil, err
 	}
-	steps = append(s.revived(ref, o), s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: RootRef, Name: o.name})...)
+	steps = append(s.revived(ref, o), s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: meant, Name: name})...)
 	if _, err := stack(now, steps, at); err != nil {
 		return nil, errors.Join(why, err) // nothing that it holds is given up
 	}

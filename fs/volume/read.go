@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,10 +44,16 @@ func (v *Volume) readOnce(ctx context.Context, ref meta.Ref, off uint64, dst []b
 	return len(dst), nil
 }
 
-// readRuns fills dst, which begins at off, from what covers it.
+// readRuns fills dst, which begins at off, from what covers it. Extents that overlap, as
+// only a device with a program of its own makes them, are meta.ErrMalformed.
 func (v *Volume) readRuns(ctx context.Context, runs []meta.Extent, off uint64, dst []byte) error {
 	if len(runs) == 1 && runs[0].Off == off && runs[0].Len >= uint64(len(dst)) {
 		return v.reader.ReadAt(ctx, pack.Loc{Pack: runs[0].Pack, Off: runs[0].PackOff}, dst)
+	}
+	for i, e := range runs {
+		if e.Off < off || i > 0 && e.Off < runs[i-1].End() {
+			return fmt.Errorf("%w: extents that overlap", meta.ErrMalformed)
+		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readsAtOnce)
