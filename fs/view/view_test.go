@@ -45,8 +45,15 @@ func (w *world) replay() {
 	usage, err := count(w.base)
 	must(w.t, err)
 	again := New(NewConfirmed(w.slot, w.base, usage))
-	for _, p := range w.ops {
-		_, err := again.Execute(p.Op, p.Stamp)
+	for i := 0; i < len(w.ops); {
+		// Several may stand for one operation since a Follow.
+		at, steps := w.ops[i].Stamp, []meta.Change(nil)
+		for ; i < len(w.ops) && w.ops[i].Stamp == at; i++ {
+			if w.ops[i].Op != nil {
+				steps = append(steps, w.ops[i].Op)
+			}
+		}
+		_, err := again.Resume(steps, 0, at)
 		must(w.t, err)
 	}
 	if again.Dump() != w.view.Dump() {
