@@ -174,6 +174,9 @@ func (a *app) account(ctx context.Context, o auditFlags, storeArg string) error 
 	if errors.Is(err, check.ErrNoObject) {
 		return &problem{code: codeNoDrive, what: "audit-bucket", why: check.ErrNoObject, next: "Give its name as the audit shows it, below STORE: v0/…"}
 	}
+	if a.unwritten != nil {
+		return nil // which each command says at its end
+	}
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/hushfs/hushfs/fs/check"
 )
 
-// shownFound is how many findings are shown; all are in the JSON.
-const shownFound = 500
+// shownFound is how many findings of one kind are shown; more are in the JSON.
+const shownFound = 50
 
 // showLearned prints what an outsider learns.
 func (a *app) showLearned(r *audit.Report) {
@@ -69,18 +69,30 @@ func (a *app) showRhythm(c audit.Rhythm) {
 	a.say("    by the hour, 0 to 23 UTC: |%s|", line.String())
 }
 
-// showFound prints the findings.
+// showFound prints the findings, and of those that are alike the first.
 func (a *app) showFound(r *audit.Report) {
-	for i, f := range r.Findings {
-		if i == shownFound {
-			a.say("and %d more; --json shows them", len(r.Findings)-i)
-			break
+	type alike struct {
+		kind audit.Finds
+		of   audit.Kind
+	}
+	left := map[alike]int{}
+	for _, f := range r.Findings {
+		which := alike{f.Kind, audit.KindOf(f.Object)}
+		if left[which]++; left[which] > shownFound {
+			continue
 		}
 		a.say("FOUND    %s: %s", check.Printable(f.Object), f.Kind)
 		a.say("         %s", check.Printable(f.Detail))
 	}
-	if r.More > 0 {
-		a.say("and %d more", r.More)
+	for _, rest := range r.Rest {
+		left[alike{rest.Kind, rest.Of}] += rest.Count
+	}
+	for _, of := range audit.Kinds {
+		for _, kind := range audit.AllFinds {
+			if n := left[alike{kind, of}] - shownFound; n > 0 {
+				a.say("FOUND    %s more about objects of kind %s: %s", count(n, "finding"), of, kind)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,16 +13,34 @@ import (
 	"github.com/hushfs/hushfs/fs/check"
 )
 
-// shownFiles is how many files of a finding are shown; all of them are in the JSON.
-const shownFiles = 200
+// shownFiles is how many files of a finding are shown, and shownNotes how many notes of
+// one kind; all of them are in the JSON.
+const (
+	shownFiles = 200
+	shownNotes = 20
+)
 
 // showReport prints the findings for people.
 func (a *app) showReport(r *check.Report) {
+	notes := map[check.Kind]int{}
 	for _, f := range r.Findings {
+		if f.Severity == check.Note {
+			if notes[f.Kind]++; notes[f.Kind] > shownNotes {
+				continue
+			}
+		}
 		a.showFinding(f)
 	}
+	for _, kind := range slices.Sorted(maps.Keys(notes)) {
+		if n := notes[kind] - shownNotes; n > 0 {
+			a.say("note     and %s more of kind %s; --json has them", count(n, "note"), kind)
+		}
+	}
 	if r.More > 0 {
-		a.say("and %d more", r.More)
+		a.say("There was no room for %s more.", count(r.More, "finding"))
+	}
+	if r.Notes > 0 {
+		a.say("There was no room for %s more.", count(r.Notes, "note"))
 	}
 	a.say("Drive %s at slot %d: %s, %s, %s, %s, %s (%s).", r.Drive[:8], r.Slot, count(r.Counts.Commits, "commit"), count(r.Counts.Tables, "table"),
 		count(r.Counts.Inodes, "inode"), count(r.Counts.Names, "name"), count(r.Counts.Packs, "pack"), size(r.Counts.PackBytes))

@@ -71,7 +71,8 @@ type auditor struct {
 	mu     sync.Mutex // guards the fields below
 	report *Report
 	salts  map[[16]byte]struct{} // the first half of each salt: 2^64 objects have none twice by chance
-	best   uint64                // counter of the newest header that was read
+	alike  map[alike]*Rest
+	best   uint64 // counter of the newest header that was read
 	said   time.Time
 }
 
@@ -87,11 +88,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Sample <= 0 || o.Sample > 1 {
 		o.Sample = 1
 	}
-	a := &auditor{o: o, report: &Report{Begun: o.Now().UTC(), Sample: o.Sample, Seed: o.Seed}, salts: map[[16]byte]struct{}{}}
+	a := &auditor{o: o, report: &Report{Begun: o.Now().UTC(), Sample: o.Sample, Seed: o.Seed}, salts: map[[16]byte]struct{}{}, alike: map[alike]*Rest{}}
 	err := a.run(ctx)
 	a.report.Whole = err == nil
 	a.report.Looked.Tests = a.tests.tests
 	a.report.Looked.FalseAlarm = math.Min(1, float64(a.tests.tests)*math.Pow(2, -alarm))
+	for _, rest := range a.alike {
+		if rest.Count > 0 {
+			a.report.Rest = append(a.report.Rest, *rest)
+		}
+	}
 	a.report.finish(o.Now())
 	return a.report, err
 }
@@ -158,15 +164,33 @@ func (a *auditor) lot(name string, n int) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// find adds a finding.
+// alike are findings of one kind about objects of one kind.
+type alike struct {
+	kind Finds
+	of   Kind
+}
+
+// find adds a finding. Of those that are alike the first are kept, so that a million of
+// them leave room for another; the rest is summed.
 func (a *auditor) find(kind Finds, object, format string, args ...any) {
+	which := alike{kind, placeOf(object).kind}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.report.Findings) >= maxFindings {
-		a.report.More++
+	r := a.alike[which]
+	if r == nil {
+		r = &Rest{Kind: which.kind, Of: which.of}
+		a.alike[which] = r
+	}
+	if r.kept < maxAlike {
+		r.kept++
+		a.report.Findings = append(a.report.Findings, Finding{kind, object, fmt.Sprintf(format, args...)})
 		return
 	}
-	a.report.Findings = append(a.report.Findings, Finding{kind, object, fmt.Sprintf(format, args...)})
+	if a.report.More++; r.Count == 0 || object < r.First {
+		r.First = object
+	}
+	r.Count++
+	r.Last = max(r.Last, object)
 }
 
 // say tells how far the audit is, now and then.

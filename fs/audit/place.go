@@ -29,6 +29,9 @@ const (
 // Kinds are all kinds, in the order in which they are told.
 var Kinds = []Kind{Header, Hint, Ledger, Commit, Manifest, Table, Bundle, Pack, Probe, Temporary, Foreign}
 
+// KindOf is the kind of the object that has the name.
+func KindOf(name string) Kind { return placeOf(name).kind }
+
 // place is what a name tells.
 type place struct {
 	kind   Kind

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ type Report struct {
 	Looked   Looked    `json:"looked"`
 	Findings []Finding `json:"findings"`
 	More     int       `json:"more_findings"` // that there was no room for
+	Rest     []Rest    `json:"rest"`          // the same by kind
 }
 
 // Looked is what was looked at.
@@ -36,6 +38,18 @@ type Finding struct {
 	Detail string `json:"detail"`
 }
 
+// Rest are findings that there was no room for, all of one kind and about objects of one
+// kind. Whoever may write to a store can make a million of them.
+type Rest struct {
+	Kind  Finds  `json:"kind"`
+	Of    Kind   `json:"of"`
+	Count int    `json:"count"`
+	First string `json:"first"` // of the objects, by name
+	Last  string `json:"last"`
+
+	kept int // beside these
+}
+
 // Finds is what a finding is about.
 type Finds string
 
@@ -51,6 +65,9 @@ const (
 	SameSalt  Finds = "salt"      // two objects were sealed under one key, or one is a copy
 	Denied    Finds = "unread"    // it could not be looked at
 )
+
+// AllFinds are all of them.
+var AllFinds = []Finds{BadName, BadSize, BadShape, NotChance, Signed, Beside, Altered, SameSalt, Denied}
 
 // Learned is what everybody learns who may read the store, whatever keys he lacks.
 type Learned struct {
@@ -119,12 +136,12 @@ type Epoch struct {
 
 // Whoever may write to a store can fill it with anything; a report stays small.
 const (
-	maxFindings = 10_000
-	maxSizes    = 10_000
-	maxVolumes  = 1_000
-	maxEpochs   = 10_000
-	maxDays     = 100_000
-	maxDrives   = 100
+	maxAlike   = 500 // findings of one kind about objects of one kind
+	maxSizes   = 10_000
+	maxVolumes = 1_000
+	maxEpochs  = 10_000
+	maxDays    = 100_000
+	maxDrives  = 100
 )
 
 // Clean says that nothing was found, as far as was looked.
@@ -254,7 +271,13 @@ func (r *Report) finish(now time.Time) {
 		}
 		return 0
 	})
+	slices.SortFunc(r.Rest, func(a, b Rest) int {
+		return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.Kind, b.Kind))
+	})
 	if r.Findings == nil {
 		r.Findings = []Finding{}
+	}
+	if r.Rest == nil {
+		r.Rest = []Rest{}
 	}
 }

@@ -99,10 +99,11 @@ type checker struct {
 	ids     map[chain.Slot]chain.ID // of the hints' slots, as far as they are known
 	blind   bool                    // metadata is missing that nothing else tells
 	refold  bool                    // the commits tell what a table does not
-	slots   []chain.Slot            // that the store lists, descending
+	slots   []listed                // up to the head, descending
 	nodes   nodes
 	packs   packs
-	pending []*Finding // whose files have no paths yet
+	pending []*Finding       // whose files have no paths yet
+	kept    map[Severity]int // how many of them there are
 	fixes   []fix
 	books   *books // what an account needs to know; nil: none is asked for
 }
@@ -134,7 +135,7 @@ func begin(o Options) *checker {
 	c := &checker{
 		o: o, log: o.Log, vol: o.Drive.Main().ID, bucket: &steady{Bucket: o.Bucket},
 		report: &Report{Drive: o.Drive.ID.String(), Mode: modeOf(o.Data), Begun: o.Now().UTC()},
-		keys:   &publish.Keys{}, memory: table.NewMemory(tableMemory), ids: map[chain.Slot]chain.ID{},
+		keys:   &publish.Keys{}, memory: table.NewMemory(tableMemory), ids: map[chain.Slot]chain.ID{}, kept: map[Severity]int{},
 	}
 	if o.Data > 0 && o.Data < 1 {
 		c.report.Seed, c.report.Sample = o.Seed, o.Data

@@ -21,8 +21,9 @@ type history struct {
 	known map[chain.Slot]chain.ID // ids of all valid commits in [from, to]
 	from  chain.Slot
 	to    chain.Slot
-	last  chain.Slot   // passed before
-	dead  []chain.Slot // passed since the last commit that was found
+	last  chain.Slot // passed before
+	dead  []listed   // passed since the last commit that was found
+	junk  Slots      // all that hold nobody's commit
 
 	missing []chain.Slot // known commits that the store does not list, descending
 	lowest  chain.Slot   // of the commits that were found and announce no checkpoint
@@ -30,27 +31,49 @@ type history struct {
 
 // checkCommits reads every commit from the head down to the first that is there.
 func (c *checker) checkCommits(ctx context.Context) error {
+	var above Slots
+	n, upto := c.loaded.Doubtful()
+	if n > 0 && c.loaded.Trouble == nil {
+		above = Slots{Count: n, From: uint64(c.state.Slot) + 1, To: uint64(upto)}
+	}
 	err := c.bucket.each(ctx, chain.SlotPrefix(c.vol), func(i store.Info) error {
-		if s, ok := chain.ParseSlotName(c.vol, i.Name); ok && s <= c.state.Slot {
-			c.slots = append(c.slots, s)
+		switch s, ok := chain.ParseSlotName(c.vol, i.Name); {
+		case ok && s <= c.state.Slot:
+			c.slots = append(c.slots, listedOf(s, i))
+		case ok && above.has(s):
+			above.date(listedOf(s, i))
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	if err := c.tellAbove(ctx, &above); err != nil {
+		return err
+	}
 	h := &history{c: c, want: &chain.Link{Slot: c.state.Slot, ID: c.state.Head}, last: c.state.Slot + 1}
 	for run := range slices.Chunk(c.slots, atOnce) {
-		objects, err := c.commits(ctx, run)
+		slots := make([]chain.Slot, 0, atOnce)
+		for _, l := range run {
+			if !h.isDead(l.slot) {
+				slots = append(slots, l.slot)
+			}
+		}
+		objects, err := c.commits(ctx, slots)
 		if err != nil {
 			return err
 		}
-		for i, s := range run {
-			h.pass(s, objects[i])
+		for _, l := range run {
+			var object []byte
+			if len(slots) > 0 && slots[0] == l.slot {
+				object, slots, objects = objects[0], slots[1:], objects[1:]
+			}
+			h.pass(l, object)
 		}
-		c.o.Progress(Progress{Stage: StageCommits, Done: int64(c.state.Slot - run[len(run)-1] + 1), Total: int64(c.state.Slot)})
+		c.o.Progress(Progress{Stage: StageCommits, Done: int64(c.state.Slot - run[len(run)-1].slot + 1), Total: int64(c.state.Slot)})
 	}
 	h.end()
+	c.tellDead(&h.junk)
 	return nil
 }
 
@@ -71,8 +94,19 @@ func (c *checker) commits(ctx context.Context, slots []chain.Slot) ([][]byte, er
 	return objects, g.Wait()
 }
 
+// isDead says of a slot that it is known to hold nobody's commit, whatever lies there.
+func (h *history) isDead(s chain.Slot) bool {
+	if s > h.c.state.Folded().Slot {
+		_, ok := h.c.loaded.Near(s)
+		return !ok
+	}
+	_, ok := h.known[s]
+	return !ok && len(h.known) > 0 && h.from <= s && s <= h.to
+}
+
 // pass looks at what lies in the next slot downwards that the store lists.
-func (h *history) pass(s chain.Slot, object []byte) {
+func (h *history) pass(l listed, object []byte) {
+	s := l.slot
 	h.gap(s)
 	h.last = s
 	var commit *chain.Commit
@@ -87,15 +121,15 @@ func (h *history) pass(s chain.Slot, object []byte) {
 		return
 	case known:
 	case len(h.known) > 0 && h.from <= s && s <= h.to:
-		h.skip(s)
+		h.junk.add(l)
 		return
 	case commit != nil && (h.want == nil || commit.ID == h.want.ID):
 	default:
-		h.dead = append(h.dead, s)
+		h.dead = append(h.dead, l)
 		return
 	}
 	for _, d := range h.dead {
-		h.skip(d)
+		h.junk.add(d)
 	}
 	h.dead = nil
 	h.c.report.Counts.Commits++
@@ -136,15 +170,6 @@ func (h *history) gap(s chain.Slot) {
 		h.missing = append(h.missing, t)
 		h.want = h.below(t)
 	}
-}
-
-// skip notes a slot that holds nobody's commit. The loading of the chain told of those
-// above its checkpoint.
-func (h *history) skip(s chain.Slot) {
-	if s > h.c.state.Folded().Slot {
-		return
-	}
-	h.c.find(Finding{Kind: KindCommit, Severity: Note, Cause: Forged, Slot: uint64(s), Object: chain.SlotName(h.c.vol, s), Detail: "what lies in this slot is nobody's commit, and everybody skips it"})
 }
 
 // damaged tells of a commit that is known to have been there.
@@ -192,7 +217,7 @@ func (h *history) learn(commit *chain.Commit) {
 	delete(ids, 0)
 	maps.DeleteFunc(h.known, func(s chain.Slot, _ chain.ID) bool { return s >= commit.Slot })
 	for s, id := range ids {
-		if old, ok := h.known[s]; ok && old != id {
+		if old, ok := h.known[s]; ok && old != id || !ok && h.isDead(s) {
 			forged("it tells another history than the one above it")
 			return
 		}
@@ -212,16 +237,16 @@ func (h *history) learn(commit *chain.Commit) {
 func (h *history) end() {
 	lowest := chain.Slot(1)
 	if n := len(h.c.slots); n > 0 {
-		lowest = h.c.slots[n-1]
+		lowest = h.c.slots[n-1].slot
 	}
 	trimmed := h.tellMissing()
 	switch {
 	case h.want != nil && h.want.ID == chain.ID(h.c.vol):
 		for _, d := range h.dead {
-			h.skip(d)
+			h.junk.add(d)
 		}
 	case len(h.dead) > 0:
-		h.damaged(h.dead[0], []byte{})
+		h.damaged(h.dead[0].slot, []byte{})
 	case lowest > 1 && !trimmed:
 		// Commits under a checkpoint may go, the oldest first.
 		h.c.find(Finding{

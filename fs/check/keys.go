@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -98,23 +97,8 @@ func (c *checker) load(ctx context.Context) error {
 	c.report.Slot = uint64(l.Chain.Slot)
 	if l.Trouble != nil {
 		c.trouble()
-	} else {
-		for _, name := range slices.Concat(l.Skipped, l.Damaged) {
-			c.dead(name)
-		}
 	}
 	return c.least(ctx)
-}
-
-// dead tells of a slot in which no commit lies. Where commits follow that go on over it
-// there never was one. At the end of the chain nobody can tell.
-func (c *checker) dead(name string) {
-	f := Finding{Kind: KindCommit, Severity: Note, Cause: Forged, Object: name, Detail: "what lies in this slot is nobody's commit, and everybody skips it"}
-	if slot, ok := chain.ParseSlotName(c.vol, name); ok && slot > c.state.Slot {
-		f.Severity, f.Cause, f.Slot = Damaged, Altered, uint64(slot)
-		f.Detail = fmt.Sprintf("what lies in slot %d, above the newest commit, is none. If it was one, what it said is not shown any more: bring the object back from a copy of the store, before anybody writes", slot)
-	}
-	c.find(f)
 }
 
 // tableDamaged says that a table is why the chain could not be followed.
@@ -126,6 +110,9 @@ func (c *checker) follow(ctx context.Context, whole bool) (*publish.Loaded, erro
 	return publish.Load(ctx, publish.LoadOptions{
 		Bucket: c.bucket, Volume: c.vol, Identity: c.o.Drive.Identity(),
 		Tables: c.blocks, Keys: c.keys, Memory: c.memory, Log: c.log, Whole: whole,
+		Passing: func(from, at, last chain.Slot) {
+			c.o.Progress(Progress{Stage: StageCommits, Done: int64(at - from), Total: int64(last-from) + 1})
+		},
 	})
 }
 

@@ -23,6 +23,7 @@ type Report struct {
 	Garbage  Garbage   `json:"garbage"`
 	Findings []Finding `json:"findings"`
 	More     int       `json:"more_findings"` // that there was no room for
+	Notes    int       `json:"more_notes"`    // the same of notes
 
 	fixes []fix
 	blind bool // metadata is missing that nothing else tells
@@ -68,6 +69,7 @@ type Finding struct {
 	Cause    Cause    `json:"cause"`
 	Object   string   `json:"object,omitempty"` // of the store
 	Slot     uint64   `json:"slot,omitempty"`
+	Slots    *Slots   `json:"slots,omitempty"` // all of them, where Slot is the first of many
 	Inode    uint64   `json:"inode,omitempty"`
 	Path     string   `json:"path,omitempty"` // in the drive; of a name, or of what has one
 	Files    []File   `json:"files,omitempty"`
@@ -150,8 +152,9 @@ const (
 	Leaked     Cause = "leaked"    // left over, and of nobody
 )
 
-// maxFindings and maxFiles bound a report: a drive that lost its store has losses
-// without end, and the first of them say it.
+// maxFindings, of each severity, and maxFiles bound a report: a drive that lost its store
+// has losses without end, and the first of them say it. What is less bad takes no room
+// from what is worse.
 const (
 	maxFindings = 10_000
 	maxFiles    = 200_000
@@ -177,8 +180,10 @@ func (r *Report) finish(now time.Time) {
 
 // find adds a finding.
 func (c *checker) find(f Finding) {
-	if len(c.pending) >= maxFindings {
-		if f.Severity != Note {
+	if c.kept[f.Severity]++; c.kept[f.Severity] > maxFindings {
+		if f.Severity == Note {
+			c.report.Notes++
+		} else {
 			c.report.More++
 		}
 		return

@@ -132,8 +132,9 @@ func (c *checker) instead(ctx context.Context, left []table.Run) error {
 // above are the commits above the checkpoint, ascending.
 func (c *checker) above(ctx context.Context) ([]*chain.Commit, error) {
 	var all []*chain.Commit
-	for _, s := range slices.Backward(c.slots) {
-		if s <= c.fold.Slot {
+	for _, l := range slices.Backward(c.slots) {
+		s := l.slot
+		if _, ok := c.ids[s]; !ok || s <= c.fold.Slot {
 			continue
 		}
 		objects, err := c.commits(ctx, []chain.Slot{s})

@@ -135,6 +135,7 @@ func (v *verifier) end(ctx context.Context) error {
 // beyond looks at what lies above the head. No machine follows it, but who made it can
 // be told.
 func (v *verifier) beyond(ctx context.Context, told map[chain.Slot]bool) error {
+	var junk []chain.Slot // one finding, however much somebody put there
 	for run := range slices.Chunk(v.aboveHead, 4*atOnce) {
 		places := make([]place, len(run))
 		for i, s := range run {
@@ -151,9 +152,14 @@ func (v *verifier) beyond(ctx context.Context, told map[chain.Slot]bool) error {
 			case p.commit != nil && !v.known(p.commit.Device):
 				v.out.Unjudged++
 			case !told[p.slot]:
-				v.find(p.slot, Altered, "what lies there is nobody's commit")
+				junk = append(junk, p.slot)
 			}
 		}
+	}
+	if n := len(junk) - 1; n == 0 {
+		v.find(junk[0], Altered, "what lies there is nobody's commit")
+	} else if n > 0 {
+		v.find(junk[0], Altered, "what lies there is nobody's commit, nor what lies in %d more slots up to %d", n, junk[n])
 	}
 	return nil
 }

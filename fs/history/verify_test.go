@@ -159,6 +159,25 @@ func TestDeadSlots(t *testing.T) {
 	}
 }
 
+// Junk above the newest commit is told once, however much there is, and takes no room
+// from what else is found.
+func TestDeadSlotsAboveTheHead(t *testing.T) {
+	t.Parallel()
+	w, laptop := newWorld(t)
+	w.do(laptop, mk("/a"))
+	w.do(laptop, mk("/b"))
+	const n = maxFindings + 10
+	head := w.chain.Slot
+	for i := chain.Slot(1); i <= n; i++ {
+		w.objects.Overwrite(w.slot(head+i), []byte("junk"))
+	}
+	v := w.verify()
+	if len(v.Findings) != 2 || v.More != 0 || v.Findings[0].Slot != uint64(head)+1 || v.Findings[1].Slot != uint64(head)+2 ||
+		!strings.Contains(v.Findings[1].Detail, fmt.Sprintf("in %d more slots up to %d", n-2, head+n)) {
+		t.Errorf("%d findings, %d more, the first %+v", len(v.Findings), v.More, v.Findings[:min(3, len(v.Findings))])
+	}
+}
+
 // A checkpoint that says something else than the commits under it is found, though
 // every new machine begins with it.
 func TestFalseCheckpoints(t *testing.T) {
