@@ -36,6 +36,10 @@ func TestLockText(t *testing.T) {
 			t.Errorf("%q, want %q", got, want+rest)
 		}
 	}
+	// Another machine chose the names, and this is a terminal.
+	if got := lockText(volume.Locked{Path: "/\x1b[2J", Name: "de\nsk", Mode: "shared"}); strings.ContainsAny(got, "\x1b\n") {
+		t.Errorf("%q", got)
+	}
 }
 
 // Whatever a mount answers to who asks for a lease, it is told what to do.
@@ -44,8 +48,8 @@ func TestLeaseErrors(t *testing.T) {
 		unix.EOPNOTSUPP: codeNotMounted, unix.ENOTCONN: codeNotMounted,
 		unix.ENOENT: codeUsage, unix.ENOTDIR: codeUsage,
 		unix.EBUSY:   codeLeased,
-		unix.ENODATA: codeFailure, unix.EPERM: codeFailure, unix.EACCES: codeFailure, unix.EEXIST: codeFailure, unix.EFBIG: codeFailure, unix.EROFS: codeFailure,
-		unix.EIO: codeStore, unix.ETIMEDOUT: codeStore,
+		unix.ENODATA: codeFailure, unix.EPERM: codeFailure, unix.EACCES: codeFailure, unix.EEXIST: codeFailure, unix.EFBIG: codeFailure, unix.E2BIG: codeFailure, unix.EROFS: codeFailure,
+		unix.EIO: codeStore, unix.ETIMEDOUT: codeStore, unix.EHOSTDOWN: codeStore, unix.ENETUNREACH: codeStore,
 	} {
 		p := explain("", leaseError("lease", fmt.Errorf("asked: %w", errno)))
 		if p.code != want || p.next == "" || !strings.HasPrefix(p.text(), "lease: ") {

@@ -117,12 +117,11 @@ func (p *pair) inode(m *machine, ref meta.Ref) *meta.Inode {
 	return n
 }
 
-// A process that is started anew does not know which fills are in the chain, and brings
-// them once more: that changes nothing.
-func TestFillsAreBroughtTwice(t *testing.T) {
-	t.Parallel()
-	p := newPair(t)
-	a, b := p.all[0], p.all[1]
+// revived are two machines of which a removes a file that is huge by what b wrote: b has
+// to bring it back.
+func revived(t *testing.T) (p *pair, a, b *machine) {
+	p = newPair(t)
+	a, b = p.all[0], p.all[1]
 	p.run(a, "put f text")
 	p.publish(a)
 	p.follow(b)
@@ -131,6 +130,14 @@ func TestFillsAreBroughtTwice(t *testing.T) {
 	p.run(a, "rm f")
 	p.publish(a)
 	p.follow(b)
+	return p, a, b
+}
+
+// A process that is started anew does not know which fills are in the chain, and brings
+// them once more: that changes nothing.
+func TestFillsAreBroughtTwice(t *testing.T) {
+	t.Parallel()
+	p, a, b := revived(t)
 	var seen []string
 	for round := 0; b.view.Pending().Len() > 0; round++ {
 		if round == 2 {
@@ -154,16 +161,7 @@ func TestFillsAreBroughtTwice(t *testing.T) {
 // brought once more, and with it the pack is in use again.
 func TestFillsOfARetiredPack(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	a, b := p.all[0], p.all[1]
-	p.run(a, "put f text")
-	p.publish(a)
-	p.follow(b)
-	_, _, d, _ := p.find(b, "f")
-	p.huge(b, d.Ref, 20<<10)
-	p.run(a, "rm f")
-	p.publish(a)
-	p.follow(b)
+	p, a, b := revived(t)
 	part := b.view.TakePart()
 	var retired []byte
 	part.Batch.Extents(func(e meta.Extent) bool {

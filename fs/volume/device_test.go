@@ -226,6 +226,24 @@ func (w *world) headersOnce() {
 	}
 }
 
+// sent has a machine's packs in the store, and their commit not.
+func sent(w *world, m *machine) {
+	w.faults.Add(fault.On(fault.Put, 1, fault.Fail(store.ErrUnavailable)).Prefix(w.prefix("l")))
+	as(m, write("a", big), write("b", "inline"), refuses(func(m *machine) error {
+		ctx, cancel := context.WithCancel(context.Background())
+		m.step = func(name string) {
+			if name == "sync.put" {
+				cancel()
+			}
+		}
+		defer func() { m.step = nil }()
+		if err := m.v.pinOld(ctx, 0); err != nil {
+			return err
+		}
+		return m.v.sync.Publish(ctx)
+	}, context.Canceled))
+}
+
 // The epoch turns on another machine while this one has packs of all kinds: closed,
 // sent and not committed, open in memory.
 func TestEpochTurnsElsewhere(t *testing.T) {
@@ -238,36 +256,10 @@ func TestEpochTurnsElsewhere(t *testing.T) {
 			as(desk, write("a", big), fsync("a"), write("b", "inline"))
 		},
 		"packs that were sent": func(t *testing.T, w *world, desk *machine) {
-			w.faults.Add(fault.On(fault.Put, 1, fault.Fail(store.ErrUnavailable)).Prefix(w.prefix("l")))
-			as(desk, write("a", big), write("b", "inline"), refuses(func(m *machine) error {
-				ctx, cancel := context.WithCancel(context.Background())
-				m.step = func(name string) {
-					if name == "sync.put" {
-						cancel()
-					}
-				}
-				defer func() { m.step = nil }()
-				if err := m.v.pinOld(ctx, 0); err != nil {
-					return err
-				}
-				return m.v.sync.Publish(ctx)
-			}, context.Canceled))
+			sent(w, desk)
 		},
 		"packs that were sent, and killed": func(t *testing.T, w *world, desk *machine) {
-			w.faults.Add(fault.On(fault.Put, 1, fault.Fail(store.ErrUnavailable)).Prefix(w.prefix("l")))
-			as(desk, write("a", big), write("b", "inline"), refuses(func(m *machine) error {
-				ctx, cancel := context.WithCancel(context.Background())
-				m.step = func(name string) {
-					if name == "sync.put" {
-						cancel()
-					}
-				}
-				defer func() { m.step = nil }()
-				if err := m.v.pinOld(ctx, 0); err != nil {
-					return err
-				}
-				return m.v.sync.Publish(ctx)
-			}, context.Canceled))
+			sent(w, desk)
 			desk.crash()
 		},
 	} {

@@ -79,20 +79,32 @@ func TestLockedCount(t *testing.T) {
 	})
 }
 
+// rivals are two machines that work, each with the same file open.
+func rivals(t *testing.T) (w *world, desk *machine, mine, other meta.Ref) {
+	w = newWorld(t)
+	desk = w.machine("desktop")
+	as(w.laptop, write("a", "0"), drained)
+	w.laptop.run()
+	desk.run()
+	mine, closeMine := opens(t, w.laptop, "a")
+	other, closeOther := opens(t, desk, "a")
+	t.Cleanup(func() {
+		closeMine()
+		closeOther()
+		w.laptop.halt()
+		desk.halt()
+	})
+	return w, desk, mine, other
+}
+
 // Who is gone holds nothing for ever, and what it wrote late counts nowhere in place of
 // what was written since. One who waits makes the time pass.
 func TestLockOfOneWhoIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		desk := w.machine("desktop")
-		as(w.laptop, write("a", "0"), drained)
-		w.laptop.run()
-		desk.run()
-		mine, release := opens(t, w.laptop, "a")
+		w, desk, mine, other := rivals(t)
 		if err := w.laptop.v.LockFile(t.Context(), mine, LockWish{Mode: meta.LockExclusive}); err != nil {
 			t.Fatal(err)
 		}
-		other, releaseOther := opens(t, desk, "a")
 		if err := desk.v.LockFile(t.Context(), other, LockWish{Mode: meta.LockShared}); !errors.Is(err, ErrLocked) {
 			t.Fatalf("while another has it: %v", err)
 		}
@@ -143,9 +155,6 @@ func TestLockOfOneWhoIsGone(t *testing.T) {
 			}
 			as(m, read("a", "desk"))
 		}
-		release()
-		releaseOther()
-		desk.halt()
 	})
 }
 
@@ -170,14 +179,8 @@ func TestLockOffLine(t *testing.T) {
 // Of two who find a lock free the one has it whose commit is the first.
 func TestLockOfTheFaster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		desk := w.machine("desktop")
-		as(w.laptop, write("a", "0"), drained)
-		w.laptop.run()
-		desk.run()
+		w, desk, mine, other := rivals(t)
 		as(desk, write("b", "0"), drained)
-		mine, release := opens(t, w.laptop, "a")
-		other, releaseOther := opens(t, desk, "a")
 		gate := make(chan struct{})
 		w.faults.Add(fault.On(fault.Put, 1, fault.Delay(gate)).Prefix(chain.SlotPrefix(w.vol)))
 		slower := make(chan error, 1)
@@ -190,10 +193,6 @@ func TestLockOfTheFaster(t *testing.T) {
 		if err := <-slower; !errors.Is(err, ErrLocked) {
 			t.Errorf("the slower one: %v", err)
 		}
-		release()
-		releaseOther()
-		w.laptop.halt()
-		desk.halt()
 	})
 }
 
@@ -301,13 +300,7 @@ func TestLockOfTwins(t *testing.T) {
 // sleep.
 func TestLockAfterSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		desk := w.machine("desktop")
-		as(w.laptop, write("a", "0"), drained)
-		w.laptop.run()
-		desk.run()
-		mine, release := opens(t, w.laptop, "a")
-		other, releaseOther := opens(t, desk, "a")
+		w, desk, mine, other := rivals(t)
 		wish := LockWish{Mode: meta.LockExclusive}
 		if err := w.laptop.v.LockFile(t.Context(), mine, wish); err != nil {
 			t.Fatal(err)
@@ -331,8 +324,5 @@ func TestLockAfterSleep(t *testing.T) {
 		if err := w.laptop.v.LockFile(ctx, mine, wish); err == nil {
 			t.Error("two machines have the lock")
 		}
-		release()
-		releaseOther()
-		desk.halt()
 	})
 }

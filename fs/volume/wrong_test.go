@@ -3,6 +3,7 @@ package volume
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,13 +15,13 @@ import (
 )
 
 // forgeFold announces a checkpoint of the newest slot, as a device that may write, whose
-// tables hold what change makes of what there is.
-func forgeFold(w *world, m *machine, change func(table.Entry) []table.Entry) {
+// tables hold what change makes of what there is, and more.
+func forgeFold(w *world, m *machine, change func(table.Entry) []table.Entry, more ...table.Entry) {
 	w.t.Helper()
 	l := seen(w, w.objects, m)
 	var all []table.Entry
 	err := publish.Retry(w.t.Context(), func() error {
-		all = nil
+		all = slices.Clone(more)
 		return l.Confirmed.Scan([]byte{0}, []byte{0xff}, func(k, v []byte) bool {
 			all = append(all, change(table.Entry{Key: bytes.Clone(k), Value: bytes.Clone(v)})...)
 			return true
@@ -29,6 +30,7 @@ func forgeFold(w *world, m *machine, change func(table.Entry) []table.Entry) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	slices.SortFunc(all, func(a, b table.Entry) int { return bytes.Compare(a.Key, b.Key) })
 	runs, err := table.Fold(w.t.Context(), nil, func(yield func(table.Entry, error) bool) {
 		for _, e := range all {
 			if !yield(e, nil) {
@@ -48,6 +50,9 @@ func forgeFold(w *world, m *machine, change func(table.Entry) []table.Entry) {
 	forge(w, w.objects, m, func(k *chain.Checkpoint) { k.Tables = table.AppendRuns(nil, runs) })
 	lead(w, w.objects, m)
 }
+
+// asItIs changes nothing of what is folded.
+func asItIs(e table.Entry) []table.Entry { return []table.Entry{e} }
 
 // A writer who folds what was never written deceives those who were not there. Whoever
 // is about to delete the commits finds out, says who it was, deletes nothing, and goes

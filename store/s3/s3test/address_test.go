@@ -10,8 +10,14 @@ import (
 // What one test has, no other gets, and nobody whom the kernel gives a port.
 func TestAddressesAreOnesOwn(t *testing.T) {
 	first := firstGiven()
-	var mine string
 	had := map[string]bool{}
+	lock := func(at string) error {
+		l, err := net.Listen("unix", "@hushfs-s3test"+strings.Replace(at, "127.0.0.1:", "-", 1))
+		if err == nil {
+			l.Close()
+		}
+		return err
+	}
 	t.Run("while they last", func(t *testing.T) {
 		for range 100 {
 			at, err := address(t)
@@ -25,16 +31,21 @@ func TestAddressesAreOnesOwn(t *testing.T) {
 			if had[at] {
 				t.Errorf("%s is given twice", at)
 			}
-			had[at], mine = true, at
+			had[at] = true
 		}
-		if l, err := net.Listen("unix", "@hushfs-s3test"+strings.Replace(mine, "127.0.0.1:", "-", 1)); err == nil {
-			l.Close()
-			t.Errorf("%s is locked by nobody", mine)
+		for at := range had {
+			if lock(at) == nil {
+				t.Errorf("%s is locked by nobody", at)
+			}
 		}
 	})
-	l, err := net.Listen("unix", "@hushfs-s3test"+strings.Replace(mine, "127.0.0.1:", "-", 1))
-	if err != nil {
-		t.Fatalf("after the test: %v", err)
+	free := 0
+	for at := range had {
+		if lock(at) == nil {
+			free++
+		}
 	}
-	l.Close()
+	if free < len(had)/2 { // a few another process may have by now
+		t.Errorf("after the test %d of %d are free", free, len(had))
+	}
 }
