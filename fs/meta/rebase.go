@@ -132,8 +132,12 @@ const rounds = 16
 func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 	r.spent.begin(at)
 	steps, err := r.whole(c, now, at)
-	if errors.Is(err, ErrMalformed) {
-		steps, err = r.astray(c, now, at, err)
+	switch {
+	case !senseless(err):
+	case r.tentative(at):
+		steps, _, err = r.refuse(err, at)
+	default:
+		steps, err = r.astray(c, now, at)
 	}
 	r.spent.count(c, steps)
 	return inParts(steps, c), err
@@ -148,6 +152,14 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 		return nil, nil
 	}
 	meant := c
+	if r.tentative(at) {
+		if missed, err := r.misses(c, now); err != nil {
+			return nil, err
+		} else if missed {
+			steps, _, err = r.refuse(ErrConflict, at)
+			return steps, err
+		}
+	}
 	if ref, ok := r.twin(c); ok {
 		var err error
 		if before, c, err = r.unname(c, ref, now, at); c == nil {

@@ -10,8 +10,21 @@ import (
 // be done whatever is tried, stops nobody: what was made or written by it comes to the root
 // directory, and the rest is given up and told.
 
-// astray is what becomes of a change that fits nowhere, and why.
-func (r *Rebase) astray(c Change, now Reader, at Stamp, why error) (steps []Change, err error) {
+// senseless tells of an error that says how the map is, and not that it could not be read.
+func senseless(err error) bool {
+	return !errors.Is(err, ErrUnknown) &&
+		(errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooLarge) || errors.Is(err, errNowhere) || Refused(err))
+}
+
+// astray is what becomes of a change that fits nowhere.
+func (r *Rebase) astray(c Change, now Reader, at Stamp) (steps []Change, err error) {
+	if r.tentative(at) {
+		switch c.(type) {
+		case *Make, *Link, *Rename:
+			steps, _, err = r.refuse(ErrConflict, at)
+			return steps, err
+		}
+	}
 	s := &solver{r, r.home(contentOf(c)), now, at}
 	ref, holds := holder(c)
 	ref = r.home(ref)
@@ -23,23 +36,17 @@ func (r *Rebase) astray(c Change, now Reader, at Stamp, why error) (steps []Chan
 	}
 	was, o, err := s.fetch(ref)
 	switch {
-	case errors.Is(err, ErrMalformed): // nobody could read it
+	case senseless(err): // nobody could read it
 		return s.record(Conflict{Kind: ConflictLost, Ours: r.ref(ref)}), nil
 	case err != nil || o == nil:
 		return nil, err // nobody misses it
 	}
-	n, err := s.there(ref)
-	if err != nil && !errors.Is(err, ErrMalformed) {
+	if err := s.number(o); err != nil {
 		return nil, err
-	}
-	if err != nil || n != nil || len(o.extents) > wholeMost {
-		if o.ref.Ino, err = s.unused(now, at); err != nil {
-			return nil, err
-		}
 	}
 	parent, name, err := s.placeOf(was, &o.inode)
 	switch {
-	case errors.Is(err, errNowhere), errors.Is(err, ErrMalformed):
+	case senseless(err):
 		parent, name = RootRef, fmt.Appendf(nil, "recovered %d", uint64(was.Ino))
 	case err != nil:
 		return nil, err
@@ -49,16 +56,15 @@ func (r *Rebase) astray(c Change, now Reader, at Stamp, why error) (steps []Chan
 	if o.name, err = s.freeOr(RootRef, name); err != nil {
 		return nil, err
 	}
-	steps = append(s.revived(ref, o), s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: meant, Name: name})...)
-	if _, err := stack(now, steps, at); err != nil {
-		return nil, errors.Join(why, err) // nothing that it holds is given up
-	}
 	if o.ref != ref {
 		s.standsFor(ref, was, o)
+		if _, ok := c.(*Make); ok && o.inode.Kind == Dir {
+			r.homes[ref.Ino], r.merged[o.ref.Ino] = o.ref.Ino, ref.Ino
+		}
 	} else {
 		r.refs[ref], r.seen[ref] = ref, o.inode.Version
 	}
-	return steps, nil
+	return append(s.revived(ref, o), s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: meant, Name: name})...), nil
 }
 
 // holder is the inode that a change is about, and whether that holds something which no

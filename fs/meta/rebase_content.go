@@ -38,7 +38,7 @@ func (s *solver) content(c Change) (steps []Change, again Change, err error) {
 
 // apart makes o, which is what a file was, a copy beside what that is now.
 func (s *solver) apart(ref, was Ref, o *restore) (steps []Change, err error) {
-	if o.ref.Ino, err = s.unused(s.now, s.at); err != nil {
+	if o.ref.Ino, err = s.unused(s.now, o.ref.Home, s.at); err != nil {
 		return nil, err
 	}
 	steps, meant, err := s.settle(o, was)
@@ -129,23 +129,31 @@ func (r *Rebase) elsewhere(o *restore, now Reader, at Stamp) (*restore, error) {
 		n.filled, n.extents = false, w.extents
 	}
 	var err error
-	if n.ref.Ino, err = r.unused(now, at); err != nil {
+	if n.ref.Ino, err = r.unused(now, o.ref.Home, at); err != nil {
 		return nil, err
 	}
 	r.refs[o.ref], r.origin[n.ref], r.seen[n.ref] = n.ref, o.ref, n.inode.Version
 	return &n, nil
 }
 
-// unused is an inode number that was never used, and of which no other device has a lease:
-// one that guesses numbers could keep the extents of a file out of the chain.
-func (r *Rebase) unused(now Reader, at Stamp) (Ino, error) {
+// unused is an inode number that was never used, of which there is nothing at a home, and
+// of which no other device has a lease: one that guesses numbers could keep a file out of
+// the chain.
+func (r *Rebase) unused(now Reader, home Ino, at Stamp) (Ino, error) {
 	for {
 		ino, err := r.o.NewIno()
 		if err != nil {
 			return 0, err
 		}
-		if l, err := Held(now, Ref{Ino: ino}, at.Device, r.o.Slot); err != nil || l == nil {
-			return ino, err
+		l, err := Held(now, Ref{Ino: ino}, at.Device, r.o.Slot)
+		if err == nil && l == nil {
+			_, err = now.Get(InodeKey(Ref{Home: home, Ino: ino}))
+			if errors.Is(err, ErrAbsent) {
+				return ino, nil
+			}
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 }

@@ -4,9 +4,9 @@ package meta
 // left, or its program is told that waits for it. What is written to a file is not for it:
 // that goes to a copy, as with any conflict.
 func (r *Rebase) leased(c Change, at Stamp) []Change {
-	if r.o.Tentative != nil && r.o.Tentative(at.No) {
+	if r.tentative(at) {
 		switch c.(type) {
-		case *Rename, *Link:
+		case *Make, *Rename, *Link:
 			r.refused = append(r.refused, Refusal{at.No, ErrLeased})
 			return nil
 		}

@@ -11,7 +11,7 @@ import (
 // more.
 func (r *Rebase) resolve(meant, c Change, why error, now Reader, at Stamp) (steps []Change, again Change, err error) {
 	s := &solver{r, r.home(contentOf(meant)), now, at}
-	if r.o.Tentative != nil && r.o.Tentative(at.No) {
+	if r.tentative(at) {
 		switch o := c.(type) {
 		case *Make:
 			if errors.Is(why, ErrExist) && o.Kind == Dir {

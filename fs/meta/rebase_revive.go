@@ -26,8 +26,8 @@ func (s *solver) revive(ref Ref) ([]Change, error) {
 	if err == nil && o == nil {
 		err = errNowhere
 	}
-	if err == nil && len(o.extents) > wholeMost {
-		o.ref.Ino, err = s.unused(s.now, s.at)
+	if err == nil {
+		err = s.number(o)
 	}
 	if err != nil {
 		return nil, err
@@ -42,6 +42,32 @@ func (s *solver) revive(ref Ref) ([]Change, error) {
 		s.refs[ref], s.seen[ref] = ref, o.inode.Version
 	}
 	return append(steps, s.revived(ref, o)...), nil
+}
+
+// number gives what is made again another number, where it cannot have its own: of very
+// many extents, under a lease of another, or where something lies under that, or its home
+// has it.
+func (s *solver) number(o *restore) error {
+	l, err := Held(s.now, o.ref, s.at.Device, s.o.Slot)
+	if err != nil {
+		return err
+	}
+	free := l == nil && o.ref.valid() && len(o.extents) <= wholeMost
+	if _, err := s.now.Get(InodeKey(o.ref)); err == nil {
+		free = false
+	} else if !errors.Is(err, ErrAbsent) {
+		return err
+	}
+	if free && o.inode.Kind == File {
+		in := ExtentRange(o.ref.Ino)
+		if err := s.now.Scan(in.From, in.To, func(_, _ []byte) bool { free = false; return false }); err != nil {
+			return err
+		}
+	}
+	if !free {
+		o.ref.Ino, err = s.unused(s.now, o.ref.Home, s.at)
+	}
+	return err
 }
 
 func (s *solver) revived(ref Ref, o *restore) []Change {

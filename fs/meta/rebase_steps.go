@@ -42,9 +42,7 @@ func (o *restore) Apply(r Reader, at Stamp) (*Batch, error) {
 	n.Indexed, n.Extents = o.filled || len(o.extents) > MaxInline, nil
 	if n.Kind == Dir {
 		n.Nlink, n.Parent = 2, o.parent
-		if err := addSubdir(dir); err != nil {
-			return nil, err
-		}
+		_ = addSubdir(dir) // one that counts no further has been given a wrong count
 	} else {
 		n.Nlink = 1
 	}
@@ -74,8 +72,13 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 	}
 	o = &restore{ref: ref, inode: *n}
 	if n.Kind == File {
-		err := Extents(r.was, was, n, 0, MaxFileSize, func(x Extent) bool {
-			o.extents = append(o.extents, x)
+		// Up to the size, and of extents that overlap what the first holds: as they should be.
+		last := uint64(0)
+		err := Extents(r.was, was, n, 0, n.Size, func(x Extent) bool {
+			if x.End() > last {
+				o.extents = append(o.extents, x.cut(last, n.Size))
+				last = x.End()
+			}
 			return true
 		})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/meta/metatest"
+	"github.com/hushfs/hushfs/fs/story"
 )
 
 // A fleet is some machines that work on one chain of slots, each as far as it has
@@ -20,6 +21,7 @@ type fleet struct {
 	all   []*machine
 	clock int64
 	packs uint64
+	reply *story.Deed // what is drawn next; nil: anything
 
 	tentative func(meta.OpNo) bool // whose programs wait for the store
 }

@@ -17,6 +17,10 @@ var deeds = strings.Split("makes a file,makes a file,makes a file,makes a folder
 
 // draw draws a deed that is about what the machine shows.
 func (f *fleet) draw(rng *rand.Rand) story.Deed {
+	if d := f.reply; d != nil {
+		f.reply = nil
+		return *d
+	}
 	m := f.all[rng.IntN(len(f.all))]
 	d := story.Deed{Who: m.name()}
 	switch rng.IntN(14) {
@@ -65,6 +69,14 @@ func (f *fleet) draw(rng *rand.Rand) story.Deed {
 		d.At, d.To = some(files), free
 	case "renames":
 		d.At, d.To = some(paths), free
+		if n := len(dirs); n > 2 && rng.IntN(3) == 0 {
+			// A folder into another, and that into this by somebody else.
+			at := 1 + rng.IntN(n-1)
+			from, to := dirs[at], dirs[1+at%(n-1)]
+			d.At, d.To = strings.TrimSuffix(from, "/"), to+name
+			other := f.all[int(m.id)%len(f.all)].name()
+			f.reply = &story.Deed{Who: other, Does: d.Does, At: strings.TrimSuffix(to, "/"), To: from + name, N: d.N}
+		}
 	case "exchanges":
 		d.At, d.To = some(paths), some(paths)
 	case "resolves":

@@ -21,6 +21,14 @@ func runs(t *testing.T) int {
 	return n
 }
 
+// drawn is the seed of what is drawn: always the same one, but in the long form.
+func drawn(t *testing.T) uint64 {
+	if os.Getenv("HUSHFS_WORLDS")+os.Getenv("HUSHFS_SEED") == "" {
+		return 1
+	}
+	return seed(t)
+}
+
 // begin is the world in which a story happens.
 func begin(t testing.TB, s story.Story) *fleet {
 	f := newFleet(t, s.Machines)
@@ -53,8 +61,9 @@ func (f *fleet) end(s story.Story) {
 // A judge is asked after each deed that was done; what it does not like it says to t.
 type judge func(t testing.TB, d story.Deed)
 
-// tell tells a story; rng, when it is not nil, draws the deeds of a new one.
-func tell(t testing.TB, s *story.Story, rng *rand.Rand, j judge) *story.Failure {
+// tell tells a story; rng, when it is not nil, draws the deeds of a new one. At the end
+// after is called.
+func tell(t testing.TB, s *story.Story, rng *rand.Rand, j judge, after ...func(*fleet)) *story.Failure {
 	return story.Try(t, func(t testing.TB) {
 		f := begin(t, *s)
 		do := func(d story.Deed) {
@@ -74,6 +83,9 @@ func tell(t testing.TB, s *story.Story, rng *rand.Rand, j judge) *story.Failure 
 			do(d)
 		}
 		f.end(*s)
+		for _, fn := range after {
+			fn(f)
+		}
 	})
 }
 
@@ -86,13 +98,22 @@ func shrink(t testing.TB, s story.Story, why *story.Failure, j judge) story.Shor
 // the others have published: nothing is refused, nothing that anybody wrote is lost,
 // nobody's commit breaks a lease or a lock, and all come to see the same tree.
 func TestFleet(t *testing.T) {
-	n := seed(t)
+	n, kinds := drawn(t), map[meta.ConflictKind]int{}
+	count := func(f *fleet) {
+		must(t, meta.Conflicts(f.state, func(_ meta.ConflictID, c meta.Conflict) bool { kinds[c.Kind]++; return true }))
+	}
 	for run := range uint64(runs(t)) {
 		s := story.Story{Machines: 2 + int(run%2), Seed: run}
-		if f := tell(t, &s, rand.New(rand.NewPCG(n, run)), nil); f != nil {
+		if f := tell(t, &s, rand.New(rand.NewPCG(n, run)), nil, count); f != nil {
 			t.Fatal(shrink(t, s, f, nil).Report(s, f))
 		}
 	}
+	for kind := meta.ConflictCopy; kind <= meta.ConflictLost && runs(t) >= 10_000; kind++ {
+		if kinds[kind] == 0 {
+			t.Errorf("no conflict of kind %d came about: %v", kind, kinds)
+		}
+	}
+	t.Log("conflicts by kind:", kinds)
 }
 
 // Stories that failed, as TestFleet prints them.

@@ -63,6 +63,10 @@ func TestAttackWriterTree(t *testing.T) {
 			return []meta.KV{inode(d, func(n *meta.Inode) { n.Nlink = meta.MaxLinks }), inode(e, func(n *meta.Inode) { n.Nlink, n.Parent = 2, d }),
 				inode(f, func(n *meta.Inode) { n.Kind, n.Nlink, n.Parent = meta.File, meta.MaxLinks, meta.Ref{} })}, nil
 		},
+		"a root that counts no further, and the folders gone": func(_ meta.Device, d, e, _ meta.Ref) ([]meta.KV, [][]byte) {
+			return []meta.KV{inode(meta.RootRef, func(n *meta.Inode) { n.Nlink = meta.MaxLinks })},
+				[][]byte{meta.DirentKey(meta.Root, []byte("d")), meta.DirentKey(d.Ino, []byte("e")), meta.InodeKey(d), meta.InodeKey(e)}
+		},
 		"a link that leads out": func(no meta.Device, d, _, _ meta.Ref) ([]meta.KV, [][]byte) {
 			ref := meta.Ref{Home: d.Ino, Ino: meta.MakeIno(no, 1<<30)}
 			return []meta.KV{entry(d.Ino, "out", ref, meta.Symlink), inode(ref, func(n *meta.Inode) {
