@@ -265,6 +265,7 @@ type status struct {
 		Findings string `json:"findings"`
 	} `json:"probe"`
 	Phase  string `json:"phase"`
+	Doing  string `json:"doing"`
 	Volume struct {
 		Device     int              `json:"device"`
 		Stored     bool             `json:"stored"`

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
 	"github.com/hushfs/hushfs/fs"
+	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/drive"
 	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/fs/volume"
@@ -287,6 +288,9 @@ func (s *server) drain(ctx context.Context, v *volume.Volume) error {
 		p = explain("the drive is locked", err)
 		if p.code == codeUndrained && (s.last.Stopped != "" || errors.Is(err, publish.ErrRollback)) && !errors.Is(err, publish.ErrConflict) {
 			p.next = "The rest is safe in the journal of this machine; the next mount sends it once what is said above has been seen to."
+			if errors.Is(err, chain.ErrVersion) {
+				p.next = "Install a newer hushfs on this machine. The rest is safe in its journal; the next mount sends it."
+			}
 		}
 		s.result.Message, s.result.Next = p.Error(), p.next
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/state"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/dir"
@@ -133,7 +134,6 @@ var rules = []struct {
 	{crypt.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
 	{keyslot.ErrHeader, codeStore, "The drive's header in STORE is damaged or altered. Bring the object back from a copy of the store."},
 	{publish.ErrElsewhere, codeNoDrive, "Check STORE: the header there opens, and is that of a drive in another place."},
-	{publish.ErrNoKey, codeStore, "Objects that every mount needs are missing from STORE or damaged. Bring them back from a copy of the store."},
 	{block.ErrDamaged, codeStore, "Objects of STORE are damaged or missing, and nothing was mounted. Bring them back from a copy of the store."},
 	{publish.ErrConflict, codeUndrained, "Nothing is lost: the changes stay sealed in the journal of this machine, and its next mount may be refused because of them. Keep the state folder; to go on meanwhile, move it away: this machine then joins the drive as a new one."},
 	{publish.ErrRemoved, codeRemoved, "Nothing it has not sent will be taken. To look at the drive: hushfs mount --read-only STORE DIR. To save what waits here: hushfs device export-pending STORE FOLDER. To join again as a new machine: hushfs device rejoin STORE"},
@@ -149,9 +149,12 @@ var rules = []struct {
 	{volume.ErrWriter, codeState, "End the copy, and keep what is in this machine's state folder. To look at the drive: hushfs mount --read-only STORE DIR"},
 	{state.ErrNewer, codeNewer, "Install a newer hushfs on this machine. Keep the state folder: changes may wait in it."},
 	{chain.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
+	{table.ErrVersion, codeNewer, "Install a newer hushfs on this machine."},
+	{publish.ErrNoKey, codeStore, "Objects that every mount needs are missing from STORE or damaged. Bring them back from a copy of the store."},
 	{volume.ErrState, codeState, "If the folder came from another machine or drive, move it away: this machine then joins the drive as a new one."},
 	{volume.ErrNoConflict, codeFailure, "It may be resolved already, here or elsewhere. See: hushfs conflicts"},
 	{volume.ErrUnresolved, codeFailure, "Nothing was lost. See: hushfs conflicts"},
+	{volume.ErrReadOnly, codeFailure, "Why: hushfs status"},
 	{volume.ErrNoSpace, codeState, "Make room on the local disk and try again."},
 	{s3.ErrLocation, codeUsage, "Write s3://bucket/prefix."},
 	{s3.ErrOptions, codeUsage, "See: hushfs help s3"},

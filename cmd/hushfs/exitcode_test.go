@@ -14,6 +14,8 @@ import (
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/state"
+	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/fs/table"
 	"github.com/hushfs/hushfs/fs/volume"
 	"github.com/hushfs/hushfs/store"
 )
@@ -38,33 +40,37 @@ func TestExplain(t *testing.T) {
 		err  error
 		code code
 	}{
-		"wrong passphrase":                 {keyslot.ErrPassphrase, codeSecret},
-		"wrong words":                      {keyslot.ErrWords, codeSecret},
-		"no drive":                         {drive.ErrNoDrive, codeNoDrive},
-		"another drive":                    {drive.ErrOther, codeNoDrive},
-		"not empty":                        {drive.ErrNotEmpty, codeNotEmpty},
-		"newer drive":                      {drive.ErrNewer, codeNewer},
-		"newer header":                     {keyslot.ErrNewer, codeNewer},
-		"newer state folder":               {fmt.Errorf("%w: %w", volume.ErrState, state.ErrNewer), codeNewer},
-		"newer journal":                    {fmt.Errorf("%w: %w", volume.ErrJournal, journal.ErrNewer), codeNewer},
-		"newer record":                     {chain.ErrVersion, codeNewer},
-		"store away":                       {store.ErrUnavailable, codeStore},
-		"store refuses":                    {store.ErrDenied, codeStore},
-		"store full":                       {store.ErrFull, codeStore},
-		"a full store, by the system":      {fmt.Errorf("%w: %w", store.ErrFull, syscall.ENOSPC), codeStore},
-		"a full local disk":                {syscall.ENOSPC, codeState},
-		"rollback":                         {volume.ErrRollback, codeHistory},
-		"fork":                             {volume.ErrFork, codeHistory},
-		"foreign journal":                  {volume.ErrJournal, codeState},
-		"time over":                        {context.DeadlineExceeded, codeTimeout},
-		"interrupted":                      {context.Canceled, codeFailure},
-		"undrained":                        {volume.ErrUndrained, codeUndrained},
-		"undrained since time was over":    {&volume.Undrained{Ops: 1, Why: context.DeadlineExceeded}, codeUndrained},
-		"undrained since told to hurry":    {&volume.Undrained{Ops: 1, Why: context.Canceled}, codeUndrained},
-		"undrained since the store is off": {&volume.Undrained{Ops: 1, Why: store.ErrUnavailable}, codeUndrained},
-		"anything else":                    {errors.New("x"), codeFailure},
-		"a problem already":                {usage("x"), codeUsage},
-		"a problem of another process":     {&control.Problem{Code: int(codeHistory), Message: "x"}, codeHistory},
+		"wrong passphrase":                  {keyslot.ErrPassphrase, codeSecret},
+		"wrong words":                       {keyslot.ErrWords, codeSecret},
+		"no drive":                          {drive.ErrNoDrive, codeNoDrive},
+		"another drive":                     {drive.ErrOther, codeNoDrive},
+		"not empty":                         {drive.ErrNotEmpty, codeNotEmpty},
+		"newer drive":                       {drive.ErrNewer, codeNewer},
+		"newer header":                      {keyslot.ErrNewer, codeNewer},
+		"newer state folder":                {fmt.Errorf("%w: %w", volume.ErrState, state.ErrNewer), codeNewer},
+		"newer journal":                     {fmt.Errorf("%w: %w", volume.ErrJournal, journal.ErrNewer), codeNewer},
+		"newer record":                      {chain.ErrVersion, codeNewer},
+		"newer hints":                       {errors.Join(publish.ErrNoKey, chain.ErrVersion), codeNewer},
+		"no hints":                          {publish.ErrNoKey, codeStore},
+		"newer table":                       {fmt.Errorf("read: %w", table.ErrVersion), codeNewer},
+		"newer record, and something waits": {&volume.Undrained{Ops: 1, Why: chain.ErrVersion}, codeUndrained},
+		"store away":                        {store.ErrUnavailable, codeStore},
+		"store refuses":                     {store.ErrDenied, codeStore},
+		"store full":                        {store.ErrFull, codeStore},
+		"a full store, by the system":       {fmt.Errorf("%w: %w", store.ErrFull, syscall.ENOSPC), codeStore},
+		"a full local disk":                 {syscall.ENOSPC, codeState},
+		"rollback":                          {volume.ErrRollback, codeHistory},
+		"fork":                              {volume.ErrFork, codeHistory},
+		"foreign journal":                   {volume.ErrJournal, codeState},
+		"time over":                         {context.DeadlineExceeded, codeTimeout},
+		"interrupted":                       {context.Canceled, codeFailure},
+		"undrained":                         {volume.ErrUndrained, codeUndrained},
+		"undrained since time was over":     {&volume.Undrained{Ops: 1, Why: context.DeadlineExceeded}, codeUndrained},
+		"undrained since told to hurry":     {&volume.Undrained{Ops: 1, Why: context.Canceled}, codeUndrained},
+		"undrained since the store is off":  {&volume.Undrained{Ops: 1, Why: store.ErrUnavailable}, codeUndrained},
+		"anything else":                     {errors.New("x"), codeFailure},
+		"a problem already":                 {usage("x"), codeUsage},
+		"a problem of another process":      {&control.Problem{Code: int(codeHistory), Message: "x"}, codeHistory},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := explain("it failed", fmt.Errorf("somewhere: %w", test.err))

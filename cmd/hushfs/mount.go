@@ -48,7 +48,7 @@ const leastPatience = time.Second
 
 // --poll if nothing is said, and the least.
 const (
-	defaultPoll = 2 * time.Second
+	defaultPoll = 1500 * time.Millisecond
 	leastPoll   = 100 * time.Millisecond
 )
 

@@ -50,14 +50,19 @@ type Judgement struct {
 	Verdict Verdict
 	Commit  *Commit // nil when the object did not open
 	Reason  string  // for people; empty when valid
+	Newer   bool    // it is Stop since a newer program wrote it
 }
 
 func junk(c *Commit, format string, args ...any) Judgement {
-	return Judgement{Junk, c, fmt.Sprintf(format, args...)}
+	return Judgement{Verdict: Junk, Commit: c, Reason: fmt.Sprintf(format, args...)}
 }
 
 func stop(c *Commit, format string, args ...any) Judgement {
-	return Judgement{Stop, c, fmt.Sprintf(format, args...)}
+	return Judgement{Verdict: Stop, Commit: c, Reason: fmt.Sprintf(format, args...)}
+}
+
+func newer(c *Commit, err error) Judgement {
+	return Judgement{Verdict: Stop, Commit: c, Reason: err.Error(), Newer: true}
 }
 
 // Judge says what the object in a slot above the state's is. All machines with the
@@ -84,7 +89,7 @@ func (s *State) Judge(slot Slot, object []byte, past Past) Judgement {
 		return junk(c, "device %d was removed", c.Device)
 	case errors.Is(err, ErrVersion) && c.Prev == s.Head:
 		// The new device's record itself may be what cannot be read.
-		return stop(c, "%v", err)
+		return newer(c, err)
 	case err != nil:
 		return junk(c, "device %d is unknown: %v", c.Device, err)
 	default:
@@ -98,11 +103,11 @@ func (s *State) Judge(slot Slot, object []byte, past Past) Judgement {
 	}
 
 	if c.Prev != s.Head {
-		return Judgement{Evidence, c, fmt.Sprintf("device %d (%s) signed commit %v for slot %d on %v, but the head is %v",
+		return Judgement{Verdict: Evidence, Commit: c, Reason: fmt.Sprintf("device %d (%s) signed commit %v for slot %d on %v, but the head is %v",
 			c.Device, author.Name, c.ID, slot, c.Prev, s.Head)}
 	}
 	if errors.Is(err, ErrVersion) {
-		return stop(c, "%v", err)
+		return newer(c, err)
 	}
 	if err != nil {
 		return junk(c, "%v", err)

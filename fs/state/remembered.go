@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,13 +15,15 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// The newest commits one by one. Nothing depends on the file but how much can be told of
-// what a store is missing, so it is not synced: after a power cut it may be gone, and one
-// that does not open is none. Layout: docs/format.md, "State folder".
+// The newest commits one by one, and of older ones the fewer the older they are. Nothing
+// depends on the file but how much can be told of what a store is missing, so it is not
+// synced: after a power cut it may be gone, and one that does not open is none. Layout:
+// docs/format.md, "State folder".
 const (
 	rememberedFile  = "remembered"
 	rememberedMagic = "HUSHREM0"
-	rememberedLimit = 16 << 10 // bytes; RememberedMax entries with the longest names are less
+	rememberedMost  = 255      // entries, see thin
+	rememberedLimit = 32 << 10 // bytes; as many entries with the longest names are less
 )
 
 // encodeRemembered returns the number of entries u8, then slot u64, id 32, device u16,
@@ -40,7 +43,7 @@ func encodeRemembered(all []chain.Remembered) []byte {
 // decodeRemembered reads exactly what encodeRemembered wrote, or fails with ErrMalformed.
 func decodeRemembered(b []byte) (all []chain.Remembered, err error) {
 	bad := fmt.Errorf("remembered file: %w", ErrMalformed)
-	if len(b) < 1 || int(b[0]) > chain.RememberedMax {
+	if len(b) < 1 || int(b[0]) > rememberedMost {
 		return nil, bad
 	}
 	const fixed = 8 + 32 + 2 + 8 + 1
@@ -127,9 +130,37 @@ func (s *State) note(commits []chain.Remembered) (changed bool) {
 		}
 		return 1
 	})
-	s.recent = s.recent[max(0, len(s.recent)-chain.RememberedMax):]
+	s.recent = thin(s.recent)
 	return true
 }
+
+// thin keeps the newest RememberedMax of commits that ascend, and of what lies twice as far
+// back, and again twice as far, some eight each: so it can be told of any slot about where
+// this history and another have parted.
+func thin(all []chain.Remembered) []chain.Remembered {
+	newest := max(0, len(all)-chain.RememberedMax)
+	if newest == 0 {
+		return all
+	}
+	kept, head := all[:0:0], all[len(all)-1].Slot
+	type stretch struct {
+		width int
+		at    chain.Slot
+	}
+	var last stretch
+	for _, r := range all[:newest] {
+		width := bits.Len64(uint64(head-r.Slot) / (2 * rememberedIn))
+		if s := (stretch{width, r.Slot >> width}); len(kept) == 0 || s != last {
+			kept, last = append(kept, r), s
+		}
+	}
+	kept = append(kept, all[newest:]...)
+	return kept[max(0, len(kept)-rememberedMost):]
+}
+
+// rememberedIn is about how many commits are kept of those that lie as far back as twice
+// the distance of others.
+const rememberedIn = 8
 
 // Note remembers commits one by one, as far as there is room for the newest; without
 // any promise that they are there after a power cut.
@@ -159,14 +190,15 @@ func (s *State) Freeze() {
 }
 
 // Accept makes an older slot, or another history, the newest that this machine
-// remembers. It is durable when Enrolled returns, which must follow on Renew: the
-// numbers of a device that wrote what is given up are not used again.
-func (s *State) Accept(h chain.Head) {
+// remembers; up to slot same it is the one that was remembered. It is durable when
+// Enrolled returns, which must follow on Renew: the numbers of a device that wrote what is
+// given up are not used again.
+func (s *State) Accept(h chain.Head, same chain.Slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.alien = true
 	s.d.head = h
-	s.recent = slices.DeleteFunc(slices.Clone(s.recent), func(r chain.Remembered) bool { return r.Slot > h.Slot })
+	s.recent = slices.DeleteFunc(slices.Clone(s.recent), func(r chain.Remembered) bool { return r.Slot > same })
 }
 
 // Commits of other histories that a person has looked into. Layout: docs/format.md,

@@ -54,7 +54,8 @@ func TestRemembered(t *testing.T) {
 	}
 	must(t, s.Note(long))
 	got := reopen(t, dir, NotFresh).Remembered()
-	if !equal(got, long[len(long)-chain.RememberedMax:]) {
+	newest := max(0, len(got)-chain.RememberedMax)
+	if !equal(got[newest:], long[len(long)-chain.RememberedMax:]) || newest == 0 {
 		t.Errorf("%d of them, from %d", len(got), got[0].Slot)
 	}
 	if i, err := os.Stat(filepath.Join(dir, rememberedFile)); err != nil || i.Size() >= rememberedLimit || i.Mode().Perm() != 0o600 {
@@ -66,6 +67,42 @@ func TestRemembered(t *testing.T) {
 	must(t, s.Note([]chain.Remembered{other}))
 	if got := reopen(t, dir, NotFresh).Remembered(); got[len(got)-1].ID != other.ID {
 		t.Error("another commit")
+	}
+}
+
+// Of older commits some are remembered, the fewer the older they are: none is further from
+// the next than an eighth of the way back to it, or twice that.
+func TestRememberedOfOldCommits(t *testing.T) {
+	dir, s := create(t)
+	const last = 5000
+	for slot := uint64(1); slot <= last; slot += 1 + slot%3 { // some slots are dead
+		s.note([]chain.Remembered{commit(slot, strings.Repeat("n", maxName))})
+	}
+	must(t, s.Note(commits(last+1, last+1)))
+	s = reopen(t, dir, NotFresh)
+	got := s.Remembered()
+	head := uint64(got[len(got)-1].Slot)
+	for i, r := range got[1:] {
+		back, gap := head-uint64(got[i].Slot), uint64(r.Slot-got[i].Slot)
+		if gap > max(3, back/4) {
+			t.Errorf("nothing from slot %d to %d, %d and %d back", got[i].Slot, r.Slot, back, head-uint64(r.Slot))
+		}
+	}
+	if got[0].Slot > 3 || len(got) > 150 {
+		t.Errorf("%d of them, from %d", len(got), got[0].Slot)
+	}
+	// However far the slots lie apart, there are not too many.
+	for bits := range 63 {
+		for i := range uint64(100) {
+			s.note([]chain.Remembered{commit(last+2+1<<bits+i<<bits/128, "far")})
+		}
+	}
+	must(t, s.Note([]chain.Remembered{commit(1<<63, strings.Repeat("n", maxName))}))
+	if got := reopen(t, dir, NotFresh).Remembered(); len(got) > rememberedMost || len(got) < chain.RememberedMax {
+		t.Errorf("%d of them", len(got))
+	}
+	if i, err := os.Stat(filepath.Join(dir, rememberedFile)); err != nil || i.Size() >= rememberedLimit {
+		t.Errorf("%v, %v", i, err)
 	}
 }
 
@@ -104,7 +141,7 @@ func TestAccept(t *testing.T) {
 	must(t, s.Note(commits(3, 12)))
 	must(t, s.Remember(chain.Head{Slot: 12, ID: chain.ID{12}}, 20))
 	older := chain.Head{Slot: 5, ID: chain.ID{5}, Ledger: chain.ID{6}}
-	s.Accept(older)
+	s.Accept(older, 4)
 	if s.Head() != older {
 		t.Error("not accepted")
 	}
@@ -122,7 +159,7 @@ func TestAccept(t *testing.T) {
 		t.Errorf("%+v, known %d", again.Head(), again.Known())
 	}
 	must(t, s.Note(nil))
-	if got := s.Remembered(); !equal(got, commits(3, 5)) {
+	if got := s.Remembered(); !equal(got, commits(3, 4)) {
 		t.Errorf("%v", got)
 	}
 	must(t, s.Remember(chain.Head{Slot: 6}, 0))

@@ -43,6 +43,8 @@ type State struct {
 	frozen bool               // Remember and Note change nothing
 	recent []chain.Remembered // the newest commits one by one, ascending; never written in place
 
+	silence Silence // of other devices
+
 	// alien: what the files say is another device's, from Open's Moved or from
 	// Renew until Enrolled. Nothing is written over it.
 	alien bool
@@ -159,6 +161,7 @@ func (s *State) open(name string, previous []*crypt.Key) (Fresh, error) {
 		return "", err
 	}
 	s.loadRemembered()
+	s.loadSilence()
 	// What was reserved and not given out before a crash stays unused.
 	s.ino, s.pack = s.d.inos, s.d.packs
 	switch {

@@ -84,6 +84,11 @@ func (s *Syncer) writeDown(a *attempt) error {
 	if a.journaled || a.enrols {
 		return nil
 	}
+	if s.o.Across != nil {
+		if err := s.o.Across(a.last); err != nil {
+			return err
+		}
+	}
 	pos, err := s.o.Journal.Append(journal.Attempted(journal.AttemptRecord{
 		Slot: uint64(a.Slot), ID: a.ID, First: a.first, Last: a.last, Object: a.Object,
 	}))
@@ -138,20 +143,25 @@ func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 // earlier answer was lost, or another device. The attempt is given up only after
 // what lies there was judged: bytes that a bad line changed are no proof.
 func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error) {
-	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, a.Slot), chain.MaxCommit)
-	if err != nil {
-		return nil, fmt.Errorf("look at slot %d: %w", a.Slot, err)
+	next := s.readAhead(ctx, true)
+	defer next.end()
+	f := next.take(a.Slot)
+	if f.err != nil {
+		return nil, fmt.Errorf("look at slot %d: %w", a.Slot, f.err)
 	}
-	if bytes.Equal(object, a.Object) {
+	if bytes.Equal(f.object, a.Object) {
 		return s.won(ctx, a)
 	}
-	j, err := s.judge(ctx, a.Slot, object)
+	j, err := s.judge(ctx, a.Slot, f.object)
 	if err != nil {
 		return nil, err
 	}
+	if j.Verdict == chain.Junk {
+		next.alone()
+	}
 	// Until the slot is passed the attempt stands: given up before, the next commit
 	// would be signed for the same slot.
-	passed, err := s.pass(ctx, a.Slot, j, object)
+	passed, err := s.pass(ctx, j, f)
 	if !passed {
 		return nil, err
 	}
@@ -159,7 +169,7 @@ func (s *Syncer) resolve(ctx context.Context, a *attempt) (*chain.Commit, error)
 	if err := errors.Join(err, s.lost(a)); err != nil {
 		return nil, err
 	}
-	return nil, s.catchUp(ctx)
+	return nil, s.catchUpBy(ctx, next)
 }
 
 // won moves the chain over a commit of ours.

@@ -59,7 +59,7 @@ type at struct {
 // objects at a time. After an error the slots below the one that it returns are passed.
 func (r *row) pass(ctx context.Context, from, last chain.Slot) (chain.Slot, error) {
 	begun, wait := time.Now(), deadTold
-	due, shown := begun.Add(wait), begun
+	due, shown := begun.Add(wait), time.Time{}
 	for slot := from; slot <= last; {
 		some, err := r.look(ctx, slot, last)
 		if err != nil {

@@ -177,7 +177,7 @@ const (
 // being published it is the state of the last survey, if there was one. It is not to be
 // changed.
 func (s *Syncer) Survey(ctx context.Context) *chain.State {
-	if !s.lockSoon(ctx) {
+	if !s.lockSoon(ctx, surveyLock) {
 		if st := s.surveyed.Load(); st != nil {
 			return st
 		}
@@ -208,9 +208,9 @@ func (s *Syncer) Devices() ([]chain.Device, map[meta.Device]chain.Seen) {
 	return s.o.Chain.Ledger.AllDevices(), s.o.Chain.Seen()
 }
 
-// lockSoon takes working, unless somebody holds it for long.
-func (s *Syncer) lockSoon(ctx context.Context) bool {
-	for end := time.Now().Add(surveyLock); ; {
+// lockSoon takes working, unless somebody holds it for longer than most.
+func (s *Syncer) lockSoon(ctx context.Context, most time.Duration) bool {
+	for end := time.Now().Add(most); ; {
 		if s.working.TryLock() {
 			return true
 		}

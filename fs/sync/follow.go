@@ -30,10 +30,17 @@ func (s *Syncer) CatchUp(ctx context.Context) error {
 }
 
 func (s *Syncer) catchUp(ctx context.Context) error {
+	a := s.readAhead(ctx, false)
+	defer a.end()
+	return s.catchUpBy(ctx, a)
+}
+
+// catchUpBy is catchUp by what is on its way already.
+func (s *Syncer) catchUpBy(ctx context.Context, a *ahead) error {
 	for {
 		slot := s.slot()
-		object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
-		if errors.Is(err, store.ErrNotExist) {
+		f := a.take(slot)
+		if errors.Is(f.err, store.ErrNotExist) {
 			// The end, or where others trimmed.
 			if err := s.show(ctx); err != nil {
 				return err
@@ -46,14 +53,17 @@ func (s *Syncer) catchUp(ctx context.Context) error {
 			}
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("look at slot %d: %w", slot, err)
+		if f.err != nil {
+			return fmt.Errorf("look at slot %d: %w", slot, f.err)
 		}
-		j, err := s.judge(ctx, slot, object)
+		j, err := s.judge(ctx, slot, f.object)
 		if err != nil {
 			return err
 		}
-		if _, err := s.pass(ctx, slot, j, object); err != nil {
+		if j.Verdict == chain.Junk {
+			a.alone()
+		}
+		if _, err := s.pass(ctx, j, f); err != nil {
 			return err
 		}
 	}
@@ -114,7 +124,8 @@ func (s *Syncer) decide(ctx context.Context, slot chain.Slot, object []byte, twi
 
 // pass moves the chain over a slot that was judged, and says whether it was moved: an
 // error may come after. The view comes after, several slots at a time: see show.
-func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, object []byte) (passed bool, err error) {
+func (s *Syncer) pass(ctx context.Context, j chain.Judgement, f *fetched) (passed bool, err error) {
+	slot, object := f.slot, f.object
 	if j.Verdict == chain.Junk {
 		few := slot-s.o.Chain.Slot <= deadFew
 		if few {
@@ -134,7 +145,7 @@ func (s *Syncer) pass(ctx context.Context, slot chain.Slot, j chain.Judgement, o
 		return false, err
 	}
 	s.knows(j.Commit.ID, object)
-	s.saw()
+	s.saw(f.at, f.up)
 	u := &s.unseen
 	u.slots = append(u.slots, view.Slot{No: uint64(slot), Batch: j.Commit.Batch, Usage: j.Commit.Usage})
 	u.state.Apply(uint64(slot), j.Commit.Batch, j.Commit.Usage)
@@ -230,5 +241,13 @@ func trouble(slot chain.Slot, j chain.Judgement) error {
 	if j.Verdict == chain.Evidence {
 		return fmt.Errorf("%w: slot %d: %s", ErrFork, slot, j.Reason)
 	}
+	if j.Newer {
+		return newer{fmt.Errorf("slot %d: %s. This version of hushfs cannot go on from there; what waits stays in the journal of this machine until a newer one is installed", slot, j.Reason)}
+	}
 	return fmt.Errorf("slot %d: %s", slot, j.Reason)
 }
+
+// newer is a chain.ErrVersion in its own words.
+type newer struct{ error }
+
+func (newer) Is(target error) bool { return target == chain.ErrVersion }

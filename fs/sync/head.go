@@ -26,9 +26,9 @@ type end struct {
 // seenFor is how long what was seen of the head needs no further look.
 const seenFor = 2 * time.Second
 
-// saw notes that the store showed the head; working is held.
-func (s *Syncer) saw() {
-	s.sighted()
+// saw notes that the store showed the head at a moment; working is held.
+func (s *Syncer) saw(at time.Time, up time.Duration) {
+	s.sight.at, s.sight.up = at, up
 	s.end.seen, s.end.sight = true, s.sight
 }
 
@@ -79,7 +79,7 @@ func (s *Syncer) headThere(ctx context.Context) error {
 	}
 	s.setMissing(err)
 	if s.end.seen = false; there {
-		s.saw()
+		s.saw(time.Now(), s.o.Uptime())
 	}
 	return err
 }
@@ -105,7 +105,11 @@ func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 			return ". The store has nothing at all of this drive: another drive's, or an empty one, may lie in its place", nil
 		}
 	}
-	return fmt.Sprintf(". Below it the store has slot %d. Missing: %s", had, MissingOf(s.o.State.Remembered(), had, head)), nil
+	same, known, err := s.remembers(ctx, had)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(". Below it the store has slot %d. Missing: %s", had, MissingOf(known, same, had+1, head)), nil
 }
 
 // wentOn says whether a commit that goes on from the head lies in the next slot. Then the

@@ -40,7 +40,9 @@ func findLedger(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ide
 			}
 			slot, _ := chain.ParseHintName(vol, i.Name)
 			passed.pass(i.Name, passedHint{slot: slot, err: err})
-			last = err
+			if last == nil || !errors.Is(last, chain.ErrVersion) {
+				last = err // that a newer program was here explains the rest
+			}
 		}
 		if len(page) < hintsPage {
 			if last == nil {

@@ -11,11 +11,13 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
-// Missing says what a store that was set back is without, as far as a machine remembers.
+// Missing says what a store that was set back is without, as far as a machine knows.
 type Missing struct {
-	Slots   uint64          `json:"slots"`   // of the order, from the first that is missing to the newest that was seen
-	Unknown uint64          `json:"unknown"` // of these, how many nothing more is remembered of
-	Since   time.Time       `json:"since"`   // when the oldest of the others was made, by its author's clock; zero: unknown
+	Slots   uint64          `json:"slots"`   // of the order, that are missing for certain
+	Most    uint64          `json:"at_most"` // are missing; 0: nobody knows
+	Unknown uint64          `json:"unknown"` // of Slots, how many nothing more is known of
+	After   time.Time       `json:"after"`   // when the newest was made that is not missing, by its author's clock; zero: unknown
+	Since   time.Time       `json:"since"`   // and the oldest of those that are, as far as they are known
 	Until   time.Time       `json:"until"`   // and the newest
 	Devices []MissingDevice `json:"devices"` // who made them, most first
 }
@@ -23,38 +25,67 @@ type Missing struct {
 // MissingDevice is a device that made commits which are missing.
 type MissingDevice struct {
 	Device  meta.Device `json:"device"`
-	Name    string      `json:"name"`
+	Name    string      `json:"name"` // empty: unknown
 	Commits int         `json:"commits"`
 }
 
-// MissingOf sums up the commits above had, up to seen.
-func MissingOf(all []chain.Remembered, had, seen chain.Slot) Missing {
+// MissingOf sums up what is known of the commits up to seen, of which those from the slot
+// parted on are missing, and those above same may be; same 0: any may.
+func MissingOf(known []Known, same Known, parted, seen chain.Slot) Missing {
 	m := Missing{Devices: []MissingDevice{}}
-	if seen <= had {
+	if parted > seen {
 		return m
 	}
-	m.Slots = uint64(seen - had)
-	m.Unknown = m.Slots
-	for _, r := range all {
-		if r.Slot <= had || r.Slot > seen {
+	m.Slots, m.Unknown = above(known, parted-1, seen)
+	if same.Slot > 0 {
+		m.Most, _ = above(known, same.Slot, seen)
+		m.After = same.Time
+	}
+	for _, k := range known {
+		if k.Slot < parted || k.Slot > seen || k.Device == 0 {
 			continue
 		}
-		m.Unknown--
-		if m.Since.IsZero() || r.Time.Before(m.Since) {
-			m.Since = r.Time
+		if m.Since.IsZero() || k.Time.Before(m.Since) {
+			m.Since = k.Time
 		}
-		if r.Time.After(m.Until) {
-			m.Until = r.Time
+		if k.Time.After(m.Until) {
+			m.Until = k.Time
 		}
-		i := slices.IndexFunc(m.Devices, func(d MissingDevice) bool { return d.Device == r.Device })
+		i := slices.IndexFunc(m.Devices, func(d MissingDevice) bool { return d.Device == k.Device })
 		if i < 0 {
 			i = len(m.Devices)
-			m.Devices = append(m.Devices, MissingDevice{Device: r.Device, Name: r.Name})
+			m.Devices = append(m.Devices, MissingDevice{Device: k.Device})
 		}
 		m.Devices[i].Commits++
+		if k.Name != "" {
+			m.Devices[i].Name = k.Name
+		}
 	}
 	slices.SortStableFunc(m.Devices, func(a, b MissingDevice) int { return cmp.Compare(b.Commits, a.Commits) })
 	return m
+}
+
+// above counts the slots above one, up to seen, that hold commits or may; and of those the
+// ones of which nothing more is known.
+func above(known []Known, from, seen chain.Slot) (n, unknown uint64) {
+	next := seen + 1
+	for _, k := range slices.Backward(known) {
+		if k.Slot > seen {
+			continue
+		}
+		if !k.Next {
+			gap := uint64(next - max(k.Slot, from) - 1)
+			n, unknown = n+gap, unknown+gap
+		}
+		if next = k.Slot; k.Slot <= from {
+			return n, unknown
+		}
+		if n++; k.Device == 0 {
+			unknown++
+		}
+	}
+	gap := uint64(next - from - 1)
+	return n + gap, unknown + gap
 }
 
 // devicesTold is how many devices String names.
@@ -64,17 +95,25 @@ const devicesTold = 5
 // device 2 (desk): 3, device 1 (laptop): 1".
 func (m Missing) String() string {
 	var b strings.Builder
-	if b.WriteString("1 change"); m.Slots != 1 {
-		b.Reset()
-		fmt.Fprintf(&b, "%d changes", m.Slots)
-	}
-	if !m.Since.IsZero() {
-		from, to := m.Since.Local().Format(minutes), m.Until.Local().Format(minutes)
-		if from == to {
-			fmt.Fprintf(&b, ", made at %s", from)
-		} else {
-			fmt.Fprintf(&b, ", made from %s to %s", from, to)
+	switch {
+	case m.Most != m.Slots:
+		fmt.Fprintf(&b, "at least %s", changes(m.Slots))
+		if m.Most > 0 {
+			fmt.Fprintf(&b, ", at most %d", m.Most)
 		}
+	default:
+		b.WriteString(changes(m.Slots))
+	}
+	from, to := m.Since.Local().Format(minutes), m.Until.Local().Format(minutes)
+	switch {
+	case m.Most == m.Slots && m.Unknown == 0 && from == to:
+		fmt.Fprintf(&b, ", made at %s", from)
+	case m.Most == m.Slots && m.Unknown == 0:
+		fmt.Fprintf(&b, ", made from %s to %s", from, to)
+	case !m.After.IsZero():
+		fmt.Fprintf(&b, ", made since %s", m.After.Local().Format(minutes))
+	case !m.Since.IsZero():
+		fmt.Fprintf(&b, ", made since %s at the latest", from)
 	}
 	for i, d := range m.Devices {
 		switch {
@@ -86,9 +125,20 @@ func (m Missing) String() string {
 		default:
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "device %d (%s): %d", d.Device, d.Name, d.Commits)
+		fmt.Fprintf(&b, "device %d", d.Device)
+		if d.Name != "" {
+			fmt.Fprintf(&b, " (%s)", d.Name)
+		}
+		fmt.Fprintf(&b, ": %d", d.Commits)
 	}
 	return b.String() + m.unknown()
+}
+
+func changes(n uint64) string {
+	if n == 1 {
+		return "1 change"
+	}
+	return fmt.Sprintf("%d changes", n)
 }
 
 func (m Missing) unknown() string {
@@ -96,9 +146,9 @@ func (m Missing) unknown() string {
 	case m.Unknown == 0 || m.Slots == 0:
 		return ""
 	case m.Unknown == m.Slots:
-		return ", of which this machine remembers no more than that they were there"
+		return ", of which this machine knows no more than that they were there"
 	}
-	return fmt.Sprintf("; of %d it remembers no more than that they were there", m.Unknown)
+	return fmt.Sprintf("; of %d it knows no more than that they were there", m.Unknown)
 }
 
 const minutes = "2006-01-02 15:04"

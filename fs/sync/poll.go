@@ -18,9 +18,13 @@ const (
 	// pollEvery is how often the next slot is looked for while the mount is in use,
 	// which it is for usedFor after somebody used it; then it is looked for less and
 	// less often, down to pollIdle.
-	pollEvery = 2 * time.Second
+	pollEvery = 1500 * time.Millisecond
 	pollIdle  = time.Minute
 	usedFor   = 10 * time.Second
+
+	// pollRest is the least time from the end of one look to the next: others want their
+	// turn as well.
+	pollRest = 5 * turnEvery
 
 	// pollAway is the longest wait while the store does not answer and the mount is in
 	// use.
@@ -98,16 +102,20 @@ func (s *Syncer) poll(ctx context.Context) error {
 	longest := max(pollIdle, every)
 	p := &s.polling
 	// Load read all that there was, for somebody.
-	looked, used := time.Now(), time.Now()
+	began, looked, used := time.Now(), time.Now(), time.Now()
 	idle, away, hold := every, time.Duration(0), time.Duration(0)
 	for ctx.Err() == nil {
 		wait := idle
 		if p.used.Load() || time.Since(used) < usedFor {
 			wait = every
 		}
-		if !p.wait(ctx, looked.Add(max(wait, away)), looked.Add(hold)) {
+		// From beginning to beginning, or what is shown would be older by as long as it
+		// takes to follow much.
+		due := began.Add(max(wait, looked.Sub(began)+max(pollRest, away)))
+		if !p.wait(ctx, due, looked.Add(hold)) {
 			continue // for another time, as it may be
 		}
+		began = time.Now()
 		if p.used.Swap(false) {
 			used = time.Now()
 		}
@@ -174,8 +182,8 @@ func (s *Syncer) look(ctx context.Context, told chain.Slot) (found bool, err err
 	if s.halted() != nil {
 		return false, nil
 	}
-	before := s.slot()
-	if told == 0 {
+	before, seen := s.slot(), told == 0
+	if seen {
 		told = before
 		_, err := s.o.Bucket.Get(ctx, chain.SlotName(s.o.Chain.Volume, told), 0, 1)
 		s.reached(err)
@@ -199,7 +207,9 @@ func (s *Syncer) look(ctx context.Context, told chain.Slot) (found bool, err err
 	if err := s.conclude(ctx); err != nil {
 		return false, err
 	}
-	err = s.catchUp(ctx)
+	a := s.readAhead(ctx, seen)
+	defer a.end()
+	err = s.catchUpBy(ctx, a)
 	return s.slot() > before, err
 }
 
@@ -266,14 +276,20 @@ func lockFor(ctx context.Context, mu *sync.Mutex) error {
 // or one of a drive where little happens, might take for new what is long gone, and for
 // quiet a store that was set back.
 func (s *Syncer) stillThere(ctx context.Context) error {
-	if !s.working.TryLock() {
+	// Who only looks whether there is something to do has it for a moment, at the very
+	// ticks at which this is asked.
+	if !s.lockSoon(ctx, pollRest) {
 		return nil // who publishes looks too
 	}
 	defer s.working.Unlock()
 	if err := s.comeBack(ctx); err != nil {
 		return err
 	}
-	return s.lookBack(ctx)
+	if err := s.lookBack(ctx); err != nil {
+		return err
+	}
+	s.nothingMore()
+	return nil
 }
 
 // watch has the store tell of new slots, where it does. Nothing depends on it: what it

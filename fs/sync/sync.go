@@ -59,6 +59,10 @@ type Options struct {
 	// content of their files may change under them.
 	Gather func() error
 
+	// Across has the journal know what operations after a number need of those up to it,
+	// before a commit with these is sent; it is synced with that. Nil: nothing.
+	Across func(last meta.OpNo) error
+
 	// Rebase says how pending operations are executed again where other machines
 	// changed what they are about.
 	Rebase func() meta.RebaseOptions
@@ -85,13 +89,15 @@ type Options struct {
 	Untrimmed func(error)             // told why old commits stay, where a person should know; nil again when they go
 	Holed     func(chain.Slot, error) // told of a slot that is gone below others; nil again when nobody needs it; nil: nobody is told
 	Wrong     func(WrongFold)         // told of a checkpoint that is wrong
+	Quiet     func(Quiet)             // told when it is remarkable that nothing of others comes, and when it does again; nil: nobody is
 
 	Log  *slog.Logger
 	Step func(name string) // called at each step of Steps; nil is none
 
+	Clock       func() time.Time     // whose dates tell days apart; nil is time.Now
 	Uptime      func() time.Duration // of this machine, its sleep included; nil is what the system says
 	FoldCommits int                  // how many commits above a checkpoint are folded; 0 means 256
-	Poll        time.Duration        // how often the next slot is looked for while the mount is in use; 0 means 2 s
+	Poll        time.Duration        // how often the next slot is looked for while the mount is in use; 0 means 1.5 s
 }
 
 // Steps are the names given to Options.Step, in the order of a commit's life.
@@ -166,7 +172,9 @@ type Syncer struct {
 	own     chain.ID      // of the newest commit that this machine made
 	end     end           // of the object of the head
 	sight   sight
+	quiet   quiet
 	unseen  unseen // what the chain was moved over and the view was not
+	width   int    // see ahead
 	forks   forks
 	wrong   *WrongFolds
 	hints   *PassedHints
@@ -202,6 +210,9 @@ type waiter struct {
 
 // New returns a syncer that goes on after what Load returned.
 func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	if o.Uptime == nil {
 		o.Uptime = uptime
 	}
@@ -242,6 +253,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		uploaded: map[crypt.Name]bool{},
 		stopped:  l.Trouble,
 		forks:    l.forks,
+		width:    2,
 		wrong:    l.o.Wrong,
 		hints:    l.o.Hints,
 		trim:     trimming{next: time.Now().Add(trimFirst)},

@@ -61,7 +61,9 @@ func (v *Volume) face(ctx context.Context, l *publish.Loaded) error {
 		return err
 	}
 	if s == nil && l.Claim.Slot > 0 && (v.o.Accept != nil || v.o.Older) {
-		s = setback(l, l.Claim, AHint, chain.ID{}, false, v.state.Remembered())
+		if s, err = v.setback(ctx, l, l.Claim, AHint, chain.ID{}, false); err != nil {
+			return err
+		}
 	}
 	switch {
 	case s == nil && v.o.Accept != nil:
@@ -102,9 +104,14 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 	if s.Same.Slot == 0 && s.Accepted != nil {
 		a.had.Slot = min(a.had.Slot, s.Accepted.Had.Slot) // there others went on
 	}
-	a.had.ID, _ = l.Near(a.had.Slot)
-	s.Files, s.Known = v.missingFiles(ctx, l, s.from(), s.Seen.Slot)
 	var err error
+	if a.had.ID, _, err = l.ID(ctx, a.had.Slot); err != nil {
+		return fmt.Errorf("look for slot %d: %w", a.had.Slot, err)
+	}
+	if a.had.Slot == 0 {
+		a.had.ID = chain.ID(l.Chain.Volume)
+	}
+	s.Files, s.Known = v.missingFiles(ctx, l, s)
 	if s.Waiting, err = v.waitingOps(); err != nil {
 		return err
 	}
@@ -118,7 +125,7 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 	if s.By == Keyring {
 		v.gone = s.Seen
 	}
-	v.state.Accept(l.Chain.Remember())
+	v.state.Accept(l.Chain.Remember(), a.had.Slot)
 	v.accepted = a
 	v.forgetCommits()
 	v.log.Warn("a rollback of the store is accepted", "seen slot", uint64(s.Seen.Slot), "seen", s.Seen.ID.String(), "slot", uint64(l.Chain.Slot), "commit", l.Chain.Head.String())

@@ -1,11 +1,21 @@
 package volume
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/hushfs/hushfs/fs/chain"
+)
 
 // What was a device only in commits that the store lost may have the number of another
 // when that is accepted, and number its inodes and operations from 1 on again. What waits
 // finds nothing of the other's by a number that was its own.
 func TestAcceptWhereAnotherHasTheNumber(t *testing.T) {
+	t.Run("little is missing", func(t *testing.T) { anotherHasTheNumber(t, 0) })
+	t.Run("more than is remembered", func(t *testing.T) { anotherHasTheNumber(t, chain.RememberedMax+4) })
+}
+
+// anotherHasTheNumber has so many more commits be missing, behind two checkpoints.
+func anotherHasTheNumber(t *testing.T, more int) {
 	w := newWorld(t)
 	as(w.laptop, write("shared", "base"), drained)
 	old := w.objects.Clone()
@@ -14,6 +24,12 @@ func TestAcceptWhereAnotherHasTheNumber(t *testing.T) {
 	same := func(m *machine) {
 		as(m, mkdir("of "+m.name), write("of "+m.name+"/x", m.name+" made x"), drained)
 		as(m, rewrite("shared", m.name+" wrote"), drained)
+		for i := range more {
+			as(m, rewrite("shared", m.name+" wrote"), drained)
+			if i < 2 {
+				as(m, write(m.name, "1"), drained, folded)
+			}
+		}
 	}
 	same(desk)
 	as(desk, patched("shared", 0, "DESK"), fsync("shared"))

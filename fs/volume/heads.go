@@ -34,7 +34,11 @@ func (v *Volume) checkHeads(ctx context.Context, l *publish.Loaded, minSlot uint
 			v.gone = h.Link
 			continue
 		}
-		if s := setback(l, h.Link, h.by, id, ok, v.state.Remembered()); s != nil {
+		s, err := v.setback(ctx, l, h.Link, h.by, id, ok)
+		if err != nil {
+			return err
+		}
+		if s != nil {
 			return s
 		}
 	}

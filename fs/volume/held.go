@@ -130,6 +130,7 @@ func (v *Volume) become(o *opened, ref meta.Ref) {
 		return
 	}
 	other.count += o.count
+	other.follows = other.follows || o.follows // whoever locks relies on it, see Following
 	other.as = append(other.as, o.as...)
 	for _, as := range o.as {
 		v.held[as.Ino] = other

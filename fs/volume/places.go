@@ -2,11 +2,13 @@ package volume
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"unique"
 
 	"github.com/hushfs/hushfs/fs/journal"
 	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/view"
 )
 
 // places remembers under which names files were found: an inode does not say it, and
@@ -22,6 +24,7 @@ type places struct {
 	young, old, waiting map[meta.Ref]knownPlace
 
 	settled meta.OpNo // operations up to this one wait no more
+	taken   meta.OpNo // operations up to this one are in a commit that was made
 	enough  int       // at so many of waiting it is looked which still are
 }
 
@@ -191,7 +194,8 @@ func needsName(op meta.Op) bool {
 }
 
 // tell returns what the journal is to know before the operation no, if that may have to
-// keep a file beside another machine's; operations up to settled wait no more.
+// keep a file beside another machine's; operations up to settled wait no more. What was
+// told with an operation that a commit has goes with that, and is told again.
 func (p *places) tell(no meta.OpNo, op meta.Op, settled meta.OpNo) (r journal.PlaceRecord, ok bool) {
 	if !needsName(op) {
 		return r, false
@@ -204,7 +208,7 @@ func (p *places) tell(no meta.OpNo, op meta.Op, settled meta.OpNo) (r journal.Pl
 	if !ok {
 		return r, false
 	}
-	known := at.told > settled
+	known := at.told > max(settled, p.taken)
 	if !known {
 		at.told = no
 	}
@@ -213,4 +217,49 @@ func (p *places) tell(no meta.OpNo, op meta.Op, settled meta.OpNo) (r journal.Pl
 		p.keep(ref, at)
 	}
 	return journal.PlaceRecord{No: no, Ref: ref, Parent: at.parent.Value(), Name: []byte(at.name)}, !known
+}
+
+// across has the journal know the names of files that are changed on both sides of the
+// number last, up to which a commit has the operations: what says them goes with it.
+func (v *Volume) across(last meta.OpNo) error {
+	v.places.take(last) // what comes from now on is told by itself
+	var recs []journal.Record
+	for _, a := range v.view.Across(last) {
+		if r, ok := v.places.tellAcross(a); ok {
+			recs = append(recs, journal.Placed(r))
+		}
+	}
+	for some := range slices.Chunk(recs, acrossMost) {
+		if _, err := v.journal.Append(some...); err != nil {
+			return v.unwritten(err)
+		}
+	}
+	return nil
+}
+
+// acrossMost is how many names go to the journal in one call.
+const acrossMost = 1000
+
+func (p *places) take(last meta.OpNo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken = max(p.taken, last)
+}
+
+// tellAcross is tell for a file of which operations are in the journal already.
+func (p *places) tellAcross(a view.Across) (r journal.PlaceRecord, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.get(a.Ref)
+	switch {
+	case ok && at.told > p.taken:
+		return r, false
+	case !ok && len(a.Name) == 0:
+		return r, false
+	case !ok:
+		at = knownPlace{parent: unique.Make(a.Parent), name: string(a.Name)}
+	}
+	at.told, at.needed = a.No, max(a.No, at.needed)
+	p.keep(a.Ref, at)
+	return journal.PlaceRecord{No: a.No, Ref: a.Ref, Parent: at.parent.Value(), Name: []byte(at.name)}, true
 }

@@ -89,6 +89,10 @@ func TestNamesInTheJournal(t *testing.T) {
 	if r, ok := p.tell(8, op, 4); !ok || string(r.Name) != "b" {
 		t.Error("another name")
 	}
+	p.take(8)
+	if r, ok := p.tell(9, op, 4); !ok || string(r.Name) != "b" {
+		t.Error("operation 8 goes with a commit")
+	}
 }
 
 // Names of changes that are in the store are forgotten as others are.
@@ -190,4 +194,48 @@ func TestNameOfAnOpenFile(t *testing.T) {
 	v.Called(h, meta.RootRef, []byte("f")) // by who found it before
 	is("g")
 	v.Release(h)
+}
+
+// A file is written on, and so are others, while the commit with what was written to them
+// before is on its way; then the machine is killed. What it kept of them is called like
+// them, in their folders, though what the journal had their names with is settled.
+func TestNameOutlivesTheCommitThatTookIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m, desk := w.laptop, w.machine("desk")
+	as(desk, mkdir("d"), mkdir("e"), write("moved", "base"), rename("moved", "d/moved"), write("d/stays", "base"), fsync("d/stays"), drained)
+	as(m, upToDate)
+	files := []string{"d/moved", "d/stays", "e/made"}
+	for _, f := range files {
+		as(m, write(f, "1"), fsync(f))
+	}
+	as(m, rename("e/made", "d/made"))
+	files[2] = "d/made"
+	more := true
+	m.step = func(name string) {
+		if name == "sync.build" && more {
+			more = false
+			for _, f := range files {
+				as(m, write(f, "22"), fsync(f))
+			}
+		}
+	}
+	as(m, drained)
+	m.step = nil
+	if n := m.v.view.Pending().Len(); more || n == 0 {
+		t.Fatalf("%d operations wait", n)
+	}
+	m.crash()
+	as(desk, upToDate)
+	for _, f := range files {
+		as(desk, write(f, "theirs"), fsync(f))
+	}
+	as(desk, drained)
+	as(m, upToDate, drained)
+	tree := m.tree()
+	for _, f := range files {
+		if !strings.Contains(tree, f+" (conflict") {
+			t.Errorf("no copy of %s:\n%s", f, tree)
+		}
+	}
 }

@@ -265,7 +265,7 @@ func TestStoreThatTellsLies(t *testing.T) {
 			b.tell("v0/no name of ours")
 			time.Sleep(time.Millisecond)
 		}
-		if n, _ := w.asked(); n > 70 {
+		if n, _ := w.asked(); n > 90 {
 			t.Errorf("%d requests in 100 s", n)
 		}
 		as(w.laptop, write("a", "1"), drained)

@@ -103,35 +103,44 @@ const (
 	treeMost    = 200000
 )
 
-// missingFiles lists what the commits from a slot on, up to another, did that the store
-// does not show, as far as they are kept near. It says how many of them were.
-func (v *Volume) missingFiles(ctx context.Context, l *publish.Loaded, above, upto chain.Slot) (files []MissingFile, commits int) {
+// missingFiles lists what the commits did that the store does not show, as far as they are
+// kept near. It says how many of them were.
+func (v *Volume) missingFiles(ctx context.Context, l *publish.Loaded, s *Setback) (files []MissingFile, commits int) {
 	m := recollection{older: l.Confirmed, names: map[meta.Ino]nameAt{}, is: map[string]*MissingFile{}, inos: map[meta.Ino]*MissingFile{}}
-	ids := map[chain.Slot]chain.ID{}
-	for _, r := range v.state.Remembered() {
-		ids[r.Slot] = r.ID
-	}
 	if err := publish.Retry(ctx, m.tree); err != nil {
 		v.log.Warn("names of older files are not known", "err", err)
 	}
-	for slot := above + 1; slot <= upto; slot++ {
-		object, err := v.commits.Get(slot)
-		if err != nil {
+	for _, k := range s.known {
+		if k.Slot < s.parted {
 			continue
 		}
-		// The id was that of a valid commit when this machine saw it.
-		c, err := l.Chain.Open(slot, object)
-		if err != nil || ids[slot] != c.ID {
+		c := v.keptCommit(l, k.Link)
+		if c == nil {
 			continue
 		}
 		commits++
 		if err := publish.Retry(ctx, func() error { return m.look(c.Batch) }); err != nil {
-			v.log.Warn("what a missing commit did is not known", "slot", uint64(slot), "err", err)
+			v.log.Warn("what a missing commit did is not known", "slot", uint64(k.Slot), "err", err)
 			continue
 		}
 		m.add(c.Batch)
 	}
 	return m.list(), commits
+}
+
+// keptCommit returns a commit that was valid when this machine saw it, or nil when it is
+// not kept near.
+func (v *Volume) keptCommit(l *publish.Loaded, at chain.Link) *chain.Commit {
+	for _, kept := range []*publish.LocalSlots{v.commits, v.slots} {
+		object, err := kept.Get(at.Slot)
+		if err != nil {
+			continue
+		}
+		if c, err := l.Chain.Open(at.Slot, object); err == nil && c.ID == at.ID {
+			return c
+		}
+	}
+	return nil
 }
 
 // nameAt is where an inode has its name.

@@ -1,7 +1,10 @@
 package volume
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hushfs/hushfs/fs/chain"
@@ -22,12 +25,16 @@ type Setback struct {
 	Accepted *chain.Accepted // what somebody on another machine took for right instead; nil: nobody did
 	accepter string          // the name of that device
 
-	Missing publish.Missing // from Same to Seen
+	Missing publish.Missing // up to Seen
 	Damaged []string        // objects that are missing or no commits
 	Files   []MissingFile   // what the missing commits were about, as far as they are kept near; only where a person is asked
 	Known   int             // how many commits Files is made from
 	Waiting int             // operations in the journal; only where a person is asked
 	why     error           // ErrRollback or ErrFork, of this package or of fs/sync
+
+	known  []publish.Known // what this machine's records show of the history that Seen is in
+	parted chain.Slot      // from here on the store is known to have other commits, or none
+	base   chain.Slot      // see from
 }
 
 // Witness is who knows of a commit that the store does not show.
@@ -52,7 +59,7 @@ func (s *Setback) Error() string {
 	}
 	if s.Same.Slot > 0 {
 		fmt.Fprintf(&b, ". Both are the same up to slot %d", s.Same.Slot)
-		if s.Same.Slot < s.Had.Slot {
+		if s.parted <= s.Had.Slot {
 			b.WriteString(", and others wrote over what came after")
 		}
 	}
@@ -75,21 +82,35 @@ func (s *Setback) Error() string {
 // Unwrap makes errors.Is find ErrRollback or ErrFork.
 func (s *Setback) Unwrap() error { return s.why }
 
-// setback compares the chain with a commit that is known to have been in it, and
-// remembered commits with both; nil: the chain has it.
-func setback(l *publish.Loaded, seen chain.Link, by Witness, had chain.ID, there bool, remembered []chain.Remembered) *Setback {
+// setback compares the chain with a commit that is known to have been in it, and what this
+// machine knows one by one with both; nil: the chain has it.
+func (v *Volume) setback(ctx context.Context, l *publish.Loaded, seen chain.Link, by Witness, had chain.ID, there bool) (*Setback, error) {
 	if there && had == seen.ID {
-		return nil
+		return nil, nil
 	}
 	s := &Setback{Seen: seen, Had: chain.Link{Slot: l.Chain.Slot, ID: l.Chain.Head}, By: by, Fork: there, Damaged: l.Damaged, Above: l.Above, why: ErrRollback}
 	s.Store = s.Had
 	if there {
 		s.why, s.Had = ErrFork, chain.Link{Slot: seen.Slot, ID: had}
 	}
-	for _, r := range remembered {
-		if id, ok := l.Near(r.Slot); ok && id == r.ID && r.Slot < seen.Slot {
-			s.Same = r.Link
-		}
+	mine := v.state.Head()
+	slots, commits := v.slots, v.commits
+	if slots == nil { // this is no mount, and there may be one
+		slots, commits = publish.LookAtSlots(filepath.Join(v.o.State, slotsDir)), publish.LookAtSlots(filepath.Join(v.o.Cache, commitsDir))
+	}
+	s.known = slices.DeleteFunc(l.Known(chain.Link{Slot: mine.Slot, ID: mine.ID}, v.state.Remembered(), slots, commits),
+		func(k publish.Known) bool { return k.Slot > seen.Slot || k.Slot == seen.Slot && k.ID != seen.ID })
+	same, parted, err := l.Parting(ctx, s.known)
+	if err != nil {
+		return nil, fmt.Errorf("look up to where the history is the same: %w", err)
+	}
+	s.Same, s.parted = same.Link, s.Had.Slot
+	if s.base = seen.Slot - 1; !there { // that one at least; what else is another is not known
+		s.base, s.parted = min(s.Had.Slot, seen.Slot), s.Had.Slot+1
+	}
+	if parted != 0 {
+		// The history of this machine itself is not what the store has.
+		s.base, s.parted = same.Slot, min(s.parted, parted)
 	}
 	for _, a := range l.Chain.Ledger.Accepted() {
 		if a.Had.Slot < seen.Slot && a.Seen.Slot >= a.Had.Slot && (s.Same.Slot == 0 || s.Same.Slot >= a.Had.Slot) {
@@ -101,17 +122,15 @@ func setback(l *publish.Loaded, seen chain.Link, by Witness, had chain.ID, there
 			}
 		}
 	}
-	s.Missing = publish.MissingOf(remembered, s.from(), seen.Slot)
-	return s
+	s.Missing = publish.MissingOf(s.known, same, s.parted, seen.Slot)
+	for i, d := range s.Missing.Devices {
+		if had, ok := l.Chain.Ledger.Device(d.Device); ok && d.Name == "" && had.Enrolled <= s.Same.Slot {
+			s.Missing.Devices[i].Name = had.Name
+		}
+	}
+	return s, nil
 }
 
-// from is the slot above which commits are missing.
-func (s *Setback) from() chain.Slot {
-	switch {
-	case s.Same.Slot > 0:
-		return s.Same.Slot
-	case s.Fork:
-		return s.Seen.Slot - 1 // that one at least; what else is another is not known
-	}
-	return min(s.Had.Slot, s.Seen.Slot)
-}
+// from is the slot above which commits may be missing: up to there what the store has is
+// what Seen goes on from. 0: nothing is known to be.
+func (s *Setback) from() chain.Slot { return s.base }

@@ -44,6 +44,7 @@ type Status struct {
 	DeadSlots     uint64           `json:"dead_slots"`     // that hold nobody's commit, and that everybody skips: above the checkpoint at the mount, and met since
 	Warnings      []string         `json:"warnings"`       //
 	Conflicts     int              `json:"conflicts"`      // that nobody has resolved, as far as is known
+	QuietDays     int              `json:"quiet_days"`     // on which this machine asked, and nothing of others came, though before it did on most days; 0: nothing is remarkable
 	Requests      map[string]int64 `json:"requests"`       // to the store since mount, by kind
 
 	Traffic map[string]Traffic `json:"traffic"` // the same with bytes
@@ -132,6 +133,7 @@ func (v *Volume) Status() Status {
 	s.PendingOps += v.aside
 	s.Stored = s.PendingOps == 0
 	s.Conflicts = v.countConflicts()
+	s.QuietDays = int(v.quietDays.Load())
 	s.Slowed, s.Refused = v.room.state()
 	s.Confirming, s.ConfirmSince = v.confirming.count()
 	stopped, offline := v.sync.Trouble()

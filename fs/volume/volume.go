@@ -52,7 +52,7 @@ type Options struct {
 	Clock         func() time.Time     // the kernel's, by which it gives times to files; nil is time.Now
 	Uptime        func() time.Duration // of this machine, its sleep included; nil is what the system says
 	FoldCommits   int                  // how many commits above a checkpoint are folded; 0 means 256
-	Poll          time.Duration        // how often the store is asked for what other machines did, while programs use the mount; 0 means 2 s
+	Poll          time.Duration        // how often the store is asked for what other machines did, while programs use the mount; 0 means 1.5 s
 	Trim          publish.TrimOptions  // when commits under a checkpoint are deleted; the zero value is what docs/operations.md says
 	Writer        meta.Device          // the one device that may write, in a store that cannot tell who was first, unless the ledger names another by now; 0: any
 
@@ -115,6 +115,8 @@ type Volume struct {
 	locks fileLocks // what this machine has of the locks that all share
 
 	kept atomic.Uint64 // slot as of which this machine's leases were looked at
+
+	quietDays atomic.Int64 // see Status.QuietDays
 
 	counting atomic.Bool // conflicts are being brought near, to be counted
 

@@ -71,6 +71,7 @@ func (v *Volume) wireSync(l *publish.Loaded, packs string) {
 		Reading:  v.o.ReadOnly,
 		Still:    v.still,
 		Gather:   v.gather,
+		Across:   v.across,
 		Rebase:   v.rebase,
 		Replace:  v.replace,
 		Switch:   v.switched,
@@ -80,6 +81,7 @@ func (v *Volume) wireSync(l *publish.Loaded, packs string) {
 		Log:      v.log,
 		Step:     v.o.Step,
 
+		Clock:       v.o.Clock,
 		Uptime:      v.o.Uptime,
 		FoldCommits: v.o.FoldCommits,
 		Poll:        v.o.Poll,
@@ -88,6 +90,7 @@ func (v *Volume) wireSync(l *publish.Loaded, packs string) {
 		Wrong:       v.wrongFold,
 		Untrimmed:   v.untrimmed,
 		Holed:       v.holed,
+		Quiet:       v.quiet,
 	}, l, l.Chain.LastOp[v.device])
 	v.locks.uptime = v.sync.Uptime
 }
