@@ -17,18 +17,22 @@ const durableAttr = "user.hushfs.durable"
 // confirm returns when what was done to these inodes is in the store, where the
 // directory dir wants it so. What was done stays done when it fails.
 func (s *Server) confirm(ctx context.Context, dir meta.Ref, refs ...meta.Ref) error {
-	if s.o.ReadOnly || !s.v.Remote(ctx, dir) {
+	if s.o.ReadOnly {
 		return nil
+	}
+	remote, err := s.v.Remote(ctx, dir)
+	if err != nil || !remote {
+		return err
 	}
 	return s.v.Confirm(ctx, refs...)
 }
 
 // confirmFile is confirm for a file, which is in the directory in which it was looked
-// up last.
+// up last. The kernel knows none where what is open became a conflict copy.
 func (s *Server) confirmFile(ctx context.Context, node uint64, ref meta.Ref) error {
 	dir, ok := s.nodes.directory(node)
 	if !ok {
-		dir = meta.RootRef
+		dir = s.v.Folder(ref)
 	}
 	return s.confirm(ctx, dir, ref)
 }
@@ -51,16 +55,12 @@ func graced(ctx context.Context) (context.Context, context.CancelFunc) {
 	return c, func() { stop(); cancel() }
 }
 
-// confirmNames is confirm for changes of names. After an error the kernel takes none
-// of them for made, so it is to ask anew.
-func (s *Server) confirmNames(ctx context.Context, names ...nameIn) error {
+// confirmName is confirm for a change of names. After an error the kernel takes none of
+// them for made, so it is to ask anew.
+func (s *Server) confirmName(ctx context.Context, g volume.Given, names ...nameIn) error {
 	ctx, end := graced(ctx)
 	defer end()
-	given := make([]volume.NameIn, len(names))
-	for i, n := range names {
-		given[i] = volume.NameIn{Dir: n.dir, Name: []byte(n.name)}
-	}
-	err := s.v.ConfirmNames(ctx, given...)
+	err := s.v.ConfirmName(ctx, g)
 	if err != nil {
 		var c volume.Change
 		for _, n := range names {

@@ -3,6 +3,7 @@ package fs
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -76,12 +77,23 @@ func (s *Server) lockAcross(ctx context.Context, h *handle, f lockFile, l lock, 
 	if err != nil {
 		return err
 	}
-	// The program may look at other files next, by names that the kernel has in mind. Who
-	// waits for a lock of ours has none of the kernel's, so this ends.
-	ctx, cancel := context.WithTimeout(ctx, shownPatience)
+	return s.shown(ctx)
+}
+
+// shown returns when the kernel has dropped what it kept of what others changed: who has
+// got a lock may look at other files next, by names that the kernel has in mind. Who waits
+// for a lock of ours has none of the kernel's. But another program may have, as of a
+// folder in which it makes something and waits for the store; then there is no lock rather
+// than one under which old names are found.
+func (s *Server) shown(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, shownPatience)
 	defer cancel()
-	_ = s.notify.through(ctx)
-	return nil
+	err := s.notify.through(limited)
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("no lock: the kernel still keeps what others changed, for a program that waits for the store", "after", shownPatience)
+		return fmt.Errorf("%w: the kernel keeps what others changed", volume.ErrNoLock)
+	}
+	return err
 }
 
 // asker is a program that has a lock among those of this machine, and asks for it among
@@ -107,8 +119,8 @@ func (t *locks) ask(a *asker, begin bool) {
 }
 
 // shownPatience is for how long who has got a lock waits for the kernel to drop what it
-// kept of what others changed.
-const shownPatience = 2 * time.Second
+// kept of what others changed: as long as for the store.
+const shownPatience = 10 * time.Second
 
 // stillNamed answers volume.ErrNoLock, once, of a file that was made through a handle
 // where another machine had made one of that name before: ours has another name now, and

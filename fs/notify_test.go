@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -65,6 +67,35 @@ func notifying(t *testing.T, k *told) (*notifier, *Server) {
 		<-ended
 	})
 	return n, s
+}
+
+// Who has got a lock has it when the kernel keeps nothing old, or not at all.
+func TestNoLockWhileTheKernelKeepsOldNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &told{slow: make(chan struct{})}
+		n, s := notifying(t, k)
+		s.notify = n
+		if err := s.shown(t.Context()); err != nil {
+			t.Errorf("with nothing to be told: %v", err)
+		}
+		n.Changed(volume.Change{Names: []volume.Name{{Parent: meta.Root, Name: []byte("x")}}})
+		began := time.Now()
+		if st := errno(s.log, "lock", s.shown(t.Context())); st != fuse.Status(syscall.ENOLCK) || time.Since(began) != shownPatience {
+			t.Errorf("%v after %v, while the kernel keeps an old name", st, time.Since(began))
+		}
+		ctx, interrupt := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, interrupt)
+		if st := errno(s.log, "lock", s.shown(ctx)); st != fuse.EINTR {
+			t.Errorf("interrupted: %v", st)
+		}
+		time.AfterFunc(5*time.Second, func() { close(k.slow) })
+		if err := s.shown(t.Context()); err != nil {
+			t.Errorf("when the kernel had dropped it: %v", err)
+		}
+		if got := k.taken(); !slices.Equal(got, []string{"name 1 x"}) {
+			t.Errorf("told %q", got)
+		}
+	})
 }
 
 func TestTheKernelIsToldWhatItKnows(t *testing.T) {

@@ -148,13 +148,15 @@ func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	}
 	n.Sure = sure
 	a, err := s.v.Make(ctx, parent, []byte(name), n, held)
+	given := a.Given
 	if err == nil && list != nil {
 		if a, err = s.handDown(ctx, parent, a, list); err != nil {
+			_ = s.v.Named(given) // nobody waits for it
 			s.unmake(parent, name, a, held)
 		}
 	}
 	if err == nil && sure {
-		if err = s.confirmNames(ctx, nameIn{parent, name}); err != nil && held {
+		if err = s.confirmName(ctx, given, nameIn{parent, name}); err != nil && held {
 			s.v.Release(a.Held)
 		}
 	}
@@ -176,7 +178,6 @@ func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 // unmake takes back what was made and could not be completed. Where even that
 // fails it stays, with fewer rights than it should have had.
 func (s *Server) unmake(parent meta.Ref, name string, a volume.Attr, held bool) {
-	_ = s.v.Named(parent, []byte(name)) // nobody waits for it
 	remove := s.v.Unlink
 	if a.Inode.Kind == meta.Dir {
 		remove = s.v.Rmdir
@@ -289,12 +290,13 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 	default:
 		return fuse.EINVAL
 	}
-	if err := s.v.Rename(s.ctx(cancel), parent, []byte(oldName), newParent, []byte(newName), flags); err != nil {
+	given, err := s.v.RenameSure(s.ctx(cancel), parent, []byte(oldName), newParent, []byte(newName), flags)
+	if err != nil {
 		return errno(s.log, "rename", err)
 	}
 	left()
 	s.v.Redecide()
-	if err := s.confirmNames(s.ctx(cancel), nameIn{parent, oldName}, nameIn{newParent, newName}); err != nil {
+	if err := s.confirmName(s.ctx(cancel), given, nameIn{parent, oldName}, nameIn{newParent, newName}); err != nil {
 		if errors.Is(err, publish.ErrFaster) && flags&meta.NoReplace == 0 {
 			return estale // the kernel looks again, and replaces what is there now
 		}
@@ -316,9 +318,9 @@ func (s *Server) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out 
 	if !st.Ok() {
 		return st
 	}
-	_, err := s.v.Link(s.ctx(cancel), ref, parent, []byte(name))
+	a, err := s.v.Link(s.ctx(cancel), ref, parent, []byte(name))
 	if err == nil {
-		err = s.confirmNames(s.ctx(cancel), nameIn{parent, name})
+		err = s.confirmName(s.ctx(cancel), a.Given, nameIn{parent, name})
 	}
 	if err == nil {
 		err = s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Attr(s.ctx(cancel), ref) })

@@ -13,6 +13,7 @@ type Attr struct {
 	Inode  *meta.Inode // not to be changed
 	Blocks uint64      // of 512 bytes, that hold data
 	Held   meta.Ref    // what a handle that was taken with it calls it
+	Given  Given       // of what gave it a name: see ConfirmName
 }
 
 // base calls fn with the map that holds an inode, as own calls it: the view, or an

@@ -91,6 +91,19 @@ func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
 	if last == 0 {
 		return nil
 	}
+	if err := v.await(ctx, last); err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if v.tentative.left(v.Ino(ref)) {
+			return publish.ErrConflict
+		}
+	}
+	return nil
+}
+
+// await returns when the operations up to last are in the store, for Confirm.
+func (v *Volume) await(ctx context.Context, last meta.OpNo) error {
 	if err := v.persist(); err != nil {
 		return err
 	}
@@ -102,11 +115,6 @@ func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
 	defer v.confirming.begin()()
 	if err := v.sync.Confirm(ctx, last); err != nil {
 		return fmt.Errorf("wait for the store: %w", err)
-	}
-	for _, ref := range refs {
-		if v.tentative.left(v.Ino(ref)) {
-			return publish.ErrConflict
-		}
 	}
 	return nil
 }
@@ -158,22 +166,26 @@ const (
 
 // Remote says whether what is made durable in the directory dir is to be in the store:
 // the nearest directory decides that has the attribute, dir itself included, and where
-// none has it the mount does. So it does where the directories above cannot be read
-// because the store is away.
-func (v *Volume) Remote(ctx context.Context, dir meta.Ref) bool {
+// none has it, or dir is no more, the mount does. Where that is not known, because the
+// store is away, it is an error: a program that relies on the store must not be told that
+// something is done. A mount that wants all of it there has it wait.
+func (v *Volume) Remote(ctx context.Context, dir meta.Ref) (bool, error) {
 	v.mu.Lock()
 	remote, known := v.decided[dir.Ino]
 	turn := v.decisions
 	v.mu.Unlock()
 	if known {
-		return remote
+		return remote, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, decideFor)
 	defer cancel()
 	remote, err := v.decide(ctx, dir)
-	if err != nil {
-		v.log.Debug("not known whether it is to be in the store", "inode", uint64(dir.Ino), "err", err)
-		return v.o.Remote // it is asked again
+	switch {
+	case err == nil:
+	case v.o.Remote, errors.Is(err, ErrStale):
+		return v.o.Remote, nil // it is asked again
+	default:
+		return false, fmt.Errorf("find out whether it is to be in the store: %w", err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -183,7 +195,7 @@ func (v *Volume) Remote(ctx context.Context, dir meta.Ref) bool {
 		}
 		v.decided[dir.Ino] = remote
 	}
-	return remote
+	return remote, nil
 }
 
 func (v *Volume) decide(ctx context.Context, dir meta.Ref) (bool, error) {
@@ -226,6 +238,21 @@ func (v *Volume) above(ctx context.Context, dir meta.Ref, attr string, values ..
 		dir = n.Parent
 	}
 	return "", nil
+}
+
+// Folder is the directory in which a file is, as far as it is known: the root where it is
+// not.
+func (v *Volume) Folder(ref meta.Ref) meta.Ref {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	ref = v.at(ref)
+	if o := v.open[ref.Ino]; o != nil && o.place.name != "" {
+		return o.place.parent
+	}
+	if dir, _, ok := v.places.find(ref); ok {
+		return dir
+	}
+	return meta.RootRef
 }
 
 // Redecide forgets what Remote said: a directory has another attribute, or other ones

@@ -174,13 +174,95 @@ func TestRemoteIsAskedAgain(t *testing.T) {
 	}
 	near := m.v.view
 	m.v.view = view.New(view.NewConfirmed(1, unknown{}, meta.Usage{}))
-	if m.v.Remote(t.Context(), e.Ref) {
-		t.Error("it was known")
+	if remote, err := m.v.Remote(t.Context(), e.Ref); !errors.Is(err, meta.ErrUnknown) {
+		t.Errorf("it was known: %v, %v", remote, err)
 	}
 	m.v.view = near
-	if !m.v.Remote(t.Context(), e.Ref) {
-		t.Error("local, although the directory above says otherwise")
+	if remote, err := m.v.Remote(t.Context(), e.Ref); !remote || err != nil {
+		t.Errorf("%v, %v, although the directory above says otherwise", remote, err)
 	}
+}
+
+// bareOf is a state of which the attributes of inodes are not near, while the store is away.
+type bareOf struct{ meta.Reader }
+
+func (b bareOf) Get(k []byte) ([]byte, error) {
+	if bytes.HasPrefix(k, meta.XattrRange(meta.RootRef).From[:1]) {
+		return nil, meta.ErrUnknown
+	}
+	return b.Reader.Get(k)
+}
+
+// Where it is not known whether the store decides, nobody is told that a name is given, or
+// that bytes are in the store; and nothing is done.
+func TestNotSureIsNotTold(t *testing.T) {
+	w := newWorld(t)
+	m := w.laptop
+	as(m, mkdir("d"), mkdir("d/e"), write("d/e/f", "1"), write("g", "1"), func(m *machine) error {
+		_, _, d, err := m.find("d")
+		if err != nil {
+			return err
+		}
+		return m.v.SetXattr(t.Context(), d.Ref, []byte(DurabilityAttr), []byte(DurabilityRemote), 0)
+	}, drained)
+	_, _, e, err := m.find("d/e")
+	_, _, _, ferr := m.find("d/e/f")
+	_, _, g, gerr := m.find("g")
+	if err := errors.Join(err, ferr, gerr); err != nil {
+		t.Fatal(err)
+	}
+	unnamed := tmpfile(m, "", "1")
+	root, n := meta.RootRef, []byte("n")
+	mk := func(kind meta.Kind, target string) func() (Given, error) {
+		return func() (Given, error) {
+			a, err := m.v.Make(t.Context(), e.Ref, n, Node{Kind: kind, Perm: 0o700, Target: []byte(target), Sure: true}, false)
+			return a.Given, err
+		}
+	}
+	link := func(ref meta.Ref) func() (Given, error) {
+		return func() (Given, error) {
+			a, err := m.v.Link(t.Context(), ref, e.Ref, n)
+			return a.Given, err
+		}
+	}
+	near := m.v.view
+	for name, give := range map[string]func() (Given, error){
+		"O_EXCL":                   mk(meta.File, ""),
+		"mkdir":                    mk(meta.Dir, ""),
+		"symlink":                  mk(meta.Symlink, "x"),
+		"mknod":                    mk(meta.Fifo, ""),
+		"link":                     link(g.Ref),
+		"link of a temporary file": link(unnamed),
+		"rename into":              func() (Given, error) { return m.v.RenameSure(t.Context(), root, []byte("g"), e.Ref, n, 0) },
+		"rename out of":            func() (Given, error) { return m.v.RenameSure(t.Context(), e.Ref, []byte("f"), root, n, 0) },
+		"fsync": func() (Given, error) {
+			_, err := m.v.Remote(t.Context(), e.Ref)
+			return Given{}, err
+		},
+	} {
+		was := m.v.nextOp
+		m.v.view = view.New(view.NewConfirmed(near.Slot(), bareOf{near.Confirmed()}, near.Usage()))
+		m.v.Redecide()
+		if _, err := give(); !errors.Is(err, meta.ErrUnknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if m.v.nextOp != was {
+			t.Errorf("%s: it was done", name)
+		}
+		m.v.o.Remote = true
+		if remote, err := m.v.Remote(t.Context(), e.Ref); !remote || err != nil {
+			t.Errorf("a mount that wants all in the store: %v, %v", remote, err)
+		}
+		m.v.o.Remote = false
+		m.v.view = near
+	}
+	if _, err := m.v.Make(t.Context(), e.Ref, n, Node{Kind: meta.File, Perm: 0o600}, false); err != nil {
+		t.Errorf("who relies on nothing: %v", err)
+	}
+	if remote, err := m.v.Remote(t.Context(), e.Ref); !remote || err != nil {
+		t.Errorf("when it is near again: %v, %v", remote, err)
+	}
+	as(m, closes(unnamed), lock)
 }
 
 // That a pack of what is being written cannot be brought to the disk is said, although

@@ -362,8 +362,12 @@ func TestRemote(t *testing.T) {
 	remote := func(path string, want bool) act {
 		return func(m *machine) error {
 			_, _, a, err := m.find(path)
-			if got := m.v.Remote(context.Background(), a.Ref); err == nil && got != want {
-				return fmt.Errorf("%s: remote %v, want %v", path, got, want)
+			if err != nil {
+				return err
+			}
+			got, err := m.v.Remote(context.Background(), a.Ref)
+			if err == nil && got != want {
+				err = fmt.Errorf("%s: remote %v, want %v", path, got, want)
 			}
 			return err
 		}
@@ -381,8 +385,8 @@ func TestRemote(t *testing.T) {
 		rename("a/b/c", "a/c"), remote("a/c", true),
 		rename("a/c", "x/c"), remote("x/c", false),
 		rename("x", "a/x"), remote("a/x/c", true))
-	if m.v.Remote(t.Context(), meta.RootRef) {
-		t.Error("the root is remote")
+	if remote, err := m.v.Remote(t.Context(), meta.RootRef); remote || err != nil {
+		t.Errorf("the root is remote: %v, %v", remote, err)
 	}
 	m.v.o.Remote = true
 	m.v.Redecide()

@@ -266,10 +266,11 @@ func TestTentativeUnderALease(t *testing.T) {
 		"linked":  &meta.Link{Ref: f.Ref, Parent: dir, Name: []byte("linked")},
 		"renamed": &meta.Rename{Parent: d.Ref, Name: []byte("f.txt"), NewParent: dir, NewName: []byte("renamed"), Ref: f.Ref},
 	}
+	given := map[string]Given{}
 	for _, name := range []string{"linked", "renamed"} {
 		unlock, err := v.change(t.Context())
 		if err == nil {
-			err = v.executeName(true, dir, []byte(name), ops[name])
+			given[name], err = v.executeName(true, ops[name], nil)
 			unlock()
 		}
 		if err != nil {
@@ -278,7 +279,7 @@ func TestTentativeUnderALease(t *testing.T) {
 	}
 	as(desk, read("renamed", "base"), caughtUp)
 	for name := range ops {
-		if err := v.Named(dir, []byte(name)); !errors.Is(err, meta.ErrLeased) {
+		if err := v.Named(given[name]); !errors.Is(err, meta.ErrLeased) {
 			t.Errorf("%s: %v", name, err)
 		}
 		as(desk, missing(name))

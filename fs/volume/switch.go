@@ -118,6 +118,7 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 		}
 	}
 	v.rehome(homes)
+	v.rehomeHalves(moved)
 	refs, names := touchedBy(f.Keys)
 	c.Names = v.standing(names)
 	for ref, to := range moved {
@@ -153,6 +154,9 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 				v.freeze(open, was)
 			}
 		}
+	}
+	if err := v.takeBack(); err != nil {
+		v.log.Debug("taken away later", "err", err) // by who waits, see ConfirmName
 	}
 	if v.watcher != nil {
 		v.watcher.Changed(c)

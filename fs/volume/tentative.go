@@ -2,7 +2,9 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -16,32 +18,42 @@ import (
 // others. The zero value is ready.
 type tentative struct {
 	mu      sync.Mutex // guards the fields below; nothing is taken after it
-	waiting map[meta.OpNo]bool
-	names   map[placed][]meta.OpNo // several programs may wait for one name; oldest first
-	refused map[meta.OpNo]error
+	waiting map[meta.OpNo]*verdict
+	halves  map[*half]bool        // of those that were refused, until they are taken away
 	moved   map[meta.Ino]meta.Ino // open files of which what was written here went to a copy, until a program was told
+}
+
+// verdict is what is known of an operation whose program waits.
+type verdict struct {
+	refused error // nil: it was not
+	half    *half // of the file that gets its first name by it; nil: of others
 }
 
 // tentativeMost is how many operations, and files, are kept in mind.
 const tentativeMost = 1 << 16
 
+// errManyWait: more programs wait for names than anybody has.
+var errManyWait = errors.New("too many programs wait for a name")
+
 // add notes the operation no that is about to give a name.
-func (t *tentative) add(no meta.OpNo, parent meta.Ref, name []byte) {
+func (t *tentative) add(no meta.OpNo, h *half) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.waiting == nil || len(t.waiting) >= tentativeMost {
-		t.waiting, t.names, t.refused = map[meta.OpNo]bool{}, map[placed][]meta.OpNo{}, map[meta.OpNo]error{}
+	if len(t.waiting) >= tentativeMost {
+		return errManyWait // one that is forgotten would be told that it has the name
 	}
-	t.waiting[no] = true
-	at := placed{parent, string(name)}
-	t.names[at] = append(t.names[at], no)
+	if t.waiting == nil {
+		t.waiting, t.halves = map[meta.OpNo]*verdict{}, map[*half]bool{}
+	}
+	t.waiting[no] = &verdict{half: h}
+	return nil
 }
 
 // has says whether the program of an operation waits.
 func (t *tentative) has(no meta.OpNo) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.waiting[no]
+	return t.waiting[no] != nil
 }
 
 // followed notes what became of operations, and of the files that are open.
@@ -49,8 +61,10 @@ func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range refused {
-		if t.waiting[r.No] {
-			t.refused[r.No] = r.Err
+		if w := t.waiting[r.No]; w != nil {
+			if w.refused = r.Err; w.half != nil {
+				t.halves[w.half] = true
+			}
 		}
 	}
 	if t.moved == nil {
@@ -63,35 +77,49 @@ func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) {
 	}
 }
 
-// end says what became of the oldest operation that gave a name, for which nobody waits
-// any more.
-func (t *tentative) end(parent meta.Ref, name []byte) error {
+// rehome says in which directories files are made that were merged into others.
+func (t *tentative) rehome(moved map[meta.Ref]meta.Ref) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := placed{parent, string(name)}
-	if len(t.names[at]) == 0 {
+	move := func(h *half) {
+		if to, ok := moved[h.home]; ok {
+			h.home = to
+		}
+	}
+	for _, w := range t.waiting {
+		if w.half != nil && !t.halves[w.half] {
+			move(w.half)
+		}
+	}
+	for h := range t.halves {
+		move(h)
+	}
+}
+
+// leftover lists what is to be taken away.
+func (t *tentative) leftover() []*half {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.halves))
+}
+
+// gone notes that something was taken away.
+func (t *tentative) gone(h *half) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.halves, h)
+}
+
+// end says why an operation, for which nobody waits any more, was refused; nil: it was not.
+func (t *tentative) end(no meta.OpNo) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.waiting[no]
+	delete(t.waiting, no)
+	if w == nil {
 		return nil
 	}
-	return t.drop(at, t.names[at][0])
-}
-
-// none forgets the operation no, which was not executed.
-func (t *tentative) none(no meta.OpNo, parent meta.Ref, name []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_ = t.drop(placed{parent, string(name)}, no)
-}
-
-// drop forgets an operation and returns why it was refused, if it was; mu is held.
-func (t *tentative) drop(at placed, no meta.OpNo) error {
-	err := t.refused[no]
-	t.names[at] = slices.DeleteFunc(t.names[at], func(n meta.OpNo) bool { return n == no })
-	if len(t.names[at]) == 0 {
-		delete(t.names, at)
-	}
-	delete(t.waiting, no)
-	delete(t.refused, no)
-	return err
+	return w.refused
 }
 
 // left says, once, whether what was written to a file went to a copy.
@@ -107,56 +135,73 @@ func (t *tentative) left(ino meta.Ino) bool {
 	return false
 }
 
-// sure says whether what is given a name in a directory is to be told to the program
-// when the store has it.
-func (v *Volume) sure(ctx context.Context, parent meta.Ref) bool {
-	return !v.o.ReadOnly && v.Remote(ctx, parent)
+// sure says whether what is given a name in one of these directories is to be told to the
+// program when the store has it. It fails where that is not known.
+func (v *Volume) sure(ctx context.Context, dirs ...meta.Ref) (sure bool, err error) {
+	for _, dir := range dirs {
+		if v.o.ReadOnly || sure {
+			break
+		}
+		remote, rerr := v.Remote(ctx, dir)
+		sure, err = remote, errors.Join(err, rerr)
+	}
+	if sure {
+		return true, nil
+	}
+	return false, err
 }
 
-// executeName is execute of an operation that gives a name; v is locked.
-func (v *Volume) executeName(sure bool, parent meta.Ref, name []byte, op meta.Op) error {
+// Given is an operation that gave a name, and whose program waits to hear whether it has
+// it. The zero value: it waits for nothing.
+type Given struct{ no meta.OpNo }
+
+// executeName is execute of an operation that gives a name, with h where that is the first
+// one of a file; v is locked.
+func (v *Volume) executeName(sure bool, op meta.Op, h *half) (Given, error) {
+	if !sure {
+		return Given{}, v.execute(op)
+	}
 	no := v.nextOp
-	if sure {
-		// Before, or another machine's slot could come in between.
-		v.tentative.add(no, parent, name)
+	// Before, or another machine's slot could come in between.
+	if err := v.tentative.add(no, h); err != nil {
+		return Given{}, err
 	}
 	err := v.execute(op)
-	if sure && v.nextOp == no {
-		v.tentative.none(no, parent, name) // the number will be another's
+	if v.nextOp == no {
+		_ = v.tentative.end(no) // it was not executed: the number will be another's
+		return Given{}, err
 	}
-	return err
+	return Given{no}, err
 }
 
-// NameIn is a name in a directory.
-type NameIn struct {
-	Dir  meta.Ref
-	Name []byte
-}
-
-// ConfirmNames returns when the store has what these names were last given here, in
-// directories that want it so; errors of Confirm, and of Named. It is called once after
-// each operation that gave them, whatever that came to.
-func (v *Volume) ConfirmNames(ctx context.Context, names ...NameIn) (err error) {
-	for _, n := range names {
-		if err == nil && v.sure(ctx, n.Dir) {
-			err = v.Confirm(ctx, n.Dir)
-		}
-		// Also of those that nobody waits for any more: an answer that is not fetched would
-		// be that of the next who gives the name.
-		if nerr := v.Named(n.Dir, n.Name); nerr != nil {
-			err = nerr
-		}
+// ConfirmName returns when the store has what an operation gave a name; errors of Confirm,
+// and of Named. It is called once, whatever became of the operation.
+func (v *Volume) ConfirmName(ctx context.Context, g Given) error {
+	if g == (Given{}) {
+		return nil
 	}
-	return err
+	err := v.await(ctx, g.no)
+	refused := v.Named(g)
+	if refused == nil {
+		return err
+	}
+	// The program may believe that nothing is left of it, whatever happens next.
+	ctx, cancel := v.patient(context.WithoutCancel(ctx))
+	defer cancel()
+	if err := errors.Join(v.changing(ctx, v.takeBack), v.persist()); err != nil {
+		v.log.Warn("what another machine has the name of is not taken away yet", "err", err)
+	}
+	return refused
 }
 
-// Named says whether what was last given a name here, and waited for, has it:
-// publish.ErrFaster where another machine was faster. It is asked once.
-func (v *Volume) Named(parent meta.Ref, name []byte) error {
+// Named says whether an operation that is waited for gave its name, as far as that is
+// known: publish.ErrFaster where another machine was faster. It is asked once: nobody waits
+// for the operation from then on.
+func (v *Volume) Named(g Given) error {
 	// An operation can be gone from the view before it is known why.
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.tentative.end(parent, name); err != nil {
+	if err := v.tentative.end(g.no); err != nil {
 		return fmt.Errorf("%w: %w", publish.ErrFaster, err)
 	}
 	return nil

@@ -58,8 +58,16 @@ type naming struct {
 	parent meta.Ref
 	name   []byte
 	temp   []byte
+	sure   bool      // the program waits for the store
 	ops    []meta.Op // nil: not gathered yet
 	done   int       // of ops
+	given  Given     // by the last of them
+}
+
+// half is a file that is not whole yet, under the name that says so.
+type half struct {
+	home meta.Ref // the directory that it is in
+	temp []byte
 }
 
 // run does what is left to do; it is called again when something was not near.
@@ -78,28 +86,40 @@ func (n *naming) run() error {
 			return err
 		}
 	}
-	for ; n.done < len(n.ops); n.done++ {
+	last := len(n.ops) - 1
+	for ; n.done < last; n.done++ {
 		if err := v.execute(n.ops[n.done]); err != nil {
 			return err
 		}
 	}
+	var err error
+	if n.given, err = v.executeName(n.sure, n.ops[last], &half{n.o.home, n.temp}); err != nil {
+		return err
+	}
+	n.done++
 	delete(v.orphans, n.o.ref.Ino)
+	ref := meta.Ref{Home: n.o.home.Ino, Ino: n.o.ref.Ino}
+	if o := v.open[ref.Ino]; o != nil {
+		o.ref = ref
+	}
+	v.gave(v.nextOp-1, ref, n.parent, n.name)
 	return nil
 }
 
 // gather lists the operations that make the file what it is.
 func (n *naming) gather() error {
-	ref, home, m := n.o.ref, n.o.home, n.o.m
-	was, err := meta.GetInode(m, ref)
+	home, m := n.o.home, n.o.m
+	was, err := meta.GetInode(m, n.o.ref)
 	if err != nil {
 		return err
 	}
+	ref := meta.Ref{Home: home.Ino, Ino: n.o.ref.Ino} // home may have become another
 	ops := []meta.Op{&meta.Make{Parent: home, Name: n.temp, Ref: ref, Kind: meta.File, Perm: was.Perm, UID: was.UID, GID: was.GID}}
 	if was.Size > 0 {
 		ops = append(ops, &meta.Truncate{Ref: ref, Size: was.Size})
 	}
 	w := &meta.Write{Ref: ref}
-	err = meta.Extents(m, ref, was, 0, was.Size, func(e meta.Extent) bool {
+	err = meta.Extents(m, n.o.ref, was, 0, was.Size, func(e meta.Extent) bool {
 		if len(w.Extents) == extentsMax {
 			ops = append(ops, w)
 			w = &meta.Write{Ref: ref}
@@ -114,14 +134,14 @@ func (n *naming) gather() error {
 		ops = append(ops, w)
 	}
 	var names [][]byte
-	err = meta.ListXattrs(m, ref, was, func(name []byte) bool {
+	err = meta.ListXattrs(m, n.o.ref, was, func(name []byte) bool {
 		names = append(names, bytes.Clone(name))
 		return true
 	})
 	for _, name := range names {
 		var value []byte
 		if err == nil {
-			value, err = meta.GetXattr(m, ref, was, name)
+			value, err = meta.GetXattr(m, n.o.ref, was, name)
 		}
 		ops = append(ops, &meta.Setxattr{Ref: ref, Name: name, Value: bytes.Clone(value)})
 	}
@@ -143,18 +163,69 @@ func (n *naming) undo() error {
 		return nil
 	}
 	n.done = 0
-	return n.v.execute(&meta.Unlink{Parent: n.o.home, Name: n.temp, Ref: n.o.ref})
+	return n.v.execute(&meta.Unlink{Parent: n.o.home, Name: n.temp, Ref: meta.Ref{Home: n.o.home.Ino, Ino: n.o.ref.Ino}})
 }
 
 // nameIt gives the file o, which Tmpfile made, a name in the directory parent.
-func (v *Volume) nameIt(ctx context.Context, o *orphan, parent meta.Ref, name []byte) error {
-	n := &naming{v: v, o: o, parent: parent, name: name, temp: incomplete(o.ref.Ino)}
-	err := v.changing(ctx, n.run)
-	if err == nil {
-		return nil
+func (v *Volume) nameIt(ctx context.Context, o *orphan, parent meta.Ref, name []byte) (Given, error) {
+	sure, err := v.sure(ctx, parent)
+	if err != nil {
+		return Given{}, err
+	}
+	n := &naming{v: v, o: o, parent: parent, name: name, temp: incomplete(o.ref.Ino), sure: sure}
+	if err = v.changing(ctx, n.run); err == nil {
+		return n.given, nil
 	}
 	// Not with ctx: the program may be interrupted, and what is half made must go.
-	return errors.Join(err, v.changing(v.life, n.undo))
+	return Given{}, errors.Join(err, v.changing(v.life, n.undo))
+}
+
+// takeBack takes away the files whose first name another machine was faster to give; v is
+// locked. Who has such a file open can give it another name.
+func (v *Volume) takeBack() error {
+	for _, h := range v.tentative.leftover() {
+		if err := v.unname(h); err != nil {
+			return fmt.Errorf("remove a file that did not get its name: %w", err)
+		}
+		v.tentative.gone(h)
+	}
+	return nil
+}
+
+func (v *Volume) unname(h *half) error {
+	d, err := v.lookup(h.home, h.temp)
+	if errors.Is(err, meta.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	gone, err := v.parting(d.Ref)
+	if err != nil {
+		return err
+	}
+	if err := v.execute(&meta.Unlink{Parent: h.home, Name: h.temp, Ref: d.Ref}); err != nil {
+		return err
+	}
+	gone()
+	if o := v.orphans[d.Ref.Ino]; o != nil {
+		o.home = h.home
+	}
+	if v.watcher != nil {
+		v.watcher.Changed(Change{Amended: []meta.Ref{h.home}, Names: []Name{{Parent: h.home.Ino, Name: h.temp}}})
+	}
+	return nil
+}
+
+// rehomeHalves says in which directory files without a name were made, where that was
+// merged into another; v is locked.
+func (v *Volume) rehomeHalves(moved map[meta.Ref]meta.Ref) {
+	v.tentative.rehome(moved)
+	for _, o := range v.orphans {
+		if to, ok := moved[o.home]; ok {
+			o.home = to
+		}
+	}
 }
 
 // incomplete is the name of a file that has not all yet that it is to have.

@@ -100,9 +100,15 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 		return Attr{}, err
 	}
 	ref := meta.Ref{Home: parent.Ino, Ino: ino}
-	sure := n.Sure && v.sure(ctx, parent)
-	err = v.changing(ctx, func() error {
-		err := v.executeName(sure, parent, name, &meta.Make{Parent: parent, Name: name, Ref: ref, Kind: n.Kind, Perm: n.Perm, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Target: n.Target})
+	sure := false
+	if n.Sure {
+		if sure, err = v.sure(ctx, parent); err != nil {
+			return Attr{}, err
+		}
+	}
+	var given Given
+	err = v.changing(ctx, func() (err error) {
+		given, err = v.executeName(sure, &meta.Make{Parent: parent, Name: name, Ref: ref, Kind: n.Kind, Perm: n.Perm, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Target: n.Target}, nil)
 		if err != nil {
 			return err
 		}
@@ -116,6 +122,9 @@ func (v *Volume) Make(ctx context.Context, parent meta.Ref, name []byte, n Node,
 		}
 		return err
 	})
+	if a.Given = given; err != nil {
+		_ = v.Named(given) // nobody waits for it
+	}
 	return a, err
 }
 
@@ -175,12 +184,26 @@ func (v *Volume) Rmdir(ctx context.Context, parent meta.Ref, name []byte) error 
 // Rename moves a name; what the new name stood for goes, or with Exchange comes
 // back under the old one.
 func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newParent meta.Ref, newName []byte, flags meta.RenameFlags) error {
+	_, err := v.rename(ctx, false, parent, name, newParent, newName, flags)
+	return err
+}
+
+// RenameSure is Rename for a program that relies on it that nobody else moved the name
+// away, or took the new one: see ConfirmName.
+func (v *Volume) RenameSure(ctx context.Context, parent meta.Ref, name []byte, newParent meta.Ref, newName []byte, flags meta.RenameFlags) (Given, error) {
+	sure, err := v.sure(ctx, parent, newParent)
+	if err != nil {
+		return Given{}, err
+	}
+	return v.rename(ctx, sure, parent, name, newParent, newName, flags)
+}
+
+func (v *Volume) rename(ctx context.Context, sure bool, parent meta.Ref, name []byte, newParent meta.Ref, newName []byte, flags meta.RenameFlags) (g Given, err error) {
 	if err := v.room.change(ctx); err != nil {
-		return err
+		return Given{}, err
 	}
 	v.sealNamed(parent, name)
-	sure := v.sure(ctx, newParent)
-	return v.changing(ctx, func() error {
+	err = v.changing(ctx, func() error {
 		d, err := v.lookup(parent, name)
 		if err != nil {
 			return err
@@ -216,7 +239,7 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 			}
 		}
 		no := v.nextOp
-		if err := v.executeName(sure, newParent, newName, op); err != nil {
+		if g, err = v.executeName(sure, op, nil); err != nil {
 			return err
 		}
 		if v.nextOp > no {
@@ -225,6 +248,7 @@ func (v *Volume) Rename(ctx context.Context, parent meta.Ref, name []byte, newPa
 		gone()
 		return nil
 	})
+	return g, err
 }
 
 // renamed remembers where files are since the operation no: the kernel knows, and will not
@@ -244,18 +268,22 @@ func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a
 	o := v.orphans[v.at(ref).Ino]
 	v.mu.Unlock()
 	if o != nil && o.home.Ino != 0 {
-		if err := v.nameIt(ctx, o, parent, name); err != nil {
+		given, err := v.nameIt(ctx, o, parent, name)
+		if err != nil {
 			return Attr{}, err
 		}
-		return v.Attr(ctx, ref)
+		return v.linked(ctx, ref, given)
 	}
 	if err := v.room.change(ctx); err != nil {
 		return Attr{}, err
 	}
 	_ = v.seal(ref, true)
-	sure := v.sure(ctx, parent)
-	as := ref
-	err = v.changing(ctx, func() error {
+	sure, err := v.sure(ctx, parent)
+	if err != nil {
+		return Attr{}, err
+	}
+	as, given := ref, Given{}
+	err = v.changing(ctx, func() (err error) {
 		if v.orphans[v.at(as).Ino] != nil {
 			return meta.ErrNotExist
 		}
@@ -263,7 +291,7 @@ func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a
 		if err := v.pin(ref.Ino); err != nil {
 			return err
 		}
-		if err := v.executeName(sure, parent, name, &meta.Link{Ref: ref, Parent: parent, Name: name}); err != nil {
+		if given, err = v.executeName(sure, &meta.Link{Ref: ref, Parent: parent, Name: name}, nil); err != nil {
 			return err
 		}
 		v.gave(v.nextOp-1, ref, parent, name)
@@ -272,9 +300,15 @@ func (v *Volume) Link(ctx context.Context, ref, parent meta.Ref, name []byte) (a
 	if err != nil {
 		return Attr{}, err
 	}
+	return v.linked(ctx, ref, given)
+}
+
+// linked is the answer to Link.
+func (v *Volume) linked(ctx context.Context, ref meta.Ref, given Given) (a Attr, err error) {
 	if a, err = v.Attr(ctx, ref); err != nil {
-		_ = v.Named(parent, name) // nobody waits for it
+		_ = v.Named(given) // nobody waits for it
 	}
+	a.Given = given
 	return a, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -268,16 +269,18 @@ func TestLeaseOfACopiedStateOffLine(t *testing.T) {
 	for _, how := range withholds {
 		t.Run(how.name, func(t *testing.T) {
 			offline := 0
-			for k, missed := 1, true; missed; k++ {
+			var missed atomic.Bool
+			missed.Store(true)
+			for k := 1; missed.Load(); k++ {
 				w := newWorld(t)
 				m := w.laptop
 				as(m, mkdir("d"), write("d/f.txt", "base"), drained, how.do, drained, rewrite("d/f.txt", "mine"), fsync("d/f.txt"))
 				m.crash()
 				phone := w.machine("phone")
 				copyFolder(t, m.state(), phone.state())
-				missed = false
+				missed.Store(false)
 				gone := func(context.Context, fault.Request) fault.Answer {
-					missed = true
+					missed.Store(true)
 					return fault.Answer{Err: store.ErrUnavailable}
 				}
 				w.faults.Add(fault.On(fault.Put, 1, func(ctx context.Context, r fault.Request) fault.Answer {
@@ -285,12 +288,12 @@ func TestLeaseOfACopiedStateOffLine(t *testing.T) {
 					return fault.Pass(ctx, r)
 				}).Prefix(w.prefix("l")))
 				if err := phone.open(); err != nil {
-					if !missed {
+					if !missed.Load() {
 						t.Fatal(err)
 					}
 					continue // it opens when the store is back
 				}
-				if missed {
+				if missed.Load() {
 					offline++
 				}
 				as(phone, read("d/f.txt", "base"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,6 +80,11 @@ func (h *era) do(d story.Deed) bool {
 	default:
 		c.change(d)
 	}
+	if c.v != nil {
+		for _, r := range c.v.state.Remembered() {
+			c.saw[r.ID] = true
+		}
+	}
 	return true
 }
 
@@ -98,7 +104,7 @@ func (c *citizen) mount() error {
 	err := c.open()
 	var s *Setback
 	if c.h.setBack && errors.As(err, &s) {
-		_, err = c.accepting()
+		err = c.goesOn()
 	}
 	if c.removed && errors.Is(err, publish.ErrRemoved) {
 		if err = c.rejoined(true); err != nil {
@@ -123,8 +129,13 @@ func (h *era) forgive(of *citizen, as *machine) {
 		there[f.content] = true
 	}
 	for content, who := range h.owed {
-		if (of == nil || who == of.name) && !there[content] {
+		if who == of.name && !there[content] {
 			delete(h.owed, content)
+		}
+	}
+	for piece, who := range h.pieces {
+		if who == of.name && !slices.ContainsFunc(slices.Collect(maps.Keys(there)), func(content string) bool { return strings.Contains(content, piece) }) {
+			delete(h.pieces, piece)
 		}
 	}
 }
@@ -152,29 +163,6 @@ func (c *citizen) patience() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(c.t.Context(), 100*time.Millisecond)
 	}
 	return context.WithTimeout(c.t.Context(), time.Hour)
-}
-
-// older sets the store back to what is remembered of it. What it does not know then is
-// nobody's debt any more.
-func (h *era) older() bool {
-	if h.old == nil {
-		return false
-	}
-	h.tally.Setbacks++
-	h.setBack, h.uncounted = true, true
-	clear(h.leased)
-	clear(h.taken)
-	h.objects = h.old.Clone()
-	for _, c := range h.all {
-		c.dies()
-		c.wire()
-	}
-	m := h.machine("judge")
-	m.bucket, m.ro = h.objects, true
-	m.mustOpen()
-	h.forgive(nil, m)
-	m.crash()
-	return true
 }
 
 // removes removes the device that another machine is.
@@ -222,6 +210,9 @@ func (c *citizen) tidies(how string) bool {
 		err = folded(c.machine)
 	} else if err == nil {
 		c.h.tally.Trims++
+		if c.h.old != nil {
+			c.h.contents("judge of what is trimmed")
+		}
 		err = trimmed(-1)(c.machine)
 	}
 	if err != nil {

@@ -20,6 +20,10 @@ var (
 
 // draw draws a deed that is about what the machine shows.
 func (h *era) draw(rng *rand.Rand) story.Deed {
+	if d := h.reply; d != nil {
+		h.reply = nil
+		return *d
+	}
 	pick := func(l []string) string { return l[rng.IntN(len(l))] }
 	c := h.all[rng.IntN(len(h.all))]
 	d := story.Deed{Who: c.name, N: rng.Uint64N(1000)}
@@ -30,7 +34,7 @@ func (h *era) draw(rng *rand.Rand) story.Deed {
 	case n == 0 && len(h.all) > 1:
 		d.Does, d.To = "removes the device", h.all[rng.IntN(len(h.all))].name
 		return d
-	case n == 1:
+	case n == 1, h.often && n >= 388:
 		return story.Deed{Who: "store", Does: "is set back"}
 	case n < 5:
 		return story.Deed{Who: "store", Does: "is remembered"}
@@ -81,6 +85,10 @@ func (h *era) draw(rng *rand.Rand) story.Deed {
 		d.To = free
 	case "moves":
 		d.At, d.To = strings.TrimSuffix(pick(dirs[1:]), "/"), strings.TrimSuffix(pick(dirs[1:]), "/")+string(rune('x'+rng.IntN(2)))
+		if rng.IntN(4) == 0 { // a folder into another, and that into this by somebody else
+			d.At, d.To = "d", "e/x"
+			h.reply = &story.Deed{Who: h.all[rng.IntN(len(h.all))].name, Does: d.Does, At: "e", To: "d/x", N: d.N}
+		}
 	case "takes the name", "gives the name back":
 		d.At = sureDir + "/" + string(rune('a'+rng.IntN(2)))
 	case "leases the folder", "removes the folder":

@@ -63,12 +63,12 @@ func (w *work) at(path string) (content string) {
 
 // promised notes a content that an fsync acknowledged, in the place of another.
 func (w *work) promised(content, before string) {
-	delete(w.h.owed, before)
+	w.h.gone(before, w.name)
 	if content == "" || strings.HasPrefix(content, alike) {
 		return
 	}
 	w.h.tally.Promises++
-	w.h.owed[content] = w.name
+	w.h.owe(content, w.citizen)
 }
 
 func (w *work) do() (err error) {
@@ -86,7 +86,7 @@ func (w *work) do() (err error) {
 			err = write(d.At, w.content)(w.machine)
 		}
 		if err == nil {
-			delete(h.owed, before)
+			h.gone(before, w.name)
 			if err = fsync(d.At)(w.machine); err == nil {
 				w.promised(w.content, before)
 			}
@@ -100,7 +100,7 @@ func (w *work) do() (err error) {
 			w.promised(w.content, w.at(d.At+"~"))
 		}
 		if err = errors.Join(err, rename(d.At+"~", d.At)(w.machine)); err == nil {
-			delete(h.owed, before)
+			h.gone(before, w.name)
 		}
 		return err
 	case "counts":
@@ -118,17 +118,19 @@ func (w *work) do() (err error) {
 	}
 	switch d.Does {
 	case "appends":
-		more := " " + strconv.Itoa(h.made)
+		more := fmt.Sprintf(" (%s appended %d)", w.name, h.made)
+		w.makes(before+more, before, more)
 		return w.write(a.Ref, before, before+more, func() error { return w.v.Write(ctx, a.Ref, a.Inode.Size, []byte(more)) })
 	case "truncates":
 		size := d.N % (a.Inode.Size + 1)
 		if a.Inode.Kind != meta.File || size > uint64(len(before)) {
 			return nil
 		}
+		w.makes(before[:size], before, "")
 		return w.write(a.Ref, before, before[:size], func() error { return w.v.Truncate(ctx, a.Ref, size, nil) })
 	case "removes":
 		if err = unlink(d.At)(w.machine); err == nil {
-			delete(h.owed, before)
+			h.gone(before, w.name)
 		}
 	case "removes the folder":
 		if a.Inode.Kind == meta.Dir {
@@ -136,7 +138,7 @@ func (w *work) do() (err error) {
 		}
 	case "renames", "moves":
 		if err = rename(d.At, d.To)(w.machine); err == nil && d.At != d.To {
-			delete(h.owed, w.at(d.To))
+			h.gone(w.at(d.To), w.name)
 		}
 	case "exchanges", "links":
 		return w.twoNames(a)
@@ -167,7 +169,7 @@ func (w *work) write(ref meta.Ref, before, after string, change func() error) er
 	if err := change(); err != nil {
 		return err
 	}
-	delete(w.h.owed, before)
+	w.h.gone(before, w.name)
 	if err := w.v.Fsync(w.t.Context(), ref); err != nil {
 		return err
 	}
@@ -196,7 +198,7 @@ func (w *work) clear(path string, dir meta.Ref) error {
 		}
 		uerr := w.v.Unlink(w.t.Context(), dir, e.Name)
 		if uerr == nil {
-			delete(w.h.owed, w.at(p))
+			w.h.gone(w.at(p), w.name)
 		}
 		err = errors.Join(err, uerr)
 	}
@@ -227,10 +229,11 @@ func (w *work) takes() error {
 	if err == nil {
 		return nil // it sees that somebody has it
 	}
-	if _, err = w.v.Make(w.t.Context(), dir, name, Node{Kind: meta.File, Perm: 0o600, Sure: true}, false); err != nil {
+	made, err := w.v.Make(w.t.Context(), dir, name, Node{Kind: meta.File, Perm: 0o600, Sure: true}, false)
+	if err != nil {
 		return err
 	}
-	err = w.confirmed(func(ctx context.Context) error { return w.v.ConfirmNames(ctx, NameIn{dir, name}) })
+	err = w.confirmed(func(ctx context.Context) error { return w.v.ConfirmName(ctx, made.Given) })
 	switch {
 	case err == nil && h.taken[at] != nil:
 		h.fail("%s is told that it has taken %s, which %s has", w.name, at, h.taken[at].name)
@@ -288,7 +291,7 @@ func (w *work) open() error {
 	if err != nil {
 		return err
 	}
-	delete(w.h.owed, string(before))
+	w.h.gone(string(before), w.name)
 	if err := w.v.Fsync(ctx, as); err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 // Package linear has several machines, whose drive is mounted with --durability remote,
 // race for names through the real kernel and a store that fails, and has porcupine judge
-// the histories: create with O_EXCL, link, mkdir, rename and fsync are to be as if one
-// machine had done them, one after the other.
+// the histories: create with O_EXCL, link, also of a file that had no name, mkdir, rename
+// and fsync are to be as if one machine had done them, one after the other.
 //
 //   - A name is a set of at most one: open with O_EXCL, link and mkdir say who took it, or
 //     that it was taken.
@@ -153,7 +153,7 @@ func TestLinear(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	server := s3test.Start(t, s3test.MinIO)
-	fleet := newFleet(t, server, 3)
+	fleet := newFleet(t, server, 3, "remote")
 	for i, m := range fleet {
 		rnd := rand.New(rand.NewPCG(seed, uint64(100+i)))
 		m.proxy.Spoil(some(rnd, 40, s3test.LoseAnswer), some(rnd, 40, s3test.Say(503, "SlowDown")), later(rnd, 30*time.Millisecond))
@@ -181,7 +181,7 @@ func TestLinear(t *testing.T) {
 		g.Go(func() {
 			for k := 0; going(); k++ {
 				name, id := fmt.Sprintf("lock %d", k), next()
-				r.do(2*i, input{name, take, id}, func() (output, error) { return m.take(k%3, name, id) })
+				r.do(2*i, input{name, take, id}, func() (output, error) { return m.take(k%ways, name, id) })
 			}
 		})
 		g.Go(func() {
@@ -214,7 +214,10 @@ func TestLinear(t *testing.T) {
 	}
 }
 
-// take takes a name in one of three ways, if nobody has it.
+// ways is in how many ways take can take a name.
+const ways = 4
+
+// take takes a name, if nobody has it.
 func (m *machine) take(way int, name string, id int) (output, error) {
 	path := m.in(name)
 	var err error
@@ -228,6 +231,15 @@ func (m *machine) take(way int, name string, id int) (output, error) {
 		err = os.Link(m.in(m.source), path)
 	case 2:
 		err = os.Mkdir(path, 0o755)
+	case 3:
+		var fd int
+		if fd, err = m.unnamed(); err == nil {
+			err = unix.EINTR
+			for err == unix.EINTR { // before it began: a name that is given hears of no signal so soon
+				err = link(fd, path)
+			}
+			_ = unix.Close(fd)
+		}
 	}
 	if errors.Is(err, unix.EEXIST) {
 		return output{}, nil

@@ -27,8 +27,8 @@ type machine struct {
 	env     []string
 }
 
-// newFleet makes a drive and n machines that have it mounted with --durability remote.
-func newFleet(t *testing.T, server *s3test.Server, n int) []*machine {
+// newFleet makes a drive and n machines that have it mounted with a durability.
+func newFleet(t *testing.T, server *s3test.Server, n int, durability string) []*machine {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/tmp", "lin") // a short path, for sockets
 	must(t, err)
@@ -52,7 +52,7 @@ func newFleet(t *testing.T, server *s3test.Server, n int) []*machine {
 		if i == 0 {
 			must(t, m.run("init", "--passphrase-file", pass, "--recovery-file", filepath.Join(m.home, "words"), "--kdf-memory", "19MiB", "--kdf-passes", "2", store))
 		}
-		must(t, m.run("mount", "--passphrase-file", pass, "--durability", "remote", "--remote-timeout", "30s", "--poll", "200ms", store, m.mnt))
+		must(t, m.run("mount", "--passphrase-file", pass, "--durability", durability, "--remote-timeout", "30s", "--poll", "200ms", store, m.mnt))
 		t.Cleanup(func() { _ = exec.Command("fusermount3", "-u", "-z", m.mnt).Run() })
 		must(t, os.WriteFile(m.in(m.source), nil, 0o644))
 		must(t, m.run("sync", m.mnt))
