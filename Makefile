@@ -61,8 +61,9 @@ backlog: ## a machine comes back with BACKLOG=500000 operations, 3.6 GiB; killed
 rounds: ## two machines for 1,000 rounds, killed, their clocks set to and fro: no false alarm
 	HUSHFS_ROUNDS=$${HUSHFS_ROUNDS:-1000} $(GO) test -count=1 -timeout 2h -v -run 'TestNoFalseAlarm' ./fs/volume
 
-dead: ## a million slots of junk: who is there, who comes back, who is new, fold, log, trimming
+dead: ## a million slots of junk: who is there, who comes back, who is new, fold, log, trimming, fsck, audit
 	HUSHFS_DEAD=$${HUSHFS_DEAD:-1000000} $(GO) test -count=1 -timeout 2h -v -run 'TestHundredThousandDeadSlots$$' ./fs/volume
+	HUSHFS_DEAD=$${HUSHFS_DEAD:-1000000} $(GO) test -count=1 -timeout 2h -v -run 'TestCrowdOfDeadSlots$$' ./fs/check
 
 vet: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); test -z "$$bad" || { echo "not gofmted: $$bad"; exit 1; }

@@ -105,7 +105,14 @@ known, 19 when words differ or another history was seen and is not settled.`,
 	f.StringVar(&o.compare, "compare", "", "say whether this history has the `WORDS` that another machine shows; four letters of each are enough")
 	f.StringVar(&o.confirm, "confirm", "", "the `WORDS` are of a machine that you trust: what contradicts them is passed over from now on")
 	f.DurationVar(&o.timeout, "timeout", 0, "with --confirm, wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
-	return a.command(c, func(ctx context.Context, args []string) error { return a.heads(ctx, o, args[0]) })
+	return a.command(c, func(ctx context.Context, args []string) error {
+		for flag, words := range map[string]string{"compare": o.compare, "confirm": o.confirm} {
+			if f.Changed(flag) && strings.TrimSpace(words) == "" {
+				return usage("--%s is empty: nothing would be compared", flag) // as of a variable that is not set
+			}
+		}
+		return a.heads(ctx, o, args[0])
+	})
 }
 
 func (o *headsFlags) check() error {

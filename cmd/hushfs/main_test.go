@@ -159,6 +159,7 @@ func TestCommandLine(t *testing.T) {
 		"lease of nothing":               {[]string{"lease", "none"}, codeUsage, "lease: nothing is at PATH"},
 		"conflicts of no drive":          {[]string{"conflicts", "full"}, codeNoDrive, "no drive there"},
 		"log of no drive":                {[]string{"log", "full"}, codeNoDrive, "not the folder in which the drive appears"},
+		"heads compares nothing":         {[]string{"heads", "--compare", " ", "full"}, codeUsage, "--compare is empty"},
 		"heads of no drive":              {[]string{"heads", "full"}, codeNoDrive, "no drive there"},
 		"an object of no drive":          {[]string{"audit-bucket", "--explain", "x", "full"}, codeNoDrive, "no drive there"},
 		"join no drive":                  {[]string{"device", "rejoin", "full"}, codeNoDrive, "no drive there"},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
@@ -35,20 +36,26 @@ func (a *app) watchStarting(ctx context.Context, c daemonConfig) (started func()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		told, next := "", time.Now().Add(sayStarting)
-		for pause(ctx, askStarting) == nil {
-			if time.Now().Before(next) {
-				continue
-			}
-			if doing := startingAt(ctx, c); doing != "" && doing != told {
-				fmt.Fprintf(a.stderr, "hushfs: mounting: %s\n", doing)
-				told, next = doing, time.Now().Add(sayStarting)
-			}
-		}
+		sayDoing(ctx, a.stderr, func() string { return startingAt(ctx, c) })
 	}()
 	return func() {
 		cancel()
 		<-ended
+	}
+}
+
+// sayDoing tells the user until ctx ends what is being done, where it takes long and is
+// news. doing is asked for it.
+func sayDoing(ctx context.Context, to io.Writer, doing func() string) {
+	told, next := "", time.Now().Add(sayStarting)
+	for pause(ctx, askStarting) == nil {
+		if time.Now().Before(next) {
+			continue
+		}
+		if now := doing(); now != "" && now != told {
+			fmt.Fprintf(to, "hushfs: mounting: %s\n", now)
+			told, next = now, time.Now().Add(sayStarting)
+		}
 	}
 }
 

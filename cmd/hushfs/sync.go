@@ -136,7 +136,7 @@ func (a *app) syncDrive(ctx context.Context, d *foundDrive) (control.Synced, err
 	case errors.Is(err, control.ErrNoDaemon), errors.Is(ctx.Err(), context.Canceled):
 		return s, a.notStored(ctx, d, err)
 	}
-	p := explain("sync "+dir, err)
+	p := mountedStill(explain("sync "+dir, err))
 	if p.code == codeStore && d.status.Volume.PendingOps > 0 {
 		p.next += " What was written stays in the journal of this machine until then."
 	}

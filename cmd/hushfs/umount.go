@@ -216,10 +216,19 @@ func (a *app) refused(err error, s control.Status) error {
 	return p
 }
 
+// heldBack says of a mount that sends nothing that an earlier one has left something.
+func heldBack(what string, v volume.Status) error {
+	return &problem{code: codeUndrained, what: what, why: fmt.Errorf("%s in the sealed journal of this machine, and a read-only mount sends nothing", waiting(v)),
+		next: "It is safe there; the next mount that may write sends it."}
+}
+
 // stillWaiting says what a drain that is not waited for has left to do, and that
 // it may be left alone.
 func stillWaiting(c code, why string, s control.Status) error {
 	next := fmt.Sprintf("Pid %d goes on to send it; look with: hushfs status. If this machine stops before, the next mount on it sends the rest.", s.PID)
+	if s.Volume.ReadOnly {
+		return heldBack(fmt.Sprintf("%s is unmounted, not everything is in the store", s.Mountpoint), s.Volume)
+	}
 	if stuck := hindrance(s.Volume); stuck != "" {
 		why += "; " + stuck
 	}

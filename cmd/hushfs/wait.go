@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,6 +70,9 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 		left = max(time.Until(until), time.Millisecond)
 	}
 	s, err := a.waitShowing(ctx, d, file, left)
+	if before := d.status.Volume; before.ReadOnly && !before.Stored && (file == 0 && err == nil || err != nil && explain("", err).code == codeFailure) {
+		return heldBack("not everything is in the store", before)
+	}
 	if err != nil {
 		return a.notStored(ctx, d, err)
 	}
@@ -171,7 +175,13 @@ func (a *app) notStored(ctx context.Context, d *foundDrive, err error) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return &problem{code: codeUndrained, what: "interrupted; not everything is in the store yet", next: "It goes on to be sent; look with: hushfs status"}
 	}
-	return explain("wait for the store", err)
+	return mountedStill(explain("wait for the store", err))
+}
+
+// mountedStill takes out of the advice what holds for a mount that was refused.
+func mountedStill(p *problem) *problem {
+	p.next = strings.TrimPrefix(p.next, "Nothing was mounted. ")
+	return p
 }
 
 // writeBack makes the kernel hand what it keeps of the file path to the daemon, and
