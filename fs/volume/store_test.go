@@ -85,13 +85,12 @@ func (w *world) load() *publish.Loaded {
 // A look that fails after a 412 must not lead to a second commit for the slot.
 func TestOneCommitForOneSlot(t *testing.T) {
 	w := newWorld(t)
-	slots := w.prefix("l")
+	slots, second := w.prefix("l"), string(chain.SlotName(w.vol, 2))
 	w.faults.Add(
 		fault.On(fault.Put, 1, fault.Twice).Prefix(slots),
-		// The first reads slot 1 at mount; the head is looked at beside the packs, behind
-		// them, and before each further put.
-		fault.On(fault.Get, 4, fault.Fail(store.ErrUnavailable)).Prefix(slots),
-		fault.On(fault.Get, 6, fault.FlipBit(1000)).Prefix(slots),
+		// It is looked who took the slot, in vain, and again.
+		fault.On(fault.Get, 1, fault.Fail(store.ErrUnavailable)).Prefix(second),
+		fault.On(fault.Get, 2, fault.FlipBit(1000)).Prefix(second),
 	)
 	as(w.laptop, write("a", "1"),
 		refuses(drained, store.ErrUnavailable), // no answer
