@@ -181,6 +181,8 @@ func TestCommitOfANewerVersion(t *testing.T) {
 		}
 		who.ok("umount", who.mnt)
 	}
+	m.refused(6, update, "fsck", "--passphrase-file", m.pass, m.store)
+	m.refused(6, update, "log", "--verify", "--passphrase-file", m.pass, m.store)
 	sameManifest(t, "the store", store, stored(t, m.store))
 
 	// As the next version has it, for which there is nothing strange in the slot.

@@ -109,8 +109,9 @@ type checker struct {
 }
 
 // Run checks a drive. The report is there also when an error ends the check before its
-// end; it is then not whole. Errors are those of the store and of ctx, and what Load
-// of fs/sync says of a drive that cannot be read at all.
+// end; it is then not whole. Errors are those of the store and of ctx, what Load of
+// fs/sync says of a drive that cannot be read at all, and chain.ErrVersion where a newer
+// program has gone on.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	c := begin(o)
 	defer c.blocks.Close()

@@ -95,6 +95,9 @@ func (c *checker) load(ctx context.Context) error {
 	}
 	c.loaded, c.state, c.tree = l, l.Chain, l.Confirmed
 	c.report.Slot = uint64(l.Chain.Slot)
+	if errors.Is(l.Trouble, chain.ErrVersion) {
+		return l.Trouble // nothing is damaged, and what is in use and what is not this program cannot know
+	}
 	if l.Trouble != nil {
 		c.trouble()
 	}

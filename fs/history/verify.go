@@ -68,7 +68,8 @@ type verifier struct {
 // and of each checkpoint that its operations, sums and tables are what the one before
 // it and the commits between them make. It reads all tables of all checkpoints.
 //
-// Errors are the store's, and end it. What it finds is no error.
+// Errors are the store's, or chain.ErrVersion where a newer program has gone on, and end
+// it. What it finds is no error.
 func (h *History) Verify(ctx context.Context) (*Verified, error) {
 	v := &verifier{h, &Verified{
 		Drive: h.o.Drive.ID.String(), Head: uint64(h.state.Slot), HeadCommit: h.state.Head.String(), Begins: uint64(h.begins),
@@ -100,6 +101,9 @@ func (v *verifier) find(slot chain.Slot, f Fault, format string, args ...any) {
 // head by signature alone.
 func (v *verifier) end(ctx context.Context) error {
 	l, told := v.loaded, map[chain.Slot]bool{}
+	if errors.Is(l.Trouble, chain.ErrVersion) {
+		return l.Trouble
+	}
 	for _, name := range l.Damaged {
 		slot, ok := chain.ParseSlotName(v.vol, name)
 		if !ok || slot < v.state.Slot || len(told) > 0 {

@@ -73,7 +73,7 @@ func above(known []Known, from, seen chain.Slot) (n, unknown uint64) {
 		if k.Slot > seen {
 			continue
 		}
-		if !k.Next {
+		if !k.Next || next > seen { // the one after it may be another history's than seen
 			gap := uint64(next - max(k.Slot, from) - 1)
 			n, unknown = n+gap, unknown+gap
 		}

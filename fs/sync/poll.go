@@ -209,7 +209,9 @@ func (s *Syncer) look(ctx context.Context, told chain.Slot) (found bool, err err
 	}
 	a := s.readAhead(ctx, seen)
 	defer a.end()
-	err = s.catchUpBy(ctx, a)
+	if err = s.catchUpBy(ctx, a); err == nil {
+		s.nothingMore()
+	}
 	return s.slot() > before, err
 }
 

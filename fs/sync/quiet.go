@@ -84,9 +84,12 @@ func (s *Syncer) nothingMore() {
 }
 
 // newestOther is the newest commit of a device that is not this machine; slot 0: there is
-// none. working is held.
+// none, or others may write no more. working is held.
 func (s *Syncer) newestOther() (newest chain.Seen) {
 	_, self, _ := s.o.State.Device()
+	if only, single := s.o.Chain.Ledger.Writer(); single && only == self {
+		return newest
+	}
 	for no, at := range s.o.Chain.Seen() {
 		if no != self && at.Slot > newest.Slot {
 			newest = at

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/fault"
 	"github.com/hushfs/hushfs/store/mem"
@@ -238,6 +239,14 @@ func TestNoFalseSilence(t *testing.T) {
 			as(desk.machine, func(m *machine) error { return m.v.RemoveDevices(m.t.Context(), []int{int(no)}) })
 			time.Sleep(20 * day)
 		},
+		"who wrote handed the writing to this machine": func(w *world, desk *listener) {
+			daily(w, w.laptop, 8)
+			as(w.laptop, func(m *machine) error {
+				_, err := m.v.HandOver(m.t.Context(), publish.Heir{Name: "desk"})
+				return err
+			})
+			time.Sleep(20 * day)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			later(t, func(t *testing.T) {
@@ -257,4 +266,26 @@ func TestNoFalseSilence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// It is asked too where each look finds something, as on a drive that others use all day.
+func TestSilenceOfABusyDrive(t *testing.T) {
+	later(t, func(t *testing.T) {
+		w := newWorld(t)
+		as(w.laptop, write("a", "1"), drained)
+		desk := w.listener("desk")
+		as(desk.machine, write("desk", "1"), drained)
+		desk.listen()
+		defer func() { desk.end() }()
+		time.Sleep(10 * time.Minute) // nobody uses it: it looks once a minute
+		before := desk.v.state.Silence().Asked
+		for range 60 {
+			as(w.laptop, write("diary", fmt.Sprint(time.Now())), drained)
+			time.Sleep(time.Minute / 2)
+		}
+		synctest.Wait()
+		if asked := desk.v.state.Silence().Asked - before; asked < 25*time.Minute || asked > 35*time.Minute {
+			t.Errorf("in half an hour it asked for %v", asked)
+		}
+	})
 }
