@@ -105,6 +105,9 @@ func (s *Server) handDown(ctx context.Context, parent meta.Ref, made volume.Attr
 		}
 	}
 	now, err := s.v.Attr(ctx, made.Ref)
+	if err != nil {
+		return made, err
+	}
 	now.Held = made.Held
-	return now, err
+	return now, nil
 }

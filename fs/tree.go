@@ -176,13 +176,18 @@ func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 }
 
 // unmake takes back what was made and could not be completed. Where even that
-// fails it stays, with fewer rights than it should have had.
+// fails it stays, with fewer rights than it should have had. What another machine was
+// faster to give the name to is not ours to take.
 func (s *Server) unmake(parent meta.Ref, name string, a volume.Attr, held bool) {
 	remove := s.v.Unlink
 	if a.Inode.Kind == meta.Dir {
 		remove = s.v.Rmdir
 	}
-	if err := remove(context.Background(), parent, []byte(name)); err != nil {
+	there, err := s.v.Lookup(context.Background(), parent, []byte(name))
+	if err == nil && there.Ref.Ino == a.Ref.Ino {
+		err = remove(context.Background(), parent, []byte(name))
+	}
+	if err != nil && !errors.Is(err, meta.ErrNotExist) {
 		s.log.Warn("half made inode not removed", "inode", uint64(a.Ref.Ino), "err", err)
 	}
 	if held {
