@@ -163,6 +163,9 @@ func (v *Volume) changeable(ref meta.Ref) (meta.Ref, error) {
 func (v *Volume) detach(f *orphan) (ops []meta.Op, to meta.Ref, err error) {
 	o := v.rebase()
 	o.Slot = v.view.Slot() + 1
+	if f.by != (Given{}) {
+		o.Same = nil // nobody waits for bytes to be compared, which were written here
+	}
 	err = v.view.Read(func(now meta.Reader) (err error) {
 		ops, to, err = meta.Detach(f.m, now, f.ref, v.stamp(), o, incomplete)
 		return err

@@ -93,6 +93,19 @@ func (p *places) recorded(r journal.PlaceRecord, last meta.OpNo) {
 	p.keep(r.Ref, knownPlace{parent: unique.Make(r.Parent), name: string(r.Name), told: r.No, needed: max(r.No, last)})
 }
 
+// untold notes that the journal does not have what it was to be told with operations from
+// the number from on.
+func (p *places) untold(from meta.OpNo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ref, at := range p.waiting {
+		if at.told >= from {
+			at.told = 0
+			p.waiting[ref] = at
+		}
+	}
+}
+
 // get returns what is known of a file, which is young then; p is locked.
 func (p *places) get(ref meta.Ref) (at knownPlace, ok bool) {
 	if at, ok = p.waiting[ref]; ok {
@@ -231,6 +244,7 @@ func (v *Volume) across(last meta.OpNo) error {
 	}
 	for some := range slices.Chunk(recs, acrossMost) {
 		if _, err := v.journal.Append(some...); err != nil {
+			v.places.untold(last + 1)
 			return v.unwritten(err)
 		}
 	}

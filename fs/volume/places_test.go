@@ -239,3 +239,53 @@ func TestNameOutlivesTheCommitThatTookIt(t *testing.T) {
 		}
 	}
 }
+
+// A state that was copied becomes another device, with a journal of its own: that has the
+// names, too, under which files were found before.
+func TestNameOutlivesACopiedState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m, desk := w.laptop, w.machine("desk")
+	as(desk, mkdir("d"), write("d/f", "base"), drained)
+	as(m, upToDate, write("d/f", "mine"), fsync("d/f"))
+	was := m.v.device
+	m.crash()
+	original := m.state()
+	m.dir = t.TempDir()
+	copyFolder(t, original, m.state())
+	as(m, read("d/f", "mine"))
+	if m.v.device == was {
+		t.Fatal("it is the device that it was")
+	}
+	m.crash()
+	as(desk, write("d/f", "theirs"), drained)
+	as(m, drained, read("d/f", "theirs"))
+	if tree := m.tree(); !strings.Contains(tree, "d/f (conflict") {
+		t.Errorf("no copy of it beside:\n%s", tree)
+	}
+}
+
+// What a full disk kept from the journal is told with the next attempt.
+func TestNameThatDidNotReachTheJournal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m, desk := w.laptop, w.machine("desk")
+	as(desk, write("f", "base"), drained)
+	as(m, upToDate)
+	h := m.opens("f", true)
+	as(m, puts(h, 0, "mine"), closes(h))
+	if err := m.v.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if m.v.SyncTree() == nil {
+		t.Fatal("the journal took it")
+	}
+	for _, q := range m.v.queue {
+		if _, ok := m.v.places.tell(q.no, q.op, m.v.sync.Settled()); needsName(q.op) && !ok {
+			t.Errorf("operation %d: its file's name is not told", q.no)
+		}
+	}
+	if len(m.v.queue) == 0 {
+		t.Error("nothing waits")
+	}
+}

@@ -121,9 +121,12 @@ func (v *Volume) enqueue() (pos uint64, last meta.OpNo, err error) {
 		} else {
 			var recs []journal.Record
 			if recs, n, told, err = v.records(queue); err != nil {
+				v.places.untold(queue[0].no)
 				return 0, 0, err
 			}
-			pos, err = v.journal.Append(recs...)
+			if pos, err = v.journal.Append(recs...); err != nil {
+				v.places.untold(queue[0].no)
+			}
 		}
 		if err != nil {
 			return 0, 0, v.unwritten(err)

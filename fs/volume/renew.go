@@ -100,6 +100,7 @@ func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 		return err
 	}
 	defer o.journal.Close() // it is only read
+	v.places.untold(0)      // the new one is to have them as well
 	settled, _, err := o.settled(ctx, l, m.was, m.known)
 	if err != nil {
 		return err

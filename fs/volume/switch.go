@@ -127,7 +127,7 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 		}
 	}
 	for _, o := range v.opened() {
-		v.reappeared(o)
+		v.reappeared(o, f.Refused)
 	}
 	if f.All {
 		for _, o := range v.opened() {
@@ -269,8 +269,10 @@ func (v *Volume) carry(o *opened, to meta.Ref, was meta.Reader) {
 }
 
 // reappeared keeps what is open without a name apart from a file of its number that has
-// one again: another machine had changed it; v is locked.
-func (v *Volume) reappeared(o *opened) {
+// one again: another machine had changed it. Where it has one since what took it was
+// refused, what is open is the file again, or a copy of what was written to it meanwhile;
+// v is locked.
+func (v *Volume) reappeared(o *opened, refused []meta.Refusal) {
 	was := v.orphans[o.ref.Ino]
 	if was == nil || o.ref.Ino >= heldMin {
 		return
@@ -282,6 +284,15 @@ func (v *Volume) reappeared(o *opened) {
 	v.become(o, o.as[0])
 	v.orphans[o.ref.Ino] = was
 	o.guessed = false
+	if was.by == (Given{}) || !slices.ContainsFunc(refused, func(r meta.Refusal) bool { return r.No == was.by.no }) {
+		return
+	}
+	was.frozen = true
+	// Without that a copy comes to the root directory.
+	_ = v.view.Read(func(r meta.Reader) error { return v.lineage(was.m, r, was.ref) })
+	if _, err := v.changeable(o.as[0]); err != nil {
+		v.log.Debug("what is open is joined with its file later", "err", err) // by who writes
+	}
 }
 
 // difference is what became of an inode.

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -133,4 +134,52 @@ func TestFolderThatWasNeededBefore(t *testing.T) {
 		t.Errorf("another machine's file has the name, and the program hears %v", err)
 	}
 	as(laptop, read("d", "a file"), drained, lock)
+}
+
+// What a rename was to replace stays whole where another machine was faster: with what was
+// written to it a moment before, and with what is written to it by who has it open.
+func TestNotReplaced(t *testing.T) {
+	data := strings.Repeat("much", inlineMax) // it floats for a while
+	for name, c := range map[string]struct {
+		before, meanwhile, after string // written to it
+		there, copied            string // held in the end by it, and by a copy of it; empty: there is none
+	}{
+		"a moment before": {before: data, there: data},
+		"afterwards":      {after: "mine", there: "mine"},
+		"meanwhile":       {meanwhile: "mine", there: "base", copied: "mine"},
+		"all the time":    {meanwhile: "mi", after: "mine", there: "base", copied: "mine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			laptop, desk := w.laptop, w.machine("desk")
+			laptop.set = remote
+			as(laptop, write("a", "1"), write("b", "base"), drained)
+			as(desk, caughtUp)
+			h := laptop.opens("b", true)
+			if c.before != "" {
+				as(laptop, closes(h), write("b", c.before))
+			}
+			given := moved("a", "b").must(laptop)
+			if c.meanwhile != "" {
+				as(laptop, puts(h, 0, c.meanwhile))
+			}
+			as(desk, rename("a", "theirs"), drained)
+			as(laptop, caughtUp)
+			if err := laptop.v.Named(given); !errors.Is(err, publish.ErrFaster) {
+				t.Fatalf("another machine took it, and the program hears %v", err)
+			}
+			if c.after != "" {
+				as(laptop, puts(h, 0, c.after))
+			}
+			if c.before == "" {
+				as(laptop, closes(h))
+			}
+			as(laptop, read("theirs", "1"), read("b", c.there), drained)
+			as(desk, caughtUp, read("b", c.there))
+			if c.copied != "" {
+				as(laptop, read(laptop.copyOf("", "b"), c.copied))
+			}
+			as(laptop, lock)
+		})
+	}
 }

@@ -203,6 +203,9 @@ func (v *Volume) rename(ctx context.Context, sure bool, parent meta.Ref, name []
 		return Given{}, err
 	}
 	v.sealNamed(parent, name)
+	if sure {
+		v.sealNamed(newParent, newName)
+	}
 	err = v.changing(ctx, func() error {
 		d, err := v.lookup(parent, name)
 		if err != nil {
@@ -213,6 +216,11 @@ func (v *Volume) rename(ctx context.Context, sure bool, parent meta.Ref, name []
 		switch {
 		case err == nil:
 			op.Replaced = &over.Ref
+			if sure && over.Ref != d.Ref { // it stays what it is where another machine was faster
+				if err := v.pin(over.Ref.Ino); err != nil {
+					return err
+				}
+			}
 			if flags&meta.Exchange == 0 {
 				if op.Observed, err = v.seen(over); err != nil {
 					return err
@@ -246,6 +254,9 @@ func (v *Volume) rename(ctx context.Context, sure bool, parent meta.Ref, name []
 			v.renamed(no, op, d.Kind, over.Kind)
 		}
 		gone()
+		if o := v.orphans[over.Ref.Ino]; o != nil {
+			o.by = g
+		}
 		return nil
 	})
 	return g, err
