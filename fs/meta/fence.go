@@ -3,6 +3,7 @@ package meta
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // Fence answers ErrLeased when a batch of a device, in a slot, would break a lease that
@@ -46,7 +47,7 @@ func Fence(r Reader, b *Batch, by Device, slot uint64) error {
 			if err := f.there(Ref{home, ino}); err != nil {
 				return err
 			}
-		} else if err := f.extents(ino); err != nil {
+		} else if err := f.extents(ino, g); err != nil {
 			return err
 		}
 	}
@@ -145,7 +146,11 @@ func (f *fence) key(k, value []byte) error {
 	case prefixLease:
 		return f.lease(k, value)
 	case prefixExtent:
-		return f.extents(Ino(binary.BigEndian.Uint64(k[1:])))
+		var gone Range
+		if value == nil {
+			gone = Range{k, slices.Concat(k, []byte{0})}
+		}
+		return f.extents(Ino(binary.BigEndian.Uint64(k[1:])), gone)
 	case prefixXattr:
 		ref, _, err := ParseXattrKey(k)
 		if err != nil {
@@ -168,11 +173,12 @@ func (f *fence) key(k, value []byte) error {
 	return nil
 }
 
-// extents refuses other extents of an inode under a lease. Their keys do not say its home.
-// The batch does, for a content never changes without its inode. Where what it says is of
-// no file that is there, and for what a check of the volume sweeps away, each lease of who
-// made the inode counts.
-func (f *fence) extents(ino Ino) error {
+// extents refuses other extents of an inode under a lease: one more, or those in gone,
+// unless that is empty, away. Their keys do not say its home. The batch does, for a content
+// never changes without its inode. Where what it says is of no file that is there, and for
+// what a check of the volume sweeps away, each lease of who made the inode counts; but what
+// is not there is not taken away, as by who brings a file back and removes it in one batch.
+func (f *fence) extents(ino Ino, gone Range) error {
 	if f.born[ino] {
 		return nil
 	}
@@ -180,6 +186,13 @@ func (f *fence) extents(ino Ino) error {
 		return f.refuse(f.over(Ref{Home: home, Ino: ino}))
 	}
 	kept, err := f.mayBeHeld(ino)
+	if err != nil || !kept {
+		return err
+	}
+	if gone.From != nil {
+		kept = false
+		err = f.r.Scan(gone.From, gone.To, func(_, _ []byte) bool { kept = true; return false })
+	}
 	if err == nil && kept {
 		err = ErrLeased
 	}

@@ -83,6 +83,9 @@ func TestFenceOfExtentsAlone(t *testing.T) {
 		"of the holder's, with its inode":  {&meta.Batch{Puts: []meta.KV{put(old.Ino, 0), fake(old)}}, true},
 		"of the holder's, without":         {&meta.Batch{Puts: []meta.KV{put(old.Ino, 0)}}, false},
 		"of what others made, all of them": {&meta.Batch{Ranges: []meta.Range{meta.ExtentRange(h.beside.Ino)}}, true},
+		"of the holder's, gone as before":  {&meta.Batch{Ranges: []meta.Range{meta.ExtentRange(old.Ino)}}, true},
+		"one of it, gone as before":        {&meta.Batch{Deletes: [][]byte{put(old.Ino, 0).Key}}, true},
+		"one beside what is there":         {&meta.Batch{Deletes: [][]byte{put(mine.Ino, 1).Key}}, true},
 	} {
 		err := meta.Fence(h.state, c.b, 2, h.slot)
 		if c.ok && err != nil || !c.ok && !errors.Is(err, meta.ErrLeased) {

@@ -145,6 +145,20 @@ func TestStories(t *testing.T) {
 			{Who: "m2", Does: "publishes"},
 			{Who: "m2", Does: "writes", At: "d (conflict, m2, 1970-01-01)"},
 		}},
+		{Name: "what was removed by who has leased another file is written, and removed", Machines: 2, Seed: 1, Deeds: []story.Deed{
+			{Who: "m1", Does: "makes a file", At: "a"},
+			{Who: "m2", Does: "makes a file", At: "b"},
+			{Who: "m2", Does: "publishes"},
+			{Who: "m1", Does: "publishes"},
+			{Who: "m2", Does: "removes", At: "b"},
+			{Who: "m2", Does: "follows"},
+			{Who: "m2", Does: "leases", At: "a"},
+			{Who: "m1", Does: "writes", At: "b", N: 719},
+			{Who: "m2", Does: "publishes", N: 516},
+			{Who: "m1", Does: "follows"},
+			{Who: "m1", Does: "writes", At: "b", N: 363},
+			{Who: "m1", Does: "removes", At: "b"},
+		}},
 	} {
 		t.Run(s.Name, func(t *testing.T) {
 			if f := tell(t, &s, nil, nil); f != nil {
