@@ -51,7 +51,7 @@ func TestServerKilledWhileProgramsWrite(t *testing.T) {
 	began := time.Now()
 	entries, err := os.ReadDir(m.mnt)
 	took := time.Since(began)
-	if err != nil || len(entries) != 4 || took > 50*time.Millisecond {
+	if err != nil || len(entries) != 4 || took > 2*time.Second {
 		t.Errorf("ls without the server: %d entries in %v, %v", len(entries), took, err)
 	}
 	t.Logf("ls without the server: %v", took)
