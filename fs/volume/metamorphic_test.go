@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,14 +27,7 @@ func TestMetamorphic(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seed := rand.Uint64()
-	if s := os.Getenv("HUSHFS_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("seed %d", seed)
+	seed := someSeed(t, "HUSHFS_METAMORPHIC")
 	o := newOrigin(t)
 	histories, plays, deeds := 0, 0, 0
 	for end := time.Now().Add(limit); histories == 0 || time.Now().Before(end); histories++ {

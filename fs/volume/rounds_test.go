@@ -44,7 +44,11 @@ func number(t *testing.T, env string, otherwise uint64) uint64 {
 // that was synced is there.
 func TestNoFalseAlarm(t *testing.T) {
 	rounds := int(number(t, roundsEnv, 60))
-	seed := number(t, roundsSeed, rand.Uint64())
+	seed := uint64(1)
+	if os.Getenv(roundsEnv) != "" {
+		seed = rand.Uint64()
+	}
+	seed = number(t, roundsSeed, seed)
 	t.Logf("%d rounds; the same again: %s=%d", rounds, roundsSeed, seed)
 	r := rand.New(rand.NewPCG(seed, 5))
 	w := newWorld(t)

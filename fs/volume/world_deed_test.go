@@ -108,6 +108,7 @@ func (c *citizen) mount() error {
 	}
 	if c.removed && errors.Is(err, publish.ErrRemoved) {
 		if err = c.rejoined(true); err != nil {
+			c.dies() // it is the removed one until the store knows another
 			return err
 		}
 		if err = c.open(); err != nil {

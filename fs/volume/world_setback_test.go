@@ -150,6 +150,12 @@ func (h *era) older() bool {
 			delete(h.known, version) // another may get its number
 		}
 	}
+	for piece := range h.pieces {
+		if holds(now, piece) && !holds(old, piece) {
+			delete(h.pieces, piece)
+			h.tally.Lost++
+		}
+	}
 	for content, who := range h.owed {
 		made, changed := h.changed[content]
 		switch {
@@ -231,6 +237,16 @@ func (c *citizen) goesOn() error {
 	return nil
 }
 
+// holds says whether one of the contents has a piece in it.
+func holds(contents map[string]bool, piece string) bool {
+	for content := range contents {
+		if strings.Contains(content, piece) {
+			return true
+		}
+	}
+	return false
+}
+
 // whatIsOwed looks for all that must be there.
 func (h *era) whatIsOwed(there map[string]bool, tree string) {
 	for _, content := range slices.Sorted(maps.Keys(h.owed)) {
@@ -239,11 +255,7 @@ func (h *era) whatIsOwed(there map[string]bool, tree string) {
 		}
 	}
 	for piece, who := range h.pieces {
-		found := false
-		for content := range there {
-			found = found || strings.Contains(content, piece)
-		}
-		if !found {
+		if !holds(there, piece) {
 			h.fail("%s was told that %.40q is durable, and no file holds it in\n%s", who, piece, tree)
 		}
 	}

@@ -36,7 +36,7 @@ func TestWorlds(t *testing.T) {
 	if testing.Short() {
 		t.Fatal("this test has no short form")
 	}
-	n, many := worldSeed(t), 12
+	n, many := someSeed(t, "HUSHFS_WORLDS"), 12
 	if s := os.Getenv("HUSHFS_WORLDS"); s != "" {
 		var err error
 		if many, err = strconv.Atoi(s); err != nil {
@@ -59,20 +59,6 @@ func TestWorlds(t *testing.T) {
 			t.Errorf("no conflict of kind %s came about", kind[0])
 		}
 	}
-}
-
-// worldSeed is where random worlds begin.
-func worldSeed(t *testing.T) uint64 {
-	t.Helper()
-	n := uint64(time.Now().UnixNano())
-	if s := os.Getenv("HUSHFS_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("HUSHFS_SEED=%d", n)
-	return n
 }
 
 // deedsOfAWorld are so many as TestWorlds draws for each.
