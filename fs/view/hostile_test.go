@@ -43,12 +43,12 @@ func intrude(t testing.TB, s story.Story, rng *rand.Rand) {
 	for range 6 {
 		for _, m := range f.all {
 			m.bear(rng, mixed)
-			m.issue(1 + rng.IntN(600))
+			m.issue(1+rng.IntN(600), false)
 		}
 	}
 	for _, m := range f.all {
 		m.bear(rng, mixed)
-		m.issue(1 << 20)
+		m.issue(1<<20, false)
 		if left := m.view.Pending().Len(); left > 0 {
 			f.fail("machine %d has %d operations left", m.id, left)
 		}
@@ -132,40 +132,6 @@ func (m *machine) near(ref meta.Ref) (parent meta.Ref, name []byte, ok bool) {
 		return !ok
 	})
 	return parent, name, ok
-}
-
-// issue is publish where the tree is not sound.
-func (m *machine) issue(limit int) {
-	f := m.f
-	if m.next < len(f.chain) {
-		return
-	}
-	t := m.view.TakePart()
-	if t.Batch == nil {
-		t = m.view.Take(m.no, limit)
-	}
-	if t.Ops.Len() == 0 {
-		return
-	}
-	slot := uint64(len(f.chain) + 1)
-	if err := t.Batch.Validate(); err != nil {
-		f.fail("batch of machine %d: %v", m.id, err)
-	}
-	if err := meta.Fence(f.state, t.Batch, m.id, slot); err != nil {
-		f.fail("nobody takes the batch of machine %d for valid: %v", m.id, err)
-	}
-	last := t.Ops.Last().No
-	if t.Part != nil {
-		last = m.settled
-	}
-	f.chain = append(f.chain, Slot{slot, t.Batch, t.Usage})
-	f.state.Apply(t.Batch)
-	m.view.Settle(slot, last, t.Batch, t.Usage)
-	if t.Part != nil {
-		m.view.Brought(t.Part)
-	}
-	m.next++
-	m.settled = last
 }
 
 // contents is what all files hold, with a name or without.
