@@ -169,6 +169,14 @@ func rest() []Attack {
 						break
 					}
 				}
+				// A commit of another that nobody was shown may come yet.
+				for _, m := range s.machines {
+					for _, name := range mine[m.name].Names() {
+						if data, err := mine[m.name].Get(ctx(), name, 0, -1); err == nil && kind(name) == "p" {
+							_ = s.store.Truth.PutIfAbsent(ctx(), name, data)
+						}
+					}
+				}
 			}
 		}},
 	}
