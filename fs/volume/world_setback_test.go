@@ -58,7 +58,7 @@ func (b *debt) gone(content, who string) {
 // made of waits as long as nothing of the machine was published since.
 func (c *citizen) makes(content, before, more string) {
 	was, changed := c.h.changed[before]
-	whole := c.h.ever[before] == c.name && c.h.debt.at[before] == c.published() && (!changed || was.whole)
+	whole := c.h.ever[before] == c.name && c.h.debt.at[before] == c.published() && (!changed || was.whole && was.more != "")
 	c.h.changed[content] = change{more, whole}
 }
 
@@ -169,6 +169,12 @@ func (h *era) older() bool {
 			if made.more != "" {
 				h.pieces[made.more] = who
 			}
+		case changed && made.more == "":
+			// Where the history that is accepted has no place for the file, it is
+			// recovered as it was written, before it was cut.
+			delete(h.owed, content)
+			h.pieces[content] = who
+			h.tally.Waited++
 		default:
 			h.tally.Waited++
 		}

@@ -154,6 +154,13 @@ func TestWorldStories(t *testing.T) {
 			{Who: "laptop", Does: "leases", At: "b"},
 			{Who: "store", Does: "is set back"},
 		}},
+		{Name: "what was cut waits, and the store that was set back has another file of its name", Machines: 2, Seed: 0, Deeds: []story.Deed{
+			{Who: "store", Does: "is remembered"},
+			{Who: "desk", Does: "saves", At: "a"},
+			{Who: "desk", Does: "truncates", At: "a", N: 1},
+			{Who: "store", Does: "is set back"},
+			{Who: "laptop", Does: "saves", At: "a"},
+		}},
 	} {
 		t.Run(s.Name, func(t *testing.T) {
 			if f := tell(t, &s, nil, nil, &tally{}); f != nil {
