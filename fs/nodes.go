@@ -330,11 +330,22 @@ func (t *nodes) outdated(id uint64) bool {
 // left keeps what an inode was when its last name went, as long as the kernel
 // knows it: a directory that is open, or the working directory of a program, still
 // has attributes, and so has what is held by O_PATH alone.
-func (t *nodes) left(a volume.Attr) {
+// back, called when the name was not taken in the end, forgets it.
+func (t *nodes) left(a volume.Attr) (back func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := t.of(a.Ref.Ino); n != nil {
-		n.more().gone = &a
+	n := t.of(a.Ref.Ino)
+	if n == nil {
+		return func() {}
+	}
+	n.more().gone = &a
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if n.rare != nil && n.rare.gone == &a { // another may have taken it since
+			n.rare.gone = nil
+			n.less()
+		}
 	}
 }
 
@@ -351,8 +362,7 @@ func (t *nodes) gone(id uint64, edit func(*meta.Inode)) (volume.Attr, bool) {
 	if edit != nil {
 		inode := *was.Inode
 		edit(&inode)
-		was = &volume.Attr{Ref: was.Ref, Inode: &inode, Blocks: was.Blocks}
-		n.rare.gone = was
+		was.Inode = &inode
 	}
 	return *was, true
 }

@@ -60,18 +60,22 @@ func (s *Server) stat(ctx context.Context, node uint64, ref meta.Ref) (volume.At
 }
 
 // parting returns what has the name now; left, called when the name has gone,
-// keeps its attributes for those who still hold it, if that was the last name.
-func (s *Server) parting(ctx context.Context, parent meta.Ref, name string) (left func()) {
+// keeps its attributes for those who still hold it, if that was the last name; back, called
+// when it was not given up in the end, forgets them.
+func (s *Server) parting(ctx context.Context, parent meta.Ref, name string) (left, back func()) {
+	forget := func() {}
+	back = func() { forget() }
 	a, err := s.v.Lookup(ctx, parent, []byte(name))
 	if err != nil || a.Inode.Kind != meta.Dir && a.Inode.Nlink > 1 {
-		return func() {}
+		return func() {}, back
 	}
-	return func() {
+	left = func() {
 		n := *a.Inode
 		n.Nlink, n.Ctime = 0, s.v.Now()
 		a.Inode = &n
-		s.nodes.left(a)
+		forget = s.nodes.left(a)
 	}
+	return left, back
 }
 
 func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
@@ -245,7 +249,7 @@ func (s *Server) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) 
 	if !st.Ok() {
 		return st
 	}
-	left := s.parting(s.ctx(cancel), parent, name)
+	left, _ := s.parting(s.ctx(cancel), parent, name)
 	if err := s.v.Unlink(s.ctx(cancel), parent, []byte(name)); err != nil {
 		return errno(s.log, "unlink", err)
 	}
@@ -258,7 +262,7 @@ func (s *Server) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) f
 	if !st.Ok() {
 		return st
 	}
-	left := s.parting(s.ctx(cancel), parent, name)
+	left, _ := s.parting(s.ctx(cancel), parent, name)
 	if err := s.v.Rmdir(s.ctx(cancel), parent, []byte(name)); err != nil {
 		return errno(s.log, "rmdir", err)
 	}
@@ -282,11 +286,11 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 		return st
 	}
 	var flags meta.RenameFlags
-	left := func() {}
+	left, back := func() {}, func() {}
 	switch in.Flags {
 	case 0:
 		if parent != newParent || oldName != newName {
-			left = s.parting(s.ctx(cancel), newParent, newName)
+			left, back = s.parting(s.ctx(cancel), newParent, newName)
 		}
 	case renameNoReplace:
 		flags = meta.NoReplace
@@ -302,8 +306,11 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 	left()
 	s.v.Redecide()
 	if err := s.confirmName(s.ctx(cancel), given, nameIn{parent, oldName}, nameIn{newParent, newName}); err != nil {
-		if errors.Is(err, publish.ErrFaster) && flags&meta.NoReplace == 0 {
-			return estale // the kernel looks again, and replaces what is there now
+		if errors.Is(err, publish.ErrFaster) {
+			back()
+			if flags&meta.NoReplace == 0 {
+				return estale // the kernel looks again, and replaces what is there now
+			}
 		}
 		return errno(s.log, "rename", err)
 	}
