@@ -64,7 +64,8 @@ func (v *Volume) Durable(ref meta.Ref) (Durability, error) {
 }
 
 // newest is the newest operation that touched one of these inodes and is in no slot;
-// 0 when all is there that was ever to go, as nothing of a file without a name.
+// 0 when all is there that was ever to go, as nothing of a file without a name: then nobody
+// is told of a copy any more.
 func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -78,14 +79,20 @@ func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo) {
 		}
 		last = max(last, no)
 	}
+	if last == 0 { // a later fsync is about what is written from now on
+		for _, ref := range refs {
+			v.tentative.left(v.at(ref).Ino)
+		}
+	}
 	return last
 }
 
 // Confirm returns when the operations that touched these inodes, and all before them,
 // are in the store. It fails when ctx ends, with context.DeadlineExceeded after the
 // time that Options give, when nothing is published any more, and once with
-// publish.ErrConflict where what was written to an open file went to a copy. In any case they are
-// in the journal, and go on to be sent. Data that floats is not waited for.
+// publish.ErrConflict where what was written to an open file went to a copy, if there was
+// something to wait for. In any case they are in the journal, and go on to be sent. Data
+// that floats is not waited for.
 func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
 	last := v.newest(refs)
 	if last == 0 {

@@ -85,6 +85,23 @@ func (p *places) gave(no meta.OpNo, ref, parent meta.Ref, name []byte) {
 	p.put(ref, knownPlace{parent: unique.Make(parent), name: string(name), told: no})
 }
 
+// notGiven notes that a file is called as it was before, if nobody knows better. The journal
+// may have the other name for operations up to last, which need this one.
+func (p *places) notGiven(n nameGiven, last meta.OpNo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.get(n.ref)
+	if !ok || !at.is(unique.Make(n.is.parent), []byte(n.is.name)) {
+		return
+	}
+	if n.was == (placed{}) {
+		delete(p.waiting, n.ref)
+		delete(p.young, n.ref)
+		return
+	}
+	p.keep(n.ref, knownPlace{parent: unique.Make(n.was.parent), name: n.was.name, needed: last})
+}
+
 // recorded notes the name that the journal has for an operation; last is the newest there,
 // which may need it too.
 func (p *places) recorded(r journal.PlaceRecord, last meta.OpNo) {
@@ -185,8 +202,26 @@ func (v *Volume) Called(ref, parent meta.Ref, name []byte) {
 
 // gave notes the name that the operation no gives; v is locked.
 func (v *Volume) gave(no meta.OpNo, ref, parent meta.Ref, name []byte) {
+	if v.tentative.has(no) {
+		n := nameGiven{ref: ref, is: placed{parent, string(name)}}
+		if dir, name, ok := v.places.find(ref); ok {
+			n.was = placed{dir, string(name)}
+		}
+		v.tentative.gave(no, n)
+	}
 	v.places.gave(no, ref, parent, name)
 	v.keepsName(ref, parent, name)
+}
+
+// notGiven has files be called as they were before operations that another machine was
+// faster than, the last of them first; v is locked.
+func (v *Volume) notGiven(names []nameGiven) {
+	for _, n := range slices.Backward(names) {
+		v.places.notGiven(n, v.nextOp-1)
+		if o := v.open[n.ref.Ino]; o != nil && o.place == n.is {
+			o.place = n.was
+		}
+	}
 }
 
 // keepsName notes what a file is called, if it is open; v is locked.

@@ -101,7 +101,7 @@ func (v *Volume) prepare(slots []view.Slot) error {
 // shift makes what is open fit the map, which was was before; v is locked.
 func (v *Volume) shift(f view.Followed, was meta.Reader) {
 	moves := slices.DeleteFunc(slices.Clone(f.Moved), func(m meta.Moved) bool { return v.open[m.From.Ino] == nil })
-	v.tentative.followed(f.Refused, moves)
+	v.notGiven(v.tentative.followed(f.Refused, moves))
 	c := Change{All: f.All}
 	homes := map[meta.Ino]meta.Ino{}
 	moved := map[meta.Ref]meta.Ref{}
@@ -220,7 +220,14 @@ func (v *Volume) standing(names []Name) []Name {
 		return nil
 	})
 	for _, n := range names {
-		if dir, ok := v.dir(n.Parent); ok && n.Ref != (meta.Ref{}) {
+		if n.Ref == (meta.Ref{}) {
+			continue
+		}
+		dir, ok := v.dir(n.Parent)
+		if !ok { // but where the file was in it before
+			dir, _, ok = v.places.find(n.Ref)
+		}
+		if ok && dir.Ino == n.Parent {
 			v.places.found(n.Ref, dir, n.Name)
 		}
 	}

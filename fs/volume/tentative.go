@@ -27,6 +27,14 @@ type tentative struct {
 type verdict struct {
 	refused error // nil: it was not
 	half    *half // of the file that gets its first name by it; nil: of others
+	names   []nameGiven
+}
+
+// nameGiven is a name that an operation gave a file, and what it was called before; the zero
+// value: that is not known.
+type nameGiven struct {
+	ref     meta.Ref
+	is, was placed
 }
 
 // tentativeMost is how many operations, and files, are kept in mind.
@@ -49,6 +57,15 @@ func (t *tentative) add(no meta.OpNo, h *half) error {
 	return nil
 }
 
+// gave notes a name that the operation no gave, whose program waits.
+func (t *tentative) gave(no meta.OpNo, n nameGiven) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w := t.waiting[no]; w != nil {
+		w.names = append(w.names, n)
+	}
+}
+
 // has says whether the program of an operation waits.
 func (t *tentative) has(no meta.OpNo) bool {
 	t.mu.Lock()
@@ -56,8 +73,9 @@ func (t *tentative) has(no meta.OpNo) bool {
 	return t.waiting[no] != nil
 }
 
-// followed notes what became of operations, and of the files that are open.
-func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) {
+// followed notes what became of operations, and of the files that are open. It returns the
+// names that were not given, in the order in which they were to be.
+func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) (not []nameGiven) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range refused {
@@ -65,6 +83,7 @@ func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) {
 			if w.refused = r.Err; w.half != nil {
 				t.halves[w.half] = true
 			}
+			not, w.names = append(not, w.names...), nil
 		}
 	}
 	if t.moved == nil {
@@ -75,6 +94,7 @@ func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) {
 			t.moved[m.From.Ino] = m.To.Ino
 		}
 	}
+	return not
 }
 
 // rehome says in which directories files are made that were merged into others.

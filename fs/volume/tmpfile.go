@@ -67,6 +67,7 @@ type naming struct {
 // half is a file that is not whole yet, under the name that says so.
 type half struct {
 	home meta.Ref // the directory that it is in
+	ino  meta.Ino
 	temp []byte
 }
 
@@ -93,7 +94,7 @@ func (n *naming) run() error {
 		}
 	}
 	var err error
-	if n.given, err = v.executeName(n.sure, n.ops[last], &half{n.o.home, n.temp}); err != nil {
+	if n.given, err = v.executeName(n.sure, n.ops[last], &half{n.o.home, n.o.ref.Ino, n.temp}); err != nil {
 		return err
 	}
 	n.done++
@@ -194,8 +195,8 @@ func (v *Volume) takeBack() error {
 
 func (v *Volume) unname(h *half) error {
 	d, err := v.lookup(h.home, h.temp)
-	if errors.Is(err, meta.ErrNotExist) {
-		return nil
+	if errors.Is(err, meta.ErrNotExist) || err == nil && d.Ref.Ino != h.ino {
+		return nil // another machine may have the name of a file of its own
 	}
 	if err != nil {
 		return err

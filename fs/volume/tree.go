@@ -266,9 +266,11 @@ func (v *Volume) rename(ctx context.Context, sure bool, parent meta.Ref, name []
 // look them up.
 func (v *Volume) renamed(no meta.OpNo, op *meta.Rename, kind, over meta.Kind) {
 	if kind == meta.File {
+		v.places.found(op.Ref, op.Parent, op.Name)
 		v.gave(no, op.Ref, op.NewParent, op.NewName)
 	}
 	if op.Flags&meta.Exchange != 0 && over == meta.File {
+		v.places.found(*op.Replaced, op.NewParent, op.NewName)
 		v.gave(no, *op.Replaced, op.Parent, op.Name)
 	}
 }
