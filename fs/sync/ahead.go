@@ -113,6 +113,7 @@ func (a *ahead) alone() {
 		a.ctx, a.cancel = context.WithCancel(a.parent)
 	}
 	a.coming, a.width, a.found = nil, 1, 0
+	a.s.width = 1 // what was found before says nothing of those either
 }
 
 // end waits for what is on its way, and notes how many to begin with the next time.

@@ -222,3 +222,30 @@ func TestReadAheadElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// Who puts an object into the next slot now and then, and no commit, has a few requests
+// made for each, however many slots were found before.
+func TestReadAheadOverJunk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b := slots(t, 0, 0)
+		s.width = aheadMost
+		for slot := chain.Slot(1); slot <= 3; slot++ {
+			if err := b.PutIfAbsent(t.Context(), chain.SlotName(s.o.Chain.Volume, slot), []byte("junk")); err != nil {
+				t.Fatal(err)
+			}
+			b.gets = 0
+			a := s.readAhead(t.Context(), true)
+			if f := a.take(slot); f.err != nil {
+				t.Fatal(f.err)
+			}
+			a.alone() // which is what becomes of it
+			if f := a.take(slot + 1); !errors.Is(f.err, store.ErrNotExist) {
+				t.Fatal(f.err)
+			}
+			a.end()
+			if slot > 1 && b.gets > 2 {
+				t.Errorf("%d requests for the junk in slot %d", b.gets, slot)
+			}
+		}
+	})
+}

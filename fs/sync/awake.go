@@ -34,8 +34,9 @@ func (s *Syncer) Uptime() time.Duration { return s.o.Uptime() }
 // time: what a machine that slept puts there nobody reads. So after sleepMax it looks for
 // a hint of a later slot. Is there one, and no commit in the next slot, then others went
 // on, and this machine goes where they are: that is errReturned, and whatever was begun
-// on the old state begins anew. Is there none, the slot of its head must still be there;
-// working is held.
+// on the old state begins anew. Where it is a newer program's alone, this machine cannot
+// go there, and stops. Is there none, the slot of its head must still be there; working
+// is held.
 //
 // That something lies in the slot of the head, or in the next, proves nothing: commits
 // that announce a checkpoint are never trimmed.
@@ -43,17 +44,20 @@ func (s *Syncer) awake(ctx context.Context) error {
 	if s.o.Uptime()-s.heard < sleepMax {
 		return nil
 	}
-	newer, err := s.newerHint(ctx)
+	later, foreign, err := s.newerHint(ctx)
 	if err != nil {
 		return fmt.Errorf("look for newer hints: %w", err)
 	}
-	if newer {
+	if later || foreign != "" {
 		object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, s.slot()), 0)
 		if err == nil && len(object) > 0 {
 			return nil // it is followed first, or lost against
 		}
 		if err != nil && !errors.Is(err, store.ErrNotExist) {
 			return fmt.Errorf("look at slot %d: %w", s.slot(), err)
+		}
+		if !later {
+			return s.stop(newer{fmt.Errorf("a newer version of hushfs wrote %s, and went on from after slot %d. This version cannot go there; what waits stays in the journal of this machine until a newer one is installed", foreign, s.o.Chain.Slot)})
 		}
 		if err := s.jump(ctx); err != nil {
 			return err
@@ -81,27 +85,31 @@ func (s *Syncer) comeBack(ctx context.Context) error {
 	return nil
 }
 
-// newerHint says whether there is a good hint of a slot above the head.
-func (s *Syncer) newerHint(ctx context.Context) (bool, error) {
+// newerHint says whether there is a good hint of a slot above the head; if not, foreign
+// names one with a record that a newer program made and that is signed, if there is such.
+func (s *Syncer) newerHint(ctx context.Context) (later bool, foreign string, err error) {
 	page, err := s.o.Bucket.List(ctx, chain.HintPrefix(s.o.Chain.Volume), "", 1)
 	s.reached(err)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	if len(page) == 0 {
-		return false, nil
+		return false, "", nil
 	}
 	if slot, ok := chain.ParseHintName(s.o.Chain.Volume, page[0].Name); ok && slot <= s.o.Chain.Slot {
-		return false, nil
+		return false, "", nil
 	}
 	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.hints)
-	if errors.Is(err, ErrNoKey) || errors.Is(err, ErrElsewhere) {
-		return false, nil // what there is of them tells nothing
+	switch {
+	case err == nil && f.hint.Slot > s.o.Chain.Slot && s.knownHint(f):
+		return true, "", nil
+	case err != nil && !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrElsewhere):
+		return false, "", err // else what there is of them tells nothing
 	}
-	if err != nil {
-		return false, err
+	if name, signed := s.hints.newer(s.o.Chain.Slot); signed {
+		return false, name, nil
 	}
-	return f.hint.Slot > s.o.Chain.Slot && s.knownHint(f), nil
+	return false, "", nil
 }
 
 // knownHint says whether a hint is of a ledger that goes on from this machine's, or is

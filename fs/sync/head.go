@@ -76,6 +76,10 @@ func (s *Syncer) headThere(ctx context.Context) error {
 			return fmt.Errorf("look what is missing: %w", lerr)
 		}
 		err = fmt.Errorf("%w: slot %d, the newest that this machine knows, is gone or another%s; what waits stays in the journal until the store is what it was", ErrRollback, head, what)
+		if hint, _ := s.hints.newer(head); hint != "" {
+			// Nobody vouches for it, but it may explain the rest.
+			err = fmt.Errorf("%w. Or others went on from there, and the slot was trimmed: %s seems to be %w", err, hint, chain.ErrVersion)
+		}
 	}
 	s.setMissing(err)
 	if s.end.seen = false; there {
@@ -86,17 +90,18 @@ func (s *Syncer) headThere(ctx context.Context) error {
 
 // gone says what is missing besides the newest slot, as far as this machine knows.
 func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
-	page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(s.o.Chain.Volume), chain.SlotName(s.o.Chain.Volume, head), 1)
+	vol := s.o.Chain.Volume
+	below, all, err := listPage(ctx, s.o.Bucket, vol, chain.SlotName(vol, head), 1)
 	s.reached(err)
 	if err != nil {
 		return "", err
 	}
 	var had chain.Slot
-	if len(page) > 0 {
-		had, _ = chain.ParseSlotName(s.o.Chain.Volume, page[0].Name)
+	if len(below) > 0 {
+		had = below[len(below)-1]
 	}
-	if had == 0 {
-		page, err := s.o.Bucket.List(ctx, chain.VolumePrefix(s.o.Chain.Volume), "", 1)
+	if had == 0 && all {
+		page, err := s.o.Bucket.List(ctx, chain.VolumePrefix(vol), "", 1)
 		s.reached(err)
 		if err != nil {
 			return "", err
@@ -108,6 +113,10 @@ func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 	same, known, err := s.remembers(ctx, had)
 	if err != nil {
 		return "", err
+	}
+	if had == 0 && !all {
+		// Whoever may write there can put any number of names before the next slot's.
+		return fmt.Sprintf(". Missing: %s", MissingOf(known, same, head, head)), nil
 	}
 	return fmt.Sprintf(". Below it the store has slot %d. Missing: %s", had, MissingOf(known, same, had+1, head)), nil
 }

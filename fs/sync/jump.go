@@ -29,7 +29,9 @@ func (s *Syncer) jump(ctx context.Context) error {
 		s.o.Evidence(l.EvidenceSlot, l.Evidence)
 		return s.stop(l.Trouble)
 	}
-	if l.Trouble != nil {
+	// A newer program's commit is met again, above where this machine goes on, and stops
+	// it there.
+	if l.Trouble != nil && !errors.Is(l.Trouble, chain.ErrVersion) {
 		return fmt.Errorf("come back after a sleep: %w", l.Trouble) // it may pass
 	}
 	if err := s.descends(ctx, l); err != nil {

@@ -97,6 +97,9 @@ func openHint(ctx context.Context, b store.Bucket, vol crypt.VolumeID, id *ident
 	if err == nil && ledger == nil {
 		ledger, err = getLedger(ctx, b, vol, key, hint)
 	}
+	if errors.Is(err, chain.ErrVersion) {
+		err = newer{err} // who has the right signed the record that is not understood
+	}
 	if err != nil {
 		return found{}, err
 	}

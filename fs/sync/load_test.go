@@ -62,11 +62,18 @@ func (h *history) commit(slot chain.Slot) *chain.Sealed {
 		b = meta.InitBatch(meta.Time{Sec: 1}, 0, 0)
 	}
 	last := h.LastOp[1]
-	c, err := h.Build(slot, h.device, 1, time.Unix(1, 0), chain.Content{First: last + 1, Last: last + 1, Batch: b})
+	return h.put(slot, chain.Content{First: last + 1, Last: last + 1, Batch: b})
+}
+
+// put puts a commit that holds this into a slot.
+func (h *history) put(slot chain.Slot, with chain.Content) *chain.Sealed {
+	h.t.Helper()
+	c, err := h.Build(slot, h.device, 1, time.Unix(1, 0), with)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.Advance(h.Judge(slot, c.Object, nil).Commit); err != nil {
+	j := h.Judge(slot, c.Object, nil)
+	if err := errors.Join(h.Advance(j.Commit), h.Fold(j.Commit)); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := h.store.PutIfAbsent(h.t.Context(), chain.SlotName(h.Volume, slot), c.Object); err != nil {
@@ -76,6 +83,10 @@ func (h *history) commit(slot chain.Slot) *chain.Sealed {
 }
 
 func (h *history) load(b store.Bucket) (*sync.Loaded, error) {
+	return sync.Load(context.Background(), h.options(b))
+}
+
+func (h *history) options(b store.Bucket) sync.LoadOptions {
 	keys := &sync.Keys{}
 	tables := block.New(block.Options{
 		Bucket: b, Cache: cache.Off(), Volume: h.Volume, Key: keys.Key,
@@ -83,10 +94,10 @@ func (h *history) load(b store.Bucket) (*sync.Loaded, error) {
 		Bad:   func(string, error) {},
 	})
 	h.t.Cleanup(tables.Close)
-	return sync.Load(context.Background(), sync.LoadOptions{
+	return sync.LoadOptions{
 		Bucket: b, Volume: h.Volume, Identity: h.owner, Tables: tables, Keys: keys,
 		Memory: table.NewMemory(1 << 20), Log: slog.New(slog.DiscardHandler),
-	})
+	}
 }
 
 func TestLoad(t *testing.T) {

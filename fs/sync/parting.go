@@ -213,8 +213,14 @@ func (l *Loaded) Parting(ctx context.Context, known []Known) (same Known, parted
 // remembers lists the commits that are remembered one by one; same is that of a slot when
 // the store has it there.
 func (s *Syncer) remembers(ctx context.Context, slot chain.Slot) (same Known, known []Known, err error) {
+	recent := s.o.Chain.Remembered() // each goes on from the one before
 	for _, r := range s.o.State.Remembered() {
-		known = append(known, Known{Remembered: r})
+		if len(recent) == 0 || r.Slot < recent[0].Slot {
+			known = append(known, Known{Remembered: r})
+		}
+	}
+	for _, r := range recent {
+		known = append(known, Known{Remembered: r, Next: true})
 	}
 	i := slices.IndexFunc(known, func(k Known) bool { return k.Slot == slot })
 	if i < 0 {

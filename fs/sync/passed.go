@@ -79,6 +79,23 @@ func (p *PassedHints) has(name string) bool {
 	return ok
 }
 
+// newer is the name of a hint of a slot above one that was passed over as a newer
+// program's; empty: none was. signed says that a record in it shows that: by all else
+// anybody can make a hint look so.
+func (p *PassedHints) newer(above chain.Slot) (name string, signed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n, h := range p.passed {
+		if h.slot <= above || !errors.Is(h.err, chain.ErrVersion) {
+			continue
+		}
+		if name = n; errors.As(h.err, new(newer)) {
+			return name, true
+		}
+	}
+	return name, false
+}
+
 // forget takes out those for which which is true.
 func (p *PassedHints) forget(which func(name string, h passedHint) bool) {
 	p.mu.Lock()
