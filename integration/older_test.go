@@ -2,7 +2,6 @@ package integration
 
 import (
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 )
@@ -11,19 +10,10 @@ import (
 // unmounts that, or waits for it, hears so. When the store is what it was, it is sent.
 func TestOlderMountKeepsWhatWaits(t *testing.T) {
 	t.Parallel()
-	m := newDrive(t)
-	d := m.mount()
-	m.put("a")
-	d.umount()
-	m.tool("cp", "-a", m.store, m.at("old"))
-	d = m.mount()
-	m.put("b")
-	d.umount()
-	must(t, os.Rename(m.store, m.at("new")))
-	must(t, os.Rename(m.at("old"), m.store))
+	m := newSetback(t)
 
 	// With nothing that waits there is nothing to hold back.
-	d = m.mount("--older")
+	d := m.mount("--older")
 	m.has("a")
 	m.ok("wait", m.in("a"))
 	if said := m.ok("umount", m.mnt); !strings.Contains(said, "still without what this machine knows of") {
@@ -33,14 +23,12 @@ func TestOlderMountKeepsWhatWaits(t *testing.T) {
 		t.Errorf("the daemon ended with code %d", code)
 	}
 
-	must(t, os.Rename(m.store, m.at("old")))
-	must(t, os.Rename(m.at("new"), m.store))
+	m.swapStore("new", "old")
 	d = m.mount("--test-store-delay", "1h", "--drain-timeout", "0")
 	m.put("waits")
 	d.kill()
 	m.detach()
-	must(t, os.Rename(m.store, m.at("new")))
-	must(t, os.Rename(m.at("old"), m.store))
+	m.swapStore("old", "new")
 
 	for _, flags := range [][]string{nil, {"--no-wait"}, {"--timeout", "1m"}} {
 		d = m.mount("--older")
@@ -76,8 +64,7 @@ func TestOlderMountKeepsWhatWaits(t *testing.T) {
 	}
 	d.await()
 
-	must(t, os.RemoveAll(m.store))
-	must(t, os.Rename(m.at("new"), m.store))
+	m.swapStore("new", "old")
 	d = m.mount("--read-only") // as far as it is here, it is shown
 	m.has("a", "b", "waits")
 	for _, path := range []string{m.mnt, m.in("waits")} {

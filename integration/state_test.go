@@ -47,6 +47,29 @@ func (m *machine) has(want ...string) {
 	}
 }
 
+// swapStore has the store be one that lies at the machine; what it was is put aside there.
+func (m *machine) swapStore(from, aside string) {
+	m.t.Helper()
+	must(m.t, os.Rename(m.store, m.at(aside)))
+	must(m.t, os.Rename(m.at(from), m.store))
+}
+
+// newSetback is a machine that has put a into its drive, and b, and whose store is what it
+// was before b: "new" is what it should be.
+func newSetback(t *testing.T) *machine {
+	t.Helper()
+	m := newDrive(t)
+	d := m.mount()
+	m.put("a")
+	d.umount()
+	m.tool("cp", "-a", m.store, m.at("old"))
+	d = m.mount()
+	m.put("b")
+	d.umount()
+	m.swapStore("old", "new")
+	return m
+}
+
 // The state folder of another drive is refused, and not touched.
 func TestStateOfAnotherDrive(t *testing.T) {
 	t.Parallel()
@@ -205,23 +228,13 @@ func TestStateCopiedWithChangesWaiting(t *testing.T) {
 // mounted. A new machine cannot know.
 func TestStoreSetBack(t *testing.T) {
 	t.Parallel()
-	m := newDrive(t)
-	d := m.mount()
-	m.put("a")
-	d.umount()
-	m.tool("cp", "-a", m.store, m.at("old"))
-	d = m.mount()
-	m.put("b")
-	d.umount()
-	must(t, os.Rename(m.store, m.at("newest")))
-	must(t, os.Rename(m.at("old"), m.store))
+	m := newSetback(t)
 	m.refused(12, []string{"older state", "backup"}, m.mountArgs()...)
 	if mounted(m.mnt) {
 		t.Error("it is mounted")
 	}
-	must(t, os.RemoveAll(m.store))
-	must(t, os.Rename(m.at("newest"), m.store))
-	d = m.mount()
+	m.swapStore("new", "old")
+	d := m.mount()
 	m.has("a", "b")
 	d.umount()
 }

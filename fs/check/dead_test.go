@@ -1,15 +1,13 @@
 package check
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"os"
-	"runtime"
-	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/audit"
 	"github.com/hushfs/hushfs/fs/chain"
+	"github.com/hushfs/hushfs/fs/heaptest"
 	"github.com/hushfs/hushfs/store"
 )
 
@@ -57,7 +56,7 @@ func (b *crowded) Get(ctx context.Context, name string, off, length int64) ([]by
 	if length >= 0 {
 		o = o[:min(length, int64(len(o)))]
 	}
-	return o, ctx.Err()
+	return bytes.Clone(o), ctx.Err()
 }
 
 // List is that of store.Bucket.
@@ -102,36 +101,12 @@ func (b *crowded) Versions(context.Context) (store.Versions, bool, error) {
 	return store.Versions{}, false, nil
 }
 
-// grown calls fn and returns how many bytes the heap grew by meanwhile, at most.
-func grown(fn func()) (most uint64) {
-	heap := func() uint64 {
-		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-		metrics.Read(s)
-		return s[0].Value.Uint64()
-	}
-	runtime.GC()
-	begun, done := heap(), make(chan struct{})
-	var looking sync.WaitGroup
-	looking.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			most = max(most, heap())
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-		}
-	})
-	fn()
-	close(done)
-	looking.Wait()
-	return most - min(begun, most)
-}
-
-// deadMemory is what no look at a store may need more of, however many dead slots it has.
-const deadMemory = 300 << 20
+// deadMemory is how many bytes a look at a store may need, and what it may note of each
+// dead slot.
+const (
+	deadMemory = 16 << 20
+	deadNote   = 300
+)
 
 // What fsck and audit-bucket need for so many dead slots as HUSHFS_DEAD says: requests,
 // time, memory; that they show how far they are; and that they find what else there is.
@@ -148,20 +123,26 @@ func TestCrowdOfDeadSlots(t *testing.T) {
 	for _, s := range w.shapes() {
 		b.kinds = append(b.kinds, s.of(0))
 	}
+	b.kinds[0] = pattern(9, 20_000) // so long that it shows where they are kept
 	must(t, w.objects.PutIfAbsent(t.Context(), "v0/zz-letter.txt", []byte("Dear Ann, this is no object of hushfs")))
 	u := w.drive()
 	defer u.Wipe()
 
 	var told atomic.Int64
+	tell := func(p Progress) {
+		if 0 < p.Done && p.Done < p.Total {
+			told.Add(1)
+		}
+	}
 	stage := func(what string, gets float64, fn func()) {
 		t.Helper()
 		b.gets.Store(0)
 		told.Store(0)
 		begun := time.Now()
-		most := grown(fn)
+		most := heaptest.Peak(fn)
 		g := b.gets.Load()
 		t.Logf("%s: %v, heap %d MiB more, %d gets, told %d times how far it is", what, time.Since(begun).Round(time.Millisecond), most>>20, g, told.Load())
-		if most > deadMemory {
+		if most > deadMemory+deadNote*uint64(n) {
 			t.Errorf("%s: the heap grew by %d MiB", what, most>>20)
 		}
 		if g > int64(gets*float64(n))+300 {
@@ -172,7 +153,7 @@ func TestCrowdOfDeadSlots(t *testing.T) {
 		}
 	}
 	check := func() (r *Report) {
-		r, err := Run(t.Context(), Options{Bucket: b, Drive: u, Progress: func(Progress) { told.Add(1) }})
+		r, err := Run(t.Context(), Options{Bucket: b, Drive: u, Progress: tell})
 		must(t, err)
 		return r
 	}
@@ -191,7 +172,7 @@ func TestCrowdOfDeadSlots(t *testing.T) {
 		}
 	})
 	explain := func(object string) (count int, last Account) {
-		must(t, Explain(t.Context(), Options{Bucket: b, Drive: u, Progress: func(Progress) { told.Add(1) }}, object, func(a Account) error {
+		must(t, Explain(t.Context(), Options{Bucket: b, Drive: u, Progress: tell}, object, func(a Account) error {
 			count, last = count+1, a
 			return nil
 		}))

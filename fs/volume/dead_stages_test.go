@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"os"
-	"runtime"
-	"runtime/metrics"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hushfs/hushfs/fs/audit"
 	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/heaptest"
 	past "github.com/hushfs/hushfs/fs/history"
 	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/store"
@@ -40,36 +38,6 @@ func (b *tallied) List(ctx context.Context, prefix, after string, most int) ([]s
 func (b *tallied) Delete(ctx context.Context, name string) error {
 	b.deletes.Add(1)
 	return b.Bucket.Delete(ctx, name)
-}
-
-// peak calls fn and returns how much the heap grew meanwhile at most, garbage included,
-// as far as looking now and then shows it.
-func peak(fn func()) (bytes uint64) {
-	heap := func() uint64 {
-		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-		metrics.Read(s)
-		return s[0].Value.Uint64()
-	}
-	runtime.GC()
-	begun, most := heap(), uint64(0)
-	done := make(chan struct{})
-	var looking sync.WaitGroup
-	looking.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			most = max(most, heap())
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-		}
-	})
-	fn()
-	close(done)
-	looking.Wait()
-	return most - min(begun, most)
 }
 
 // resident is the peak of the memory that the process has from the system, since it was
@@ -143,7 +111,7 @@ func TestHundredThousandDeadSlots(t *testing.T) {
 	stage := func(what string, gets float64, fn func()) {
 		t.Helper()
 		g, l, d, began := counted.gets.Load(), counted.lists.Load(), counted.deletes.Load(), time.Now()
-		grown := peak(fn)
+		grown := heaptest.Peak(fn)
 		g, l, d = counted.gets.Load()-g, counted.lists.Load()-l, counted.deletes.Load()-d
 		t.Logf("%s: %v, heap %d MiB more, resident %d MiB, %d gets, %d listings, %d deletions",
 			what, time.Since(began).Round(time.Millisecond), grown>>20, resident()>>10, g, l, d)

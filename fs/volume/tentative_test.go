@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -53,25 +54,37 @@ func TestMoreWaitThanCan(t *testing.T) {
 	}
 }
 
+// remotely has two machines know what the first did, whose names wait for the store.
+func remotely(t *testing.T, acts ...act) (laptop, desk *machine) {
+	w := newWorld(t)
+	laptop, desk = w.laptop, w.machine("desk")
+	laptop.set = remote
+	as(laptop, append(acts, drained)...)
+	as(desk, caughtUp)
+	return laptop, desk
+}
+
+// slower wants the program that gave a name to hear that another machine was faster.
+func slower(given Given) act {
+	return func(m *machine) error {
+		if err := m.v.Named(given); !errors.Is(err, publish.ErrFaster) {
+			return fmt.Errorf("another machine was faster, and the program hears %v", err)
+		}
+		return nil
+	}
+}
+
 // A program hears of its own name alone: not of one that another program gives to what the
 // first took away.
 func TestVerdictIsNotAnothers(t *testing.T) {
-	w := newWorld(t)
-	laptop, desk := w.laptop, w.machine("desk")
-	laptop.set = remote
-	as(laptop, write("a", "1"), drained)
-	as(desk, caughtUp)
+	laptop, desk := remotely(t, write("a", "1"))
 	renamed := moved("a", "b").must(laptop)
 	made := surely("a").must(laptop)
 	as(desk, unlink("a"), drained, write("a", "theirs"), drained)
 	if err := laptop.v.Named(renamed); err != nil {
 		t.Fatalf("it was told of what nobody knows yet: %v", err)
 	}
-	as(laptop, caughtUp)
-	if err := laptop.v.Named(made); !errors.Is(err, publish.ErrFaster) {
-		t.Errorf("another machine has the name, and the program hears %v", err)
-	}
-	as(laptop, read("a", "theirs"), lock)
+	as(laptop, caughtUp, slower(made), read("a", "theirs"), lock)
 }
 
 // A folder says of what is taken out of it, too, that the store is to decide: two machines
@@ -89,39 +102,23 @@ func TestTakenOutOfAFolder(t *testing.T) {
 	as(desk, caughtUp)
 	given := moved("spool/job", "mine").must(laptop)
 	as(desk, rename("spool/job", "theirs"), drained)
-	as(laptop, caughtUp)
-	if err := laptop.v.Named(given); !errors.Is(err, publish.ErrFaster) {
-		t.Errorf("another machine took it, and the program hears %v", err)
-	}
-	as(laptop, missing("mine"), read("theirs", "1"), lock)
+	as(laptop, caughtUp, slower(given), missing("mine"), read("theirs", "1"), lock)
 }
 
 // Who puts a file in the place of one that it made just now, and that another machine made
 // before, has not put it in the place of the other's.
 func TestPutInThePlaceOfTheSlower(t *testing.T) {
-	w := newWorld(t)
-	laptop, desk := w.laptop, w.machine("desk")
-	laptop.set = remote
-	as(laptop, write("a", "1"), drained)
-	as(desk, caughtUp)
+	laptop, desk := remotely(t, write("a", "1"))
 	as(laptop, write("n", "ours"), write("tmp", "newer"))
 	given := moved("tmp", "n").must(laptop)
 	as(desk, write("n", "theirs"), drained)
-	as(laptop, caughtUp)
-	if err := laptop.v.Named(given); !errors.Is(err, publish.ErrFaster) {
-		t.Errorf("another machine's file has the name, and the program hears %v", err)
-	}
-	as(laptop, read("n", "theirs"), read("tmp", "newer"), drained, lock)
+	as(laptop, caughtUp, slower(given), read("n", "theirs"), read("tmp", "newer"), drained, lock)
 }
 
 // A folder that had to be made for something else before, and got another name, is not the
 // one that was made.
 func TestFolderThatWasNeededBefore(t *testing.T) {
-	w := newWorld(t)
-	laptop, desk := w.laptop, w.machine("desk")
-	laptop.set = remote
-	as(laptop, write("x", "1"), drained)
-	as(desk, caughtUp)
+	laptop, desk := remotely(t, write("x", "1"))
 	as(laptop, write("x", "2"))
 	a, err := laptop.v.Make(t.Context(), meta.RootRef, []byte("d"), Node{Kind: meta.Dir, Perm: 0o755, UID: 1000, GID: 1000, Sure: true}, false)
 	if err != nil {
@@ -129,11 +126,7 @@ func TestFolderThatWasNeededBefore(t *testing.T) {
 	}
 	as(laptop, rename("x", "d/x"))
 	as(desk, unlink("x"), write("d", "a file"), drained)
-	as(laptop, caughtUp)
-	if err := laptop.v.Named(a.Given); !errors.Is(err, publish.ErrFaster) {
-		t.Errorf("another machine's file has the name, and the program hears %v", err)
-	}
-	as(laptop, read("d", "a file"), drained, lock)
+	as(laptop, caughtUp, slower(a.Given), read("d", "a file"), drained, lock)
 }
 
 // What a rename was to replace stays whole where another machine was faster: with what was
@@ -150,11 +143,7 @@ func TestNotReplaced(t *testing.T) {
 		"all the time":    {meanwhile: "mi", after: "mine", there: "base", copied: "mine"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			laptop, desk := w.laptop, w.machine("desk")
-			laptop.set = remote
-			as(laptop, write("a", "1"), write("b", "base"), drained)
-			as(desk, caughtUp)
+			laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
 			h := laptop.opens("b", true)
 			if c.before != "" {
 				as(laptop, closes(h), write("b", c.before))
@@ -164,10 +153,7 @@ func TestNotReplaced(t *testing.T) {
 				as(laptop, puts(h, 0, c.meanwhile))
 			}
 			as(desk, rename("a", "theirs"), drained)
-			as(laptop, caughtUp)
-			if err := laptop.v.Named(given); !errors.Is(err, publish.ErrFaster) {
-				t.Fatalf("another machine took it, and the program hears %v", err)
-			}
+			as(laptop, caughtUp, slower(given))
 			if c.after != "" {
 				as(laptop, puts(h, 0, c.after))
 			}
