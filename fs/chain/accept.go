@@ -73,14 +73,19 @@ func (l *Ledger) Accepted() []Accepted {
 }
 
 // GaveUp tells whether a commit that somebody vouches for is one of those that were
-// given up when a rollback was accepted.
-func (l *Ledger) GaveUp(at Link) bool {
-	for _, a := range l.Accepted() {
-		if at.Slot > a.Had.Slot && at.Slot <= a.Seen.Slot {
-			return true
+// given up when a rollback was accepted. head is that of the ledger which he had then:
+// when it is of this ledger, what was accepted up to there came before the commit, and
+// gave up another one of that slot.
+func (l *Ledger) GaveUp(slot Slot, head ID) bool {
+	given := false
+	for _, r := range l.records {
+		if r.Kind == KindAccepted {
+			v, err := decodeAccepted(r.Body)
+			given = given || err == nil && slot > v.Had.Slot && slot <= v.Seen.Slot
 		}
+		given = given && r.Hash() != head
 	}
-	return false
+	return given
 }
 
 // NewAcceptedRecord makes the record of an accepted rollback, in a commit of its own in

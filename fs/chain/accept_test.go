@@ -48,8 +48,14 @@ func TestAcceptedRecord(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 		for slot := Slot(1); slot < 12; slot++ {
-			if l.GaveUp(Link{Slot: slot}) != (slot > a.Had.Slot && slot <= a.Seen.Slot) {
-				t.Errorf("%s: slot %d", name, slot)
+			given := slot > a.Had.Slot && slot <= a.Seen.Slot
+			for _, head := range []ID{{}, w.start.Head()} {
+				if l.GaveUp(slot, head) != given {
+					t.Errorf("%s: slot %d", name, slot)
+				}
+			}
+			if l.GaveUp(slot, l.Head()) {
+				t.Errorf("%s: slot %d, by one who knew", name, slot)
 			}
 		}
 		if len(w.start.Accepted()) != 0 {

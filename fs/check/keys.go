@@ -149,8 +149,7 @@ func (c *checker) least(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	least := chain.Link{Slot: chain.Slot(main.MinSlot), ID: main.MinCommit}
-	if (!ok || id != main.MinCommit) && !c.loaded.Chain.Ledger.GaveUp(least) {
+	if (!ok || id != main.MinCommit) && !c.loaded.Chain.Ledger.GaveUp(chain.Slot(main.MinSlot), main.MinLedger) {
 		c.find(Finding{
 			Kind: KindHistory, Severity: Lost, Cause: Missing, Slot: main.MinSlot, Object: chain.SlotName(c.vol, chain.Slot(main.MinSlot)),
 			Detail: "the store shows an older or another history than the drive's header demands",

@@ -191,8 +191,7 @@ func (v *verifier) least(ctx context.Context) error {
 		return nil
 	}
 	id, ok, err := v.loaded.ID(ctx, chain.Slot(main.MinSlot))
-	least := chain.Link{Slot: chain.Slot(main.MinSlot), ID: main.MinCommit}
-	if err == nil && (!ok || id != main.MinCommit) && !v.loaded.Chain.Ledger.GaveUp(least) {
+	if err == nil && (!ok || id != main.MinCommit) && !v.loaded.Chain.Ledger.GaveUp(chain.Slot(main.MinSlot), main.MinLedger) {
 		v.find(chain.Slot(main.MinSlot), Older, "the drive's header demands another commit here, or a longer history")
 	}
 	return err
@@ -375,7 +374,7 @@ func (v *verifier) dead(ctx context.Context, s *stretch, i int, st *chain.State,
 // settled says that a person has looked into a commit of another history: it was given
 // up, or its device was removed after that.
 func (v *verifier) settled(p *place) bool {
-	if v.state.Ledger.GaveUp(chain.Link{Slot: p.slot, ID: p.commit.ID}) {
+	if v.state.Ledger.GaveUp(p.slot, p.commit.Ledger) {
 		return true
 	}
 	d, removed := v.state.Ledger.Removed(p.commit.Device)

@@ -285,11 +285,12 @@ func (l *Loaded) claim() {
 	if got, ok := l.ids[h.Slot]; l.Trouble != nil || ok && got == h.Commit {
 		return
 	}
-	if l.Chain.Ledger.GaveUp(chain.Link{Slot: h.Slot, ID: h.Commit}) {
+	goesOn := extends(l.newest, l.Chain.Ledger)
+	if !goesOn && l.Chain.Ledger.GaveUp(h.Slot, h.Ledger.Head) {
 		return // a person knows
 	}
 	d, known := l.newest.Device(h.Device)
-	if _, still := l.Chain.Ledger.Device(h.Device); !(still && l.ledgers[h.Ledger.Head]) && !extends(l.newest, l.Chain.Ledger) || !known {
+	if _, still := l.Chain.Ledger.Device(h.Device); !(still && l.ledgers[h.Ledger.Head]) && !goesOn || !known {
 		why := fmt.Errorf("device %d signed it, and it is not of this history", h.Device)
 		l.o.Hints.pass(chain.HintName(l.o.Volume, h.Slot), passedHint{slot: h.Slot, err: why, lies: true})
 		return

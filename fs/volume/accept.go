@@ -54,8 +54,7 @@ func (v *Volume) unfinishedAcceptance() (*accepted, error) {
 // is refused, or shown read-only without what waits (Options.Older), or a person is asked
 // (Options.Accept).
 func (v *Volume) face(ctx context.Context, l *publish.Loaded) error {
-	vol := v.o.Drive.Main()
-	err := v.checkHeads(ctx, l, vol.MinSlot, vol.MinCommit)
+	err := v.checkHeads(ctx, l)
 	var s *Setback
 	if err != nil && !errors.As(err, &s) {
 		return err

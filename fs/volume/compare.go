@@ -98,7 +98,7 @@ func (v *Volume) heads(ctx context.Context) (*Heads, error) {
 	if vol.MinSlot > 0 {
 		h.Minimum = head(chain.Link{Slot: chain.Slot(vol.MinSlot), ID: vol.MinCommit})
 	}
-	err = v.checkHeads(ctx, l, vol.MinSlot, vol.MinCommit)
+	err = v.checkHeads(ctx, l)
 	if err != nil && !errors.As(err, &h.Setback) {
 		return nil, err
 	}

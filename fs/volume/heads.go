@@ -14,14 +14,14 @@ import (
 
 // checkHeads refuses a store that shows less, or another history, than this
 // machine saw, or than the keyring says there is at least. The error is a *Setback.
-func (v *Volume) checkHeads(ctx context.Context, l *publish.Loaded, minSlot uint64, minID [32]byte) error {
-	mine := v.state.Head()
+func (v *Volume) checkHeads(ctx context.Context, l *publish.Loaded) error {
+	mine, least := v.state.Head(), v.o.Drive.Main()
 	for _, h := range []struct {
 		chain.Link
 		by Witness
 	}{
 		{chain.Link{Slot: mine.Slot, ID: mine.ID}, ThisMachine},
-		{chain.Link{Slot: chain.Slot(minSlot), ID: minID}, Keyring},
+		{chain.Link{Slot: chain.Slot(least.MinSlot), ID: least.MinCommit}, Keyring},
 	} {
 		if h.Slot == 0 {
 			continue
@@ -30,7 +30,7 @@ func (v *Volume) checkHeads(ctx context.Context, l *publish.Loaded, minSlot uint
 		if err != nil {
 			return fmt.Errorf("look for slot %d: %w", h.Slot, err)
 		}
-		if h.by == Keyring && !(ok && id == h.ID) && l.Chain.Ledger.GaveUp(h.Link) {
+		if h.by == Keyring && !(ok && id == h.ID) && l.Chain.Ledger.GaveUp(h.Slot, least.MinLedger) {
 			v.gone = h.Link
 			continue
 		}

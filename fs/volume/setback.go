@@ -113,7 +113,7 @@ func (v *Volume) setback(ctx context.Context, l *publish.Loaded, seen chain.Link
 		s.base, s.parted = same.Slot, min(s.parted, parted)
 	}
 	for _, a := range l.Chain.Ledger.Accepted() {
-		if a.Had.Slot < seen.Slot && a.Seen.Slot >= a.Had.Slot && (s.Same.Slot == 0 || s.Same.Slot >= a.Had.Slot) {
+		if a.At > s.Same.Slot && a.Had.Slot < seen.Slot && a.Seen.Slot >= a.Had.Slot && (s.Same.Slot == 0 || s.Same.Slot >= a.Had.Slot) {
 			s.Accepted = &a
 			for _, d := range l.Chain.Ledger.AllDevices() {
 				if d.No == a.Device {

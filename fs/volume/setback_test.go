@@ -280,6 +280,43 @@ func TestAcceptedRollback(t *testing.T) {
 	m.oneNumberEach()
 }
 
+// What was given up is slots of another history. Who vouches for one of the same number in
+// the history that goes on is believed, and no acceptance is told that both histories have.
+func TestAcceptedRollbackGivesUpNothingNewer(t *testing.T) {
+	w := newWorld(t)
+	m := w.laptop
+	as(m, write("a", "1"), lock)
+	old := w.objects.Clone()
+	for i := range 9 {
+		as(m, write("a", fmt.Sprint("more ", i)), drained)
+	}
+	as(m, lock)
+	m.bucket = old
+	m.mustAccept()
+	as(m, write("b", "1"), lock)
+	there := names(old, "l")
+	desk := w.machine("desk")
+	desk.bucket = old
+	as(desk, read("b", "1"), write("desk", "1"), lock) // it is a device from here on, and a hint says so
+	for _, n := range names(old, "l") {
+		if !slices.Contains(there, n) {
+			if err := old.Delete(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	third := w.machine("third")
+	third.bucket = old
+	third.mustOpen()
+	if s := third.v.Status(); !strings.Contains(s.Stopped, "device 3 (desk) vouches for slot 6") {
+		t.Errorf("what desk did is gone, and a new machine says %q", s.Stopped)
+	}
+	as(third, refuses(write("c", "1"), publish.ErrRollback))
+	if s := desk.setBack(); s.Accepted != nil {
+		t.Errorf("desk is told that somebody accepted this: %v", s)
+	}
+}
+
 // recovered finds a file recovered-… in the root folder with a content.
 func recovered(t *testing.T, m *machine, content string) {
 	t.Helper()
