@@ -22,6 +22,7 @@ type attempt struct {
 	first, last meta.OpNo
 	packs       func() []pack.Info // that it makes known; asked after the view shows it; nil: none
 	journaled   bool
+	sent        bool        // perhaps, and perhaps long ago
 	part        []view.Fill // that it brings, and no operation; a crash has them brought again
 	enrols      bool        // brings no operation, and so is in no journal: a crash wastes a device number
 }
@@ -108,8 +109,11 @@ func (s *Syncer) writeDown(a *attempt) error {
 // nil, and what lies in the slot was followed.
 func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	wait := backoffMin
-	for {
+	for ; ; a.sent = true {
 		if err := s.awake(ctx); err != nil {
+			return nil, err
+		}
+		if err := s.packsThere(ctx, a); err != nil {
 			return nil, err
 		}
 		if err := s.headThere(ctx); err != nil {
@@ -137,6 +141,44 @@ func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 		}
 		wait = min(2*wait, backoffMax)
 	}
+}
+
+// packsThere has the store have what a names, before that is sent once more. The packs went
+// there before it was sent for the first time, and may be gone with a store that was set
+// back since to where the head is what it was.
+func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
+	if !a.sent {
+		return nil
+	}
+	c, err := s.o.Chain.Open(a.Slot, a.Object)
+	if err != nil {
+		return nil // the slot decides
+	}
+	var missing []pack.Info
+	for _, no := range packsOf(c.Batch) {
+		p, ok := s.o.Packs.Local(no)
+		if !ok {
+			continue // the chain has it
+		}
+		_, err := s.o.Bucket.Get(ctx, chain.PackName(s.o.Chain.Volume, p.Name), -1, -1)
+		s.reached(err)
+		switch {
+		case errors.Is(err, store.ErrNotExist):
+			missing = append(missing, p)
+		case err != nil:
+			return fmt.Errorf("look whether a pack is still there: %w", err)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	s.log.Warn("packs that were sent are not in the store, and are sent again", "packs", len(missing))
+	s.forgetUploads()
+	err = s.uploadAll(ctx, missing)
+	if errors.Is(err, errLocal) {
+		return s.stop(err)
+	}
+	return err
 }
 
 // resolve looks at what lies in the slot of a, which somebody took: we, when an
@@ -251,7 +293,7 @@ func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, o
 		return err
 	}
 	defer s.working.Unlock()
-	a := &attempt{Sealed: c, last: last, packs: stored, journaled: true}
+	a := &attempt{Sealed: c, last: last, packs: stored, journaled: true, sent: true}
 	if c.Slot < s.slot() {
 		if !ours {
 			return s.lost(a)

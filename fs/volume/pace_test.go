@@ -176,6 +176,34 @@ func TestPacksSentToAStoreThatWasSetBack(t *testing.T) {
 	})
 }
 
+// A commit is on its way, its packs are sent, and the store is set back to before these,
+// where the newest slot is what it was: they are sent again before the commit is.
+func TestPacksAreGoneBeforeTheirCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		as(w.laptop, write("a", "1"), drained)
+		w.laptop.crash()
+		b := &either{one: w.objects, other: w.objects.Clone()}
+		line := fault.Wrap(b, fault.On(fault.Put, 0, fault.Fail(store.ErrUnavailable)).Prefix(strings.TrimSuffix(chain.SlotPrefix(w.vol), "/")))
+		w.laptop.bucket = line
+		as(w.laptop, write("b", strings.Repeat(big, 8)))
+		w.laptop.run()
+		defer w.laptop.halt()
+		time.Sleep(time.Minute)
+		if packs := len(w.names("p")); packs < 2 {
+			t.Fatalf("%d packs are sent", packs)
+		}
+		b.swapped.Store(true)
+		line.Clear()
+		if err := w.laptop.v.WaitStored(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		late := w.machine("late")
+		late.bucket = b
+		as(late, read("b", strings.Repeat(big, 8)))
+	})
+}
+
 // either is one of two stores, which one changes while it is used.
 type either struct {
 	one, other store.Bucket

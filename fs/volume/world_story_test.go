@@ -154,6 +154,13 @@ func TestWorldStories(t *testing.T) {
 			{Who: "laptop", Does: "leases", At: "b"},
 			{Who: "store", Does: "is set back"},
 		}},
+		{Name: "a commit is on its way, and the store is set back to before its packs came", Machines: 3, Seed: 0, Deeds: []story.Deed{
+			{Who: "phone", Does: "saves the same", At: "c"},
+			{Who: "store", Does: "is remembered"},
+			{Who: "phone", Does: "publishes", To: "sync.put"},
+			{Who: "store", Does: "is set back"},
+			{Who: "phone", Does: "removes the folder", At: "c"},
+		}},
 		{Name: "what was cut waits, and the store that was set back has another file of its name", Machines: 2, Seed: 0, Deeds: []story.Deed{
 			{Who: "store", Does: "is remembered"},
 			{Who: "desk", Does: "saves", At: "a"},
