@@ -1,6 +1,9 @@
 package meta
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // learned is what the changes of a Rebase say together. Where nothing is in the way of
 // them none of it is needed, and there may be half a million: it is found out when it is
@@ -8,6 +11,7 @@ import "slices"
 type learned struct {
 	of      map[Ref]said
 	names   []byte            // that the changes gave, each behind where the one before of its inode is
+	links   []linked          // in the order of the changes
 	records map[uint64]uint16 // the number that the next record gets, by version
 	made    map[OpNo]made     // of operations for which something is made again
 }
@@ -16,9 +20,17 @@ type learned struct {
 // count it.
 type made struct{ bytes, attrs int }
 
+// linked is what said.links of an inode is with an operation.
+type linked struct {
+	no    OpNo
+	ino   Ino
+	links int32
+}
+
 // said is what the changes say of one inode.
 type said struct {
 	name    uint32 // 1 and where the last name that it is given begins in names; 0: none
+	links   int32  // how many names they give it when it has one, less those that they take away
 	written bool   // they change its content
 }
 
@@ -39,10 +51,18 @@ func (r *Rebase) learn() *learned {
 			l.call(o.Ref, o.Parent, o.Name)
 		case *Link:
 			l.call(o.Ref, o.Parent, o.Name)
+			l.count(o.Ref, stamp.No, 1)
+		case *Unlink:
+			l.count(o.Ref, stamp.No, -1)
 		case *Rename:
 			l.call(o.Ref, o.NewParent, o.NewName)
-			if o.Flags&Exchange != 0 && o.Replaced != nil {
+			if o.Replaced == nil || *o.Replaced == o.Ref {
+				continue
+			}
+			if o.Flags&Exchange != 0 {
 				l.call(*o.Replaced, o.Parent, o.Name)
+			} else {
+				l.count(*o.Replaced, stamp.No, -1)
 			}
 		case *restore:
 			l.call(o.ref, o.parent, o.name)
@@ -64,6 +84,26 @@ func (l *learned) call(ref, parent Ref, name []byte) {
 	l.names = appendBytes(appendRef(l.names, parent), name)
 	s.name = at
 	l.of[ref] = s
+}
+
+// count notes that the operation no gives an inode names more, or takes them away.
+func (l *learned) count(ref Ref, no OpNo, names int32) {
+	s := l.of[ref]
+	s.links += names
+	l.of[ref] = s
+	l.links = append(l.links, linked{no, ref.Ino, s.links})
+}
+
+// more is how many names more operations behind no give to what that takes one from than
+// they take away.
+func (l *learned) more(ref Ref, no OpNo) int32 {
+	at, _ := slices.BinarySearchFunc(l.links, no, func(x linked, no OpNo) int { return cmp.Compare(x.no, no) })
+	for ; at < len(l.links) && l.links[at].no == no; at++ {
+		if x := l.links[at]; x.ino == ref.Ino {
+			return l.of[ref].links - x.links
+		}
+	}
+	return 0
 }
 
 // called are the names that an inode was given, in their order.

@@ -64,13 +64,37 @@ func (s *solver) link(o *Link, why error) (steps []Change, again Change, err err
 	return s.needed(o.Parent, o)
 }
 
-// removal gives up what was to be removed, where they have changed or replaced it.
+// removal gives up what was to be removed, where they have changed, replaced or renamed it.
 func (s *solver) removal(ref, parent Ref, name []byte) (steps []Change, again Change, err error) {
 	d, there, err := s.named(parent, name)
+	if err == nil && !there {
+		d.Ref, there, err = s.renamed(ref)
+	}
 	if err != nil || !there {
-		return nil, nil, err // they removed it too, or moved it away
+		return nil, nil, err // they removed it too
 	}
 	return s.record(Conflict{Kind: ConflictKept, Theirs: d.Ref, Ours: ref, Parent: parent, Name: name}), nil, nil
+}
+
+// renamed tells whether an inode that was to lose a name, and has that no more, has one
+// that they gave it instead. Theirs is the zero Ref where it was to stay under others:
+// who deletes theirs must not lose those.
+func (s *solver) renamed(ref Ref) (theirs Ref, ok bool, err error) {
+	now, err := s.there(ref)
+	if err != nil || now == nil {
+		return theirs, false, err
+	}
+	was, n, err := s.before(ref)
+	if err != nil || now.Kind == Dir {
+		return ref, err == nil, err
+	}
+	names := -int(s.learn().more(was, s.at.No)) // that were left when it was done here
+	if n != nil {
+		names += int(n.Nlink)
+	} else {
+		theirs = ref
+	}
+	return theirs, int(now.Nlink) > names, nil
 }
 
 // rename keeps what was moved where its place is taken, its directory gone, or where

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,14 +16,21 @@ import (
 //	put PATH TEXT     make the file or write it anew, as a program that opens and writes
 //	save PATH TEXT    write another file and rename it over PATH, as an editor
 //	add PATH TEXT     write behind its end
-//	mkdir, rm, rmdir, mv, swap, ln, symlink, chmod, attr
+//	chmod PATH [PERM], own PATH UID, mtime PATH SECONDS, atime PATH SECONDS
+//	attr PATH VALUE   of user.x; PATH VALUE NAME: of user.NAME
+//	at SECONDS        what comes then has later times than this, and times are shown
+//	mkdir, rm, rmdir, mv, swap, ln, symlink
 type pair struct {
 	*fleet
 	texts map[meta.PackNo]string
+	timed bool
 }
 
+// epoch is when the stories begin.
+const epoch = 1772323200
+
 func newPair(t *testing.T) *pair {
-	return &pair{newFleet(t, 2), map[meta.PackNo]string{}}
+	return &pair{fleet: newFleet(t, 2), texts: map[meta.PackNo]string{}}
 }
 
 func (p *pair) find(m *machine, path string) (dir meta.Ref, name string, d meta.Dirent, there bool) {
@@ -46,7 +54,7 @@ func (p *pair) must(m *machine, op meta.Op) {
 	p.t.Helper()
 	p.clock++
 	m.no++
-	at := meta.Stamp{Device: m.id, No: m.no, Time: meta.Time{Sec: 1772323200 + p.clock}}
+	at := meta.Stamp{Device: m.id, No: m.no, Time: meta.Time{Sec: epoch + p.clock}}
 	if _, err := m.view.Execute(op, at); err != nil {
 		p.t.Fatalf("%T: %v", op, err)
 	}
@@ -82,8 +90,13 @@ func (p *pair) run(m *machine, script string) {
 		if len(f) == 0 {
 			continue
 		}
-		f = append(f, "", "")
+		f = append(f, "", "", "")
 		dir, name, d, there := p.find(m, f[1])
+		number := func(field, base int) int64 {
+			n, err := strconv.ParseInt(f[field], base, 64)
+			must(p.t, err)
+			return n
+		}
 		switch f[0] {
 		case "put":
 			ref := d.Ref
@@ -112,9 +125,25 @@ func (p *pair) run(m *machine, script string) {
 			to, as, _, _ := p.find(m, f[2])
 			p.must(m, &meta.Link{Ref: d.Ref, Parent: to, Name: []byte(as)})
 		case "chmod":
-			p.must(m, &meta.Setattr{Ref: d.Ref, Valid: meta.SetPerm, Perm: 0o600})
+			perm := int64(0o600)
+			if f[2] != "" {
+				perm = number(2, 8)
+			}
+			p.must(m, &meta.Setattr{Ref: d.Ref, Valid: meta.SetPerm, Perm: uint16(perm)})
+		case "own":
+			p.must(m, &meta.Setattr{Ref: d.Ref, Valid: meta.SetUID, UID: uint32(number(2, 10))})
+		case "mtime":
+			p.must(m, &meta.Setattr{Ref: d.Ref, Valid: meta.SetMtime, Mtime: meta.Time{Sec: epoch + number(2, 10)}})
+		case "atime":
+			p.must(m, &meta.Setattr{Ref: d.Ref, Valid: meta.SetAtime, Atime: meta.Time{Sec: epoch + number(2, 10)}})
 		case "attr":
-			p.must(m, &meta.Setxattr{Ref: d.Ref, Name: []byte("user.x"), Value: []byte(f[2])})
+			as := f[3]
+			if as == "" {
+				as = "x"
+			}
+			p.must(m, &meta.Setxattr{Ref: d.Ref, Name: []byte("user." + as), Value: []byte(f[2])})
+		case "at":
+			p.clock, p.timed = number(1, 10), true
 		case "mv", "swap":
 			to, as, over, taken := p.find(m, f[2])
 			o := &meta.Rename{Parent: dir, Name: []byte(name), Ref: d.Ref, NewParent: to, NewName: []byte(as)}
@@ -156,11 +185,19 @@ func (p *pair) show(r meta.Reader) []string {
 					return true
 				}))
 			}
-			if n.Perm == 0o600 {
-				line += " 600"
+			if n.Perm != 0o755 {
+				line += fmt.Sprintf(" %o", n.Perm)
 			}
-			if v, err := meta.GetXattr(r, d.Ref, n, []byte("user.x")); err == nil {
-				line += " x:" + string(v)
+			if n.UID != 0 {
+				line += fmt.Sprint(" of ", n.UID)
+			}
+			if p.timed {
+				line += fmt.Sprint(" m:", n.Mtime.Sec-epoch, " a:", n.Atime.Sec-epoch, " c:", n.Ctime.Sec-epoch)
+			}
+			for _, name := range []string{"x", "y"} {
+				if v, err := meta.GetXattr(r, d.Ref, n, []byte("user."+name)); err == nil {
+					line += " " + name + ":" + string(v)
+				}
 			}
 			out = append(out, line)
 			return true
@@ -250,6 +287,12 @@ func TestConflicts(t *testing.T) {
 		{"attributes of what they write", "put a 0", "chmod a\n attr a v", "put a 2", []string{"a=2 600 x:v"}, ""},
 
 		{"they remove what I write", "put a 0", "put a 1", "rm a", []string{"a=1"}, "revived"},
+		{"they rename what I remove", "put a 0", "rm a", "mv a b", []string{"b=0"}, "kept"},
+		{"they rename what I write and remove", "put a 0", "put a 1\n rm a", "mv a b", []string{"b=1"}, "kept"},
+		{"they rename a directory that I remove", "mkdir d", "rmdir d", "mv d e", []string{"e/"}, "kept"},
+		{"they rename a directory that I remove with what is in it", "mkdir d\n put d/a 1", "rm d/a\n rmdir d", "mv d e", []string{"e/"}, "kept"},
+		{"they move out of a directory what I remove with that", "mkdir d\n put d/a 1", "rm d/a\n rmdir d", "mv d/a a\n rmdir d", []string{"a=1"}, "kept"},
+		{"they put another in the place of what I remove, and rename that", "put a 0", "rm a", "mv a b\n put a 2", []string{"a=2", "b=0"}, "kept"},
 		{"they remove the directory as well", "mkdir d\n mkdir d/e\n put d/e/a 0", "add d/e/a 1", "rm d/e/a\n rmdir d/e\n rmdir d",
 			[]string{"d/", "d/e/", "d/e/a=01"}, "revived revived revived"},
 		{"I remove what they write", "put a 0", "rm a", "put a 2", []string{"a=2"}, "kept"},
@@ -257,6 +300,16 @@ func TestConflicts(t *testing.T) {
 		{"both remove directories", "mkdir d", "rmdir d", "rmdir d", nil, ""},
 		{"they remove what I give attributes", "put a 0", "chmod a", "rm a", nil, "lost"},
 		{"they remove what I give attributes and write", "put a 0", "chmod a\n put a 1", "rm a", []string{"a=1 600"}, "revived"},
+		{"both give attributes", "put a 0", "chmod a 640\n own a 7\n attr a v", "chmod a 600\n own a 8\n attr a w", []string{"a=0 640 of 7 x:v"}, ""},
+		{"each gives other attributes", "put a 0", "chmod a 640\n attr a v", "own a 8\n attr a w y", []string{"a=0 640 of 8 x:v y:w"}, ""},
+		{"both set times, mine the earlier one", "at 10\n put a 0", "at 100\n mtime a 30\n atime a 31", "at 200\n mtime a 40", []string{"a=0 m:30 a:31 c:201"}, ""},
+		{"each sets another time", "at 10\n put a 0", "at 100\n mtime a 30", "at 200\n atime a 41", []string{"a=0 m:30 a:41 c:201"}, ""},
+		{"both give attributes to a directory", "mkdir d", "chmod d 700\n attr d v", "chmod d 711\n own d 8\n attr d w y", []string{"d/ 700 of 8 x:v y:w"}, ""},
+		{"both make in a directory, mine earlier", "at 10\n mkdir d", "at 100\n mkdir d/a", "at 200\n mkdir d/b",
+			[]string{"d/ m:201 a:11 c:201", "d/a/ m:101 a:101 c:101", "d/b/ m:201 a:201 c:201"}, ""},
+		{"both make in a directory, theirs earlier", "at 10\n mkdir d", "at 200\n mkdir d/a", "at 100\n mkdir d/b",
+			[]string{"d/ m:201 a:11 c:201", "d/a/ m:201 a:201 c:201", "d/b/ m:101 a:101 c:101"}, ""},
+		{"both remove from a directory, mine earlier", "at 10\n mkdir d\n mkdir d/a\n mkdir d/b", "at 100\n rmdir d/a", "at 200\n rmdir d/b", []string{"d/ m:201 a:11 c:201"}, ""},
 		{"they remove what I rename", "put a 0", "mv a b", "rm a", nil, ""},
 		{"they remove what I link", "put a 0", "ln a b", "rm a", []string{"b=0"}, "revived"},
 		{"I make in a directory that they remove", "mkdir d", "put d/a 1\n attr d v", "rmdir d", []string{"d/ x:v", "d/a=1"}, "revived"},
@@ -270,12 +323,26 @@ func TestConflicts(t *testing.T) {
 		{"mine replaces what they wrote", "put a 0\n put b 0", "mv a b", "put b 2", []string{"b" + copied + "=0", "b=2"}, "name"},
 		{"mine moves a directory into theirs", "mkdir d\n mkdir e", "mv d e/d", "mv e d/e", []string{"d/", "d/e/"}, "cycle"},
 		{"both exchange", "put a 1\n put b 2\n put c 3", "swap a b", "swap a c", []string{"a=3", "b=2", "c=1"}, "moved"},
+		{"mine exchanges what they write", "put a 1\n put b 2", "swap a b", "put a 3\n chmod b", []string{"a=2 600", "b=3"}, ""},
+		{"mine exchanges what they rename", "put a 1\n put b 2", "swap a b", "mv a c", []string{"b=2", "c=1"}, "moved"},
+		{"mine exchanges what they remove", "put a 1\n put b 2", "swap a b", "rm a", []string{"b=2"}, "moved"},
+		{"mine exchanges what they save over", "put a 1\n put b 2", "swap a b", "save a 3", []string{"a=3", "b=2"}, "moved"},
+		{"they exchange what I write", "put a 1\n put b 2", "put a 3\n chmod b", "swap a b", []string{"a=2 600", "b=3"}, ""},
+		{"they exchange what I rename", "put a 1\n put b 2", "mv a c", "swap a b", []string{"a=2", "b=1"}, "moved"},
+		{"they exchange what I remove", "put a 1\n put b 2", "rm a", "swap a b", []string{"a=2", "b=1"}, "kept"},
+		{"mine links into a directory that they remove", "mkdir d\n put a 1", "ln a d/b", "rmdir d", []string{"a=1", "d/", "d/b=1"}, "revived"},
 		{"mine moves into a directory that they remove", "mkdir d\n put a 1", "mv a d/a", "rmdir d", []string{"d/", "d/a=1"}, "revived"},
 		{"they rename a directory that I make in", "mkdir d", "put d/a 1", "mv d e", []string{"e/", "e/a=1"}, ""},
 
 		{"a further name that they took", "put a 1", "ln a b", "put b 2", []string{"a=1", "b" + copied + "=1", "b=2"}, "name"},
 		{"they take away one of two names that I write through", "put a 0\n ln a b", "put a 1", "rm a", []string{"b=1"}, ""},
 		{"each takes away one of two names", "put a 0\n ln a b", "rm a", "rm b", []string{"a=0"}, "kept"},
+		{"both take away the same of two names", "put a 0\n ln a b", "rm a", "rm a", []string{"b=0"}, ""},
+		{"both take away one of two names, mine the other too", "put a 0\n ln a b", "rm a\n rm b", "rm a", nil, ""},
+		{"both take away one of two names, mine replaces the other", "put a 0\n ln a b\n put x 1", "rm a\n mv x b", "rm a", []string{"b=1"}, ""},
+		{"they rename one of two names that I take away", "put a 0\n ln a b", "rm a", "mv a c", []string{"b=0", "c=0"}, "kept"},
+		{"they rename one of two names that I take away, and give more", "put a 0\n ln a b", "rm a\n ln b d", "mv a c", []string{"b=0", "c=0", "d=0"}, "kept"},
+		{"they rename the last of two names that I take away", "put a 0\n ln a b", "rm a\n rm b", "mv b c", []string{"c=0"}, "kept"},
 		{"I write, take away one name; they take away the other", "put a 0\n ln a b", "put a 1\n rm a", "rm b", []string{"a=1"}, "kept"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
