@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		use(os.Getenv(childUses))
 	case os.Getenv(childReads) != "":
 		readAll(os.Getenv(childReads))
+	case os.Getenv(childMakesFew) != "":
+		makeFew(os.Getenv(childMakesFew))
+	case os.Getenv(childFlips) != "":
+		runFlips(os.Getenv(childFlips))
 	case os.Getenv(childFull) != "":
 		fullDisk(os.Getenv(childFull))
 	default:
@@ -104,10 +108,10 @@ func child(t *testing.T, env, dir string) *exec.Cmd {
 	return cmd
 }
 
-// killed fills a cache in a child and kills that in the middle of its work.
-func killed(t *testing.T, dir string) {
+// killed fills a cache in a child, as env says, and kills that in the middle of its work.
+func killed(t *testing.T, dir, env string) {
 	t.Helper()
-	cmd := child(t, childUses, dir)
+	cmd := child(t, env, dir)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
@@ -188,7 +192,7 @@ func size(t *testing.T, path string) int64 {
 func TestDamage(t *testing.T) {
 	t.Parallel()
 	full := t.TempDir()
-	killed(t, full)
+	killed(t, full, childUses)
 	tests := map[string]struct {
 		damage       func(t *testing.T, dir string)
 		least, most  int // values that are there afterwards
@@ -268,7 +272,7 @@ func TestDamage(t *testing.T) {
 func TestWhatEndsTheProcessIsNotTriedTwice(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	killed(t, dir)
+	killed(t, dir, childUses)
 	sst := newest(t, dir, "*.sst")
 	truncateBy(t, sst, size(t, sst)/2)
 	g := &generation{dir: filepath.Dir(sst)}
