@@ -1,6 +1,7 @@
 package adversary
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 
@@ -19,6 +20,9 @@ type Attack struct {
 	// Splits says that both machines may be shown a history of their own and write to it.
 	// Then there is no one tree to come to: each refuses the other's, by name.
 	Splits bool
+
+	// Of are kinds of objects, of which somebody must be told something untrue; empty: any.
+	Of string
 
 	// begin attacks, and returns what makes the store honest again: all that was put by
 	// the honest machines meanwhile is there, as far as they were told so.
@@ -78,11 +82,30 @@ func (s *siege) head() (head chain.Slot) {
 	return head
 }
 
-// some draws at most n names of some kinds.
+// draw picks at most n names of some kinds.
 func (s *siege) draw(r *rand.Rand, kinds string, n int) []string {
 	all := s.names(kinds)
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:min(n, len(all))]
+}
+
+// newestOf is draw, but the newest is among them: older ones a machine that remembers does
+// not read again. It is for kinds whose names count down.
+func (s *siege) newestOf(r *rand.Rand, kinds string, n int) []string {
+	all := s.names(kinds)
+	if len(all) > 1 {
+		older := all[1:]
+		r.Shuffle(len(older), func(i, j int) { older[i], older[j] = older[j], older[i] })
+	}
+	return all[:min(n, len(all))]
+}
+
+// failed notes that an attack could not be made, though nothing stood in its way: a mistake
+// of ours, which no story may pass over.
+func (s *siege) failed(err error) {
+	if s.unable == nil {
+		s.unable = fmt.Errorf("an attack cannot be made: %w", err)
+	}
 }
 
 // object returns what lies under a name.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/hushfs/hushfs/store"
@@ -35,13 +36,14 @@ func answers() []Attack {
 		})},
 		{Name: "objects are cut short", begin: reading(1, 3, func(d *dice, b []byte) []byte { return b[:d.n(len(b))] })},
 		{Name: "objects are made longer", begin: reading(1, 3, func(d *dice, b []byte) []byte { return append(b, make([]byte, 1+d.n(100))...) })},
-		{Name: "segments are exchanged", begin: reading(1, 2, func(d *dice, b []byte) []byte {
+		{Name: "segments are exchanged", begin: reading(1, 1, func(d *dice, b []byte) []byte {
 			const size = 64<<10 + 16
 			n := len(b) / size
 			if n < 2 {
 				return b
 			}
-			i, j := d.n(n), d.n(n)
+			i := d.n(n)
+			j := (i + 1 + d.n(n-1)) % n
 			x := bytes.Clone(b[i*size : (i+1)*size])
 			copy(b[i*size:], b[j*size:(j+1)*size])
 			copy(b[j*size:], x)
@@ -140,6 +142,7 @@ func answers() []Attack {
 		{Name: "packs are acknowledged and not kept", begin: dropping("p")},
 		{Name: "hints and tables are acknowledged and not kept", begin: dropping("ktab")},
 		{Name: "commits are acknowledged and not kept", Splits: true, begin: dropping("l")},
+		{Name: "a put overwrites, and is told yes", Splits: true, begin: overwriting},
 		{Name: "commits are exchanged as they come", begin: func(s *siege, r *rand.Rand) func() {
 			// 412-and-swap: the machine is told that it lost, and shown an older commit in
 			// the place of its own.
@@ -255,7 +258,8 @@ func swapped(same bool) func(s *siege, r *rand.Rand) func() {
 				return Answer{}, false
 			}
 			data, err := s.store.Truth.Get(ctx, other, c.Off, c.Len)
-			return Answer{Data: data, Err: err}, true
+			now := do()
+			return Answer{Data: data, Err: err}, (err == nil) != (now.Err == nil) || !bytes.Equal(data, now.Data)
 		})
 	}
 }
@@ -322,6 +326,56 @@ func dropping(kinds string) func(s *siege, r *rand.Rand) func() {
 	}
 }
 
+// overwriting is a store that was honest for as long as it was probed, and then keeps the
+// last that was put under a name. It hides from each machine what the other commits, or
+// they would meet under no name.
+func overwriting(s *siege, _ *rand.Rand) func() {
+	var mu sync.Mutex
+	twice := false
+	known, there := map[string]map[string]bool{}, map[string]bool{} // by machine: what it put
+	for _, m := range s.machines {
+		known[m.name] = map[string]bool{}
+	}
+	for _, n := range s.store.Truth.Names() {
+		there[n] = true
+	}
+	hidden := func(c Call, name string) bool {
+		k := kind(name)
+		return (k == "l" || k == "k") && !there[name] && !known[c.Who][name]
+	}
+	end := s.store.Tell(func(ctx context.Context, c Call, do func() Answer) (Answer, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case c.Op == "put":
+			was := s.object(c.Name)
+			if known[c.Who] != nil {
+				known[c.Who][c.Name] = true
+			}
+			if was == nil || bytes.Equal(was, c.Data) {
+				return Answer{}, false
+			}
+			s.store.Truth.Overwrite(c.Name, c.Data)
+			twice = twice || kind(c.Name) == "l" && s.store.genuine(was)
+			return Answer{}, true
+		case c.Op == "get" && hidden(c, c.Name):
+			return Answer{Err: store.ErrNotExist}, s.object(c.Name) != nil
+		case c.Op == "list":
+			a := do()
+			n := len(a.Infos)
+			a.Infos = slices.DeleteFunc(a.Infos, func(i store.Info) bool { return hidden(c, i.Name) })
+			return a, len(a.Infos) < n
+		}
+		return Answer{}, false
+	})
+	return func() {
+		end()
+		mu.Lock()
+		defer mu.Unlock()
+		s.split = s.split || twice
+	}
+}
+
 // listing changes what is listed.
 func listing(change func(d *dice, infos []store.Info) []store.Info) func(s *siege, r *rand.Rand) func() {
 	return func(s *siege, r *rand.Rand) func() {
@@ -331,8 +385,9 @@ func listing(change func(d *dice, infos []store.Info) []store.Info) func(s *sieg
 				return Answer{}, false
 			}
 			a := do()
+			was := slices.Clone(a.Infos)
 			a.Infos = change(d, a.Infos)
-			return a, true
+			return a, !slices.Equal(a.Infos, was)
 		})
 	}
 }

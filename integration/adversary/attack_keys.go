@@ -2,11 +2,13 @@ package adversary
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/hushfs/hushfs/crypt"
+	"github.com/hushfs/hushfs/crypt/identity"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/meta"
 )
@@ -17,7 +19,7 @@ func keys() []Attack {
 	return []Attack{
 		{Name: "commits are enveloped again", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
 			var ends []func()
-			for _, n := range s.draw(r, "l", 2) {
+			for _, n := range s.newestOf(r, "l", 2) {
 				if b := s.resealed(n, nil); b != nil {
 					ends = append(ends, s.store.Spoil(n, b))
 				}
@@ -32,7 +34,7 @@ func keys() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "commits are altered with the epoch key", Loud: true, begin: altering("l", 2)},
+		{Name: "commits are altered with the epoch key", Loud: true, begin: altering((*siege).newestOf, "l", 2)},
 		{Name: "altered commits lie in new slots", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
 			for _, n := range s.draw(r, "l", 3) {
 				if b := s.resealed(n, mutate(r)); b != nil {
@@ -41,9 +43,12 @@ func keys() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "packs are altered with the epoch key", Loud: true, begin: altering("p", 3)},
-		{Name: "tables are altered with the epoch key", Loud: true, begin: altering("t", 3)},
-		{Name: "ledgers are altered with the epoch key", Loud: true, begin: altering("a", 3)},
+		{Name: "packs are altered with the epoch key", Loud: true, begin: altering((*siege).draw, "p", 3)},
+		{Name: "tables are altered with the epoch key", Loud: true, begin: altering((*siege).draw, "t", 3)},
+		{Name: "ledgers are altered with the epoch key", Loud: true, Of: "a", begin: func(s *siege, r *rand.Rand) func() {
+			end := altering((*siege).draw, "a", 3)(s, r)
+			return all([]func(){end, s.unledgered(r)})
+		}},
 		{Name: "objects are enveloped as another kind", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
 			var ends []func()
 			for _, n := range s.draw(r, "lapt", 3) {
@@ -77,23 +82,28 @@ func keys() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "a removed device leads to a history that is none", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "a removed device leads to a history that is none", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
 			st, err := s.read()
 			if err != nil {
 				return nothing
 			}
-			name, object, err := st.SealLedger()
-			if err != nil {
-				return nothing
-			}
 			st = st.Clone()
+			st.Ledger = s.stolen.ledger
 			st.Slot += chain.Slot(1 + r.IntN(50))
 			for i := range st.Head {
 				st.Head[i] = byte(r.Uint32())
 			}
-			if b, err := st.SealHint(s.stolen.device, s.stolen.no, name, int64(len(object))); err == nil {
-				s.plant(chain.HintName(s.volume, st.Slot), b)
+			name, object, err := st.SealLedger()
+			if err != nil {
+				s.failed(err)
+				return nothing
 			}
+			b, err := st.SealHint(s.stolen.device, s.stolen.no, name, int64(len(object)))
+			if err != nil {
+				s.failed(err)
+				return nothing
+			}
+			s.plant(chain.HintName(s.volume, st.Slot), b)
 			return nothing
 		}},
 	}
@@ -140,19 +150,26 @@ func (s *siege) opened(name string) ([]byte, *crypt.Tail) {
 
 // seal seals a content anew; nil when that is not possible.
 func (s *siege) seal(t crypt.Type, e crypt.Epoch, content []byte) []byte {
+	b, _ := s.sealNamed(t, e, content)
+	return b
+}
+
+// sealNamed is seal, with the name that the object has by its hash.
+func (s *siege) sealNamed(t crypt.Type, e crypt.Epoch, content []byte) ([]byte, crypt.Name) {
 	st, err := s.read()
 	if err != nil || len(content) == 0 {
-		return nil
+		return nil, crypt.Name{}
 	}
 	k, ok := st.EpochKey(e)
 	if !ok {
-		return nil
+		return nil, crypt.Name{}
 	}
-	b, _, err := crypt.NewSealer(k, s.volume, t, e).Seal(nil, content)
+	b, name, err := crypt.NewSealer(k, s.volume, t, e).Seal(nil, content)
 	if err != nil {
-		return nil
+		s.failed(err)
+		return nil, crypt.Name{}
 	}
-	return b
+	return b, name
 }
 
 // resealed is an object under another salt, with its content changed; nil changes
@@ -189,11 +206,53 @@ func mutate(r *rand.Rand) func(b []byte) []byte {
 	}
 }
 
-// altering puts altered objects in the place of some.
-func altering(kinds string, n int) func(s *siege, r *rand.Rand) func() {
+// hintHead is what stands before the boxes of a hint: magic, epoch, check value, count.
+const hintHead = 8 + 4 + 32 + 2
+
+// unledgered has the newest hint lead to an altered ledger. One as short as that of a siege
+// stands in the hint itself, and who reads it there asks for no other; so it is taken out.
+func (s *siege) unledgered(r *rand.Rand) (end func()) {
+	newest := s.newestOf(r, "k", 1)
+	if len(newest) == 0 {
+		return nothing // another attack was there
+	}
+	hint, object := newest[0], s.object(newest[0])
+	sealed, err := chain.ParseHint(object)
+	if err != nil {
+		return nothing
+	}
+	k, err := sealed.Unbox(s.volume, s.identity)
+	if err != nil {
+		return nothing
+	}
+	head := hintHead + sealed.Boxes()*identity.BoxSize
+	content, tail, err := crypt.Open(k, s.volume, crypt.TypeHint, object[head:])
+	if err != nil {
+		return nothing
+	}
+	// Slot, commit and fold; the ledger's name, size and head; then itself, after its length.
+	const name, size, inline = 8 + 32 + 40, 8 + 32 + 40 + 32, 8 + 32 + 40 + 32 + 8 + 32
+	n := int(binary.BigEndian.Uint32(content[inline:]))
+	altered, called := s.sealNamed(crypt.TypeLedger, tail.Epoch(), mutate(r)(bytes.Clone(content[inline+4:][:n])))
+	if altered == nil {
+		return nothing
+	}
+	s.plant(chain.LedgerName(s.volume, called), altered)
+	leads := append(bytes.Clone(content[:inline]), 0, 0, 0, 0)
+	copy(leads[name:], called[:])
+	binary.BigEndian.PutUint64(leads[size:], uint64(len(altered)))
+	b := s.seal(crypt.TypeHint, tail.Epoch(), append(leads, content[inline+4+n:]...))
+	if b == nil {
+		return nothing
+	}
+	return s.store.Spoil(hint, append(object[:head:head], b...))
+}
+
+// altering puts altered objects in the place of some that pick takes.
+func altering(pick func(s *siege, r *rand.Rand, kinds string, n int) []string, kinds string, n int) func(s *siege, r *rand.Rand) func() {
 	return func(s *siege, r *rand.Rand) func() {
 		var ends []func()
-		for _, name := range s.draw(r, kinds, n) {
+		for _, name := range pick(s, r, kinds, n) {
 			if b := s.resealed(name, mutate(r)); b != nil {
 				ends = append(ends, s.store.Spoil(name, b))
 			}
@@ -213,6 +272,7 @@ func (s *siege) forge(st *chain.State, r *rand.Rand) {
 	first := st.LastOp[s.stolen.no] + 1
 	c, err := st.Build(s.head()+1, s.stolen.device, s.stolen.no, time.Now(), chain.Content{First: first, Last: first, Batch: b.Batch()})
 	if err != nil {
+		s.failed(err)
 		return
 	}
 	s.plant(chain.SlotName(s.volume, c.Slot), c.Object)

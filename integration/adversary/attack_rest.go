@@ -28,7 +28,13 @@ func rest() []Attack {
 		})},
 		{Name: "objects are truncated", Loud: true, begin: spoiling("lktap", 4, func(r *rand.Rand, b []byte) []byte { return b[:r.IntN(len(b)+1)] })},
 		{Name: "objects are deleted", begin: spoiling("ktap", 4, func(*rand.Rand, []byte) []byte { return nil })},
-		{Name: "commits are deleted", begin: spoiling("l", 3, func(*rand.Rand, []byte) []byte { return nil })},
+		{Name: "commits are deleted", begin: func(s *siege, r *rand.Rand) func() {
+			var ends []func()
+			for _, name := range s.newestOf(r, "l", 3) {
+				ends = append(ends, s.store.Spoil(name, nil))
+			}
+			return all(ends)
+		}},
 		{Name: "every pack is deleted", begin: spoiling("p", 1000, func(*rand.Rand, []byte) []byte { return nil })},
 		{Name: "the tail's header is changed", Loud: true, begin: spoiling("lktap", 6, func(r *rand.Rand, b []byte) []byte {
 			const header = 76 // magic, suite, type, epoch, salt, commitment: where a downgrade would be
@@ -57,7 +63,7 @@ func rest() []Attack {
 		{Name: "objects change places", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
 			var ends []func()
 			for _, k := range []string{"l", "p", "t", "k"} {
-				if two := s.draw(r, k, 2); len(two) == 2 {
+				if two := s.newestOf(r, k, 2); len(two) == 2 {
 					a, b := s.object(two[0]), s.object(two[1])
 					ends = append(ends, s.store.Spoil(two[0], b), s.store.Spoil(two[1], a))
 				}
@@ -117,8 +123,14 @@ func rest() []Attack {
 		{Name: "all is rolled back for one", Splits: true, begin: rolledBack(1)},
 		{Name: "all is rolled back for both", Splits: true, begin: rolledBack(2)},
 		{Name: "a part is rolled back", begin: func(s *siege, r *rand.Rand) func() {
-			was := s.past[r.IntN(len(s.past))]
-			kinds := []string{"k", "a", "ka", "t", "p", "h", "kah"}[r.IntN(7)]
+			was, kinds := s.past[r.IntN(len(s.past))], ""
+			for range 20 { // until it is older in that
+				kinds = []string{"k", "a", "ka", "t", "p", "h", "kah"}[r.IntN(7)]
+				if s.lacks(was, kinds) {
+					break
+				}
+				was = s.past[r.IntN(len(s.past))]
+			}
 			return s.store.Tell(func(ctx context.Context, c Call, do func() Answer) (Answer, bool) {
 				if !bytes.Contains([]byte(kinds), []byte(kind(c.Name+"/x"))) || kind(c.Name+"/x") == "" {
 					return Answer{}, false
@@ -201,6 +213,14 @@ func slots(b *mem.Bucket) (n int) {
 		}
 	}
 	return n
+}
+
+// lacks tells whether an older state has not all objects of some kinds that lie there now.
+func (s *siege) lacks(was *mem.Bucket, kinds string) bool {
+	return slices.ContainsFunc(s.names(kinds), func(n string) bool {
+		_, err := was.Get(ctx(), n, 0, 0)
+		return err != nil
+	})
 }
 
 // newest is the name of the newest slot in b.

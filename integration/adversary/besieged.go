@@ -47,18 +47,18 @@ func (s *Siege) File(owner string, size int) (name string, content []byte, promi
 // Judge holds what a machine shows, contents by names, to what was written; with whole
 // also to what was promised.
 func (s *Siege) Judge(who string, tree map[string][]byte, whole bool) error {
+	if s.s.unable != nil {
+		return s.s.unable
+	}
 	found := map[uint64]uint64{}
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
-		if !s.s.truth.knownName(name) {
-			return broken("%s shows the name %q, which nobody gave", who, name)
-		}
-		v, ok := s.s.truth.known(tree[name])
-		if !ok {
-			return broken("%s shows a content of %q that nobody wrote: %s", who, name, s.s.truth.near(tree[name]))
+		v, err := s.s.truth.shows(who, name, tree[name])
+		if err != nil {
+			return err
 		}
 		found[v.file] = max(found[v.file], v.no)
 	}
-	if lost := s.s.truth.missing(found); whole && len(lost) > 0 {
+	if lost := s.s.truth.missing("", found); whole && len(lost) > 0 {
 		return broken("%s has lost: %s", who, strings.Join(lost, "; "))
 	}
 	return nil

@@ -42,12 +42,12 @@ type machine struct {
 	bucket store.Bucket
 	unlock []byte
 	truth  *ledger
-	log    *lines
+	log    *lines // what it logged, from WARN on, and why it did not open
+	calm   bool   // the store is honest yet: only the computer is slow
 
 	v     *volume.Volume // nil while locked
 	stop  context.CancelFunc
 	ended chan struct{}
-	why   error // it does not open
 }
 
 // within does something that must come back: the context ends after patience, and the
@@ -72,7 +72,7 @@ func withinOf(what string, d time.Duration, fn func(ctx context.Context) error) 
 	}
 }
 
-// open mounts. An error that says no is kept as why.
+// open mounts. An error that says no is said, as what is logged is.
 func (m *machine) open() error {
 	if m.v != nil {
 		return nil
@@ -89,9 +89,9 @@ func (m *machine) open() error {
 		})
 		return err
 	})
-	m.why = err
 	if err != nil {
 		m.v = nil
+		m.log.note(err.Error())
 		u.Wipe()
 		return err
 	}
@@ -129,7 +129,11 @@ func (m *machine) create(size int, promise bool) error {
 // put writes a content under a name that is free.
 func (m *machine) put(f *file, name string, content []byte, promise bool) error {
 	no := f.newest
-	return within(m.name+" writes", func(ctx context.Context) error {
+	wait := patience
+	if m.calm {
+		wait = 20 * time.Second
+	}
+	return withinOf(m.name+" writes", wait, func(ctx context.Context) error {
 		a, err := m.v.Make(ctx, meta.RootRef, []byte(name), volume.Node{Kind: meta.File, Perm: 0o644, UID: 1000, GID: 1000}, false)
 		if err != nil {
 			return err
@@ -155,7 +159,7 @@ func (m *machine) replace(f *file, size int) error {
 	content := m.truth.rewrite(f, size)
 	no := f.newest
 	tmp := fmt.Sprintf("%s.%d", f.name, no)
-	m.truth.name(tmp)
+	m.truth.name(tmp, f, false)
 	if err := m.put(f, tmp, content, true); err != nil {
 		return err
 	}
@@ -173,7 +177,7 @@ func (m *machine) replace(f *file, size int) error {
 
 // rename gives a file another name.
 func (m *machine) rename(f *file, to string) error {
-	m.truth.name(to)
+	m.truth.name(to, f, true)
 	return within(m.name+" renames", func(ctx context.Context) error {
 		if err := m.v.Rename(ctx, meta.RootRef, []byte(f.name), meta.RootRef, []byte(to), 0); err != nil {
 			return err
@@ -219,9 +223,9 @@ func (m *machine) look(all bool) (found map[uint64]uint64, tree []string, err er
 				}
 				continue
 			}
-			v, ok := m.truth.known(content)
-			if !ok {
-				return broken("%s shows a content of %q that nobody wrote: %s", m.name, name, m.truth.near(content))
+			v, err := m.truth.shows(m.name, name, content)
+			if err != nil {
+				return err
 			}
 			found[v.file] = max(found[v.file], v.no)
 			tree = append(tree, fmt.Sprintf("%s = %d.%d", name, v.file, v.no))
@@ -248,20 +252,14 @@ func (m *machine) content(ctx context.Context, ref meta.Ref) ([]byte, error) {
 // complaint is what the machine has said of its store since the log had so many lines;
 // empty: nothing.
 func (m *machine) complaint(since int) string {
-	if said := m.log.since(since); said != "" {
+	if said := m.log.since(since); said != "" || m.v == nil {
 		return said
-	}
-	if m.why != nil {
-		return m.why.Error()
-	}
-	if m.v == nil {
-		return ""
 	}
 	s := m.v.Status()
 	return strings.Join(append(append(slices.Clone(s.Damaged), s.Warnings...), s.Stopped+s.Offline), " ")
 }
 
-// lines are those of a log at level WARN or above.
+// lines are what was said; of a log, what is at level WARN or above.
 type lines struct {
 	mu   sync.Mutex
 	said []string
@@ -271,11 +269,19 @@ var _ io.Writer = (*lines)(nil)
 
 func (l *lines) Write(b []byte) (int, error) {
 	if bytes.Contains(b, []byte("level=WARN")) || bytes.Contains(b, []byte("level=ERROR")) {
-		l.mu.Lock()
-		l.said = append(l.said, strings.TrimSpace(string(b)))
-		l.mu.Unlock()
+		l.note(string(b))
 	}
 	return len(b), nil
+}
+
+// note adds a line, if there is anything in it.
+func (l *lines) note(text string) {
+	if text = strings.TrimSpace(text); text == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.said = append(l.said, text)
 }
 
 func (l *lines) len() int {

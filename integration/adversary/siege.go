@@ -36,7 +36,8 @@ type siege struct {
 	truth    *ledger
 	machines []*machine
 	unlock   []byte
-	split    bool // the store showed two histories and both were written to
+	split    bool  // the store showed two histories and both were written to
+	unable   error // an attack could not be made
 
 	last  string          // the newest commit, when both machines had seen all that there was
 	older map[string]bool // by machine: it is shown less than it has seen
@@ -127,8 +128,10 @@ func (s *siege) some(m *machine, n int) error {
 	if err := m.open(); err != nil {
 		return fmt.Errorf("%s opens: %w", m.name, err)
 	}
+	m.calm = true
+	defer func() { m.calm = false }()
 	for i := range n {
-		if err := m.create(50<<10*i, true); err != nil {
+		if err := m.create(150<<10*i, true); err != nil {
 			return fmt.Errorf("%s writes: %w", m.name, err)
 		}
 		if err := m.drain(20 * time.Second); err != nil {

@@ -2,9 +2,12 @@ package adversary
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -26,7 +29,10 @@ type Call struct {
 	Data []byte // put; not to be changed
 	Off  int64  // get
 	Len  int64  // get
+	Most int    // list
 }
+
+func (c Call) String() string { return fmt.Sprintf("%s %s %d %d", c.Op, c.Name, c.Off, c.Len) }
 
 // Answer is what the machine is told.
 type Answer struct {
@@ -49,7 +55,7 @@ type Store struct {
 	spoil map[string][]byte      // what was put, by the names of objects that are something else now; nil: nothing
 	made  map[[32]byte]bool      // hashes of the commits that the machines made
 	shown map[string]*mem.Bucket // what a machine is shown instead of the truth
-	bites map[string][]string    // by machine: what it was told that is untrue
+	bites map[string][]Call      // by machine: what it was told that is untrue
 	twice bool                   // two commits of machines were kept under one name, one after the other
 
 	// alike says that an object, whole, tells a machine what another one does; nil: none does.
@@ -58,7 +64,7 @@ type Store struct {
 
 // NewStore returns a store that is honest yet.
 func NewStore() *Store {
-	return &Store{Truth: mem.New(), lies: map[int]Lie{}, spoil: map[string][]byte{}, made: map[[32]byte]bool{}, shown: map[string]*mem.Bucket{}, bites: map[string][]string{}}
+	return &Store{Truth: mem.New(), lies: map[int]Lie{}, spoil: map[string][]byte{}, made: map[[32]byte]bool{}, shown: map[string]*mem.Bucket{}, bites: map[string][]Call{}}
 }
 
 // Tell adds a lie until the function that it returns is called. Of several the first
@@ -124,11 +130,16 @@ func (s *Store) Spoil(name string, data []byte) (end func()) {
 	there := err == nil
 	s.put(name, data)
 	s.mu.Lock()
-	s.spoil[name] = was
+	_, before := s.spoil[name] // by another attack: what that found there is the truth
+	if !before {
+		s.spoil[name] = was
+	}
 	s.mu.Unlock()
 	return func() {
 		s.mu.Lock()
-		delete(s.spoil, name)
+		if !before {
+			delete(s.spoil, name)
+		}
 		s.mu.Unlock()
 		now, err := s.Truth.Get(context.Background(), name, 0, -1)
 		ours := err == nil && s.genuine(now) && !bytes.Equal(now, was) && !bytes.Equal(now, data)
@@ -161,7 +172,7 @@ func (s *Store) Bites(who string) int {
 }
 
 // Since are the requests, from the one with that number on, that were answered untruly.
-func (s *Store) Since(who string, n int) []string {
+func (s *Store) Since(who string, n int) []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.bites[who][min(n, len(s.bites[who])):])
@@ -171,7 +182,42 @@ func (s *Store) Since(who string, n int) []string {
 func (s *Store) bit(c Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bites[c.Who] = append(s.bites[c.Who], fmt.Sprintf("%s %s %d %d", c.Op, c.Name, c.Off, c.Len))
+	c.Data = nil
+	s.bites[c.Who] = append(s.bites[c.Who], c)
+}
+
+// untrue tells whether an answer is another one than that of a store which has was, nil is
+// nothing, under the name: of an object that is something else now, a part may be true.
+func (s *Store) untrue(c Call, was []byte, a Answer) bool {
+	if was == nil {
+		return !errors.Is(a.Err, store.ErrNotExist)
+	}
+	from, to, err := store.Range(int64(len(was)), c.Off, c.Len)
+	if err != nil || a.Err != nil {
+		return (err == nil) != (a.Err == nil)
+	}
+	whole := c.Off == 0 && s.alike != nil && s.alike(c.Name, was, a.Data)
+	return !whole && !bytes.Equal(a.Data, was[from:to])
+}
+
+// hides tells whether an answer lacks what another store, that is shown to somebody else,
+// has.
+func hides(c Call, a, other Answer) bool {
+	switch c.Op {
+	case "get":
+		return other.Err == nil && (a.Err != nil || !bytes.Equal(a.Data, other.Data))
+	case "list":
+		names := map[string]bool{}
+		for _, i := range append(slices.Clone(a.Infos), other.Infos...) {
+			names[i.Name] = true
+		}
+		both := slices.Sorted(maps.Keys(names))
+		if most := cmp.Or(c.Most, store.DefaultList); len(both) > most {
+			both = both[:most]
+		}
+		return len(both) != len(a.Infos) || slices.ContainsFunc(a.Infos, func(i store.Info) bool { return !slices.Contains(both, i.Name) })
+	}
+	return false
 }
 
 // Face is the store as one machine sees it.
@@ -202,8 +248,16 @@ func (f face) call(ctx context.Context, c Call, do func(b *mem.Bucket) Answer) A
 	if elsewhere != nil {
 		b = elsewhere
 	}
+	var others []*mem.Bucket // what other machines are shown than one that does not see the truth
+	if elsewhere != nil {
+		others = append(others, f.s.Truth)
+		for _, o := range f.s.shown {
+			if o != elsewhere {
+				others = append(others, o)
+			}
+		}
+	}
 	was, spoilt := f.s.spoil[c.Name]
-	spoilt = spoilt && elsewhere == nil
 	f.s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return Answer{Err: err}
@@ -215,7 +269,10 @@ func (f face) call(ctx context.Context, c Call, do func(b *mem.Bucket) Answer) A
 		}
 	}
 	a := do(b)
-	if c.Op == "get" && spoilt && !(a.Err == nil && c.Off == 0 && f.s.alike != nil && f.s.alike(c.Name, was, a.Data)) {
+	switch {
+	case a.Err != nil && ctx.Err() != nil: // it is told nothing
+	case elsewhere == nil && c.Op == "get" && spoilt && f.s.untrue(c, was, a),
+		(c.Op == "get" || c.Op == "list") && slices.ContainsFunc(others, func(o *mem.Bucket) bool { return hides(c, a, do(o)) }):
 		f.s.bit(c)
 	}
 	return a
@@ -236,7 +293,7 @@ func (f face) Get(ctx context.Context, name string, off, length int64) ([]byte, 
 }
 
 func (f face) List(ctx context.Context, prefix, after string, most int) ([]store.Info, error) {
-	a := f.call(ctx, Call{Op: "list", Name: prefix}, func(b *mem.Bucket) Answer {
+	a := f.call(ctx, Call{Op: "list", Name: prefix, Most: most}, func(b *mem.Bucket) Answer {
 		infos, err := b.List(ctx, prefix, after, most)
 		return Answer{Infos: infos, Err: err}
 	})

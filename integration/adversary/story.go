@@ -99,10 +99,11 @@ func Draw(seed uint64, rounds int) Story {
 
 // Outcome is what became of a story.
 type Outcome struct {
-	Attacks int  // that were begun
-	Bites   int  // answers that were untrue
-	Named   int  // attacks that a machine complained of
-	Split   bool // the machines were shown two histories, and wrote to both
+	Attacks int            // that were begun
+	Bites   int            // answers that were untrue
+	Of      map[string]int // by attack: answers that were untrue while it lasted; see Attack.Of
+	Named   int            // attacks that a machine complained of
+	Split   bool           // the machines were shown two histories, and wrote to both
 }
 
 // Tell plays a story in a folder of its own, and judges. The error says which rule was
@@ -120,7 +121,16 @@ func Tell(s Story) (o Outcome, err error) {
 	defer w.end()
 	var ends []func()
 	var on []Attack
+	var begun []map[string]mark // of each that is on
 	marks := map[string]mark{}
+	o.Of = map[string]int{}
+	honest := func() {
+		for i, a := range on {
+			o.Of[a.Name] += w.bitten(a.Of, begun[i])
+		}
+		all(ends)()
+		ends, on, begun = nil, nil, nil
+	}
 	for i, d := range s.Deeds {
 		err := func() error {
 			switch {
@@ -128,8 +138,7 @@ func Tell(s Story) (o Outcome, err error) {
 				w.remember()
 			case d.Who == "store" && d.What == "honest":
 				err := w.named(on, marks, &o)
-				all(ends)()
-				ends, on = nil, nil
+				honest()
 				if err != nil {
 					return err
 				}
@@ -139,22 +148,24 @@ func Tell(s Story) (o Outcome, err error) {
 					marks = w.marks()
 				}
 				a := find(d.What)
-				ends, on = append(ends, a.begin(w, sub(d.Draw))), append(on, a)
+				on, begun = append(on, a), append(begun, w.marks())
+				ends = append(ends, a.begin(w, sub(d.Draw)))
 				o.Attacks++
+				return w.unable
 			default:
 				return w.do(d)
 			}
 			return nil
 		}()
 		if err != nil {
-			all(ends)()
+			honest()
 			return o, fmt.Errorf("deed %d, %v: %w", i+1, d, err)
 		}
 		if w.split {
 			break // what comes after it is another drive for each
 		}
 	}
-	all(ends)()
+	honest()
 	for _, m := range w.machines {
 		o.Bites += w.store.Bites(m.name)
 	}
@@ -192,6 +203,19 @@ func (w *siege) marks() map[string]mark {
 	return out
 }
 
+// bitten is how often machines were told something untrue of some kinds of objects since
+// then; no kinds are all.
+func (w *siege) bitten(kinds string, since map[string]mark) (n int) {
+	for _, m := range w.machines {
+		for _, c := range w.store.Since(m.name, since[m.name].bites) {
+			if kinds == "" || strings.Contains(kinds, kind(c.Name)) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // named wants who was told something untrue by a loud attack to have said so.
 func (w *siege) named(on []Attack, since map[string]mark, o *Outcome) error {
 	loud := len(on) > 0 && !slices.ContainsFunc(on, func(a Attack) bool { return !a.Loud })
@@ -208,7 +232,7 @@ func (w *siege) named(on []Attack, since map[string]mark, o *Outcome) error {
 			o.Named++
 		} else if loud {
 			lies := w.store.Since(m.name, since[m.name].bites)
-			return broken("%s was told untrue things %d times and says nothing:\n  %s", m.name, len(lies), strings.Join(lies[:min(len(lies), 10)], "\n  "))
+			return broken("%s was told untrue things %d times and says nothing: %v", m.name, len(lies), lies[:min(len(lies), 10)])
 		}
 	}
 	return nil
@@ -315,6 +339,7 @@ func (w *siege) newcomer(draw uint64) error {
 		return err
 	})
 	if err != nil {
+		m.log.note(err.Error())
 		return rule(err)
 	}
 	if err := m.open(); err != nil {
@@ -354,7 +379,7 @@ func (w *siege) converge() error {
 		if err != nil {
 			return broken("%s cannot read from an honest store: %v", m.name, err)
 		}
-		if lost := w.truth.missing(found); len(lost) > 0 {
+		if lost := w.truth.missing("", found); len(lost) > 0 {
 			return broken("%s has lost: %s\nits tree:\n  %s\n%s", m.name, strings.Join(lost, "; "), strings.Join(tree, "\n  "), m.log.since(m.log.len()-10))
 		}
 		if s := m.v.Status(); s.Stopped != "" {
@@ -370,27 +395,51 @@ func (w *siege) converge() error {
 }
 
 // apart wants each machine, when the store has shown two histories and shows one of them
-// now, to go on with it, or to refuse it and say why.
+// now, to go on with it, or to refuse it and say why. Who goes on has lost nothing of its
+// own that a program was promised; and if both do, they come to one tree.
 func (w *siege) apart() error {
-	for _, m := range w.machines {
-		_ = m.shut(0)
-		err := m.open()
-		switch {
-		case errors.Is(err, errBroken):
-			return err
-		case errors.Is(err, volume.ErrFork), errors.Is(err, volume.ErrRollback):
-			continue
-		case err != nil:
-			return broken("%s refuses another history, and does not say that it is one: %v", m.name, err)
+	trees := map[string][]string{}
+	for range 2 { // who was first has not seen what the other sends
+		clear(trees)
+		for _, m := range w.machines {
+			_ = m.shut(0)
+			err := m.open()
+			switch {
+			case errors.Is(err, errBroken):
+				return err
+			case errors.Is(err, volume.ErrFork), errors.Is(err, volume.ErrRollback):
+				continue
+			case err != nil:
+				return broken("%s refuses another history, and does not say that it is one: %v", m.name, err)
+			}
+			err = m.drain(10 * time.Second)
+			if errors.Is(err, errBroken) {
+				return err
+			}
+			stopped := m.v.Status().Stopped != ""
+			found, tree, lerr := m.look(!stopped)
+			if errors.Is(lerr, errBroken) {
+				return lerr
+			}
+			if stopped || m.v.Status().Stopped != "" {
+				continue
+			}
+			if err != nil {
+				return broken("%s does not send, and its status does not say why: %v", m.name, err)
+			}
+			if lerr != nil {
+				return broken("%s goes on with a history, and cannot read: %v", m.name, lerr)
+			}
+			if lost := w.truth.missing(m.name, found); len(lost) > 0 {
+				return broken("%s goes on with a history, says nothing, and has lost: %s", m.name, strings.Join(lost, "; "))
+			}
+			trees[m.name] = tree
 		}
-		if _, _, err := m.look(false); err != nil {
-			return rule(err)
-		}
-		if err := m.drain(10 * time.Second); errors.Is(err, errBroken) {
-			return err
-		} else if err != nil && m.v.Status().Stopped == "" {
-			return broken("%s does not send, and its status does not say why: %v", m.name, err)
-		}
+	}
+	one, ok := trees[w.machines[0].name]
+	two, both := trees[w.machines[1].name]
+	if ok && both && !slices.Equal(one, two) {
+		return broken("both machines go on with one history, and do not come to one tree:\n  %s\nand\n  %s", strings.Join(one, "\n  "), strings.Join(two, "\n  "))
 	}
 	return nil
 }

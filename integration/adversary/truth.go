@@ -16,7 +16,7 @@ type ledger struct {
 	mu    sync.Mutex // guards the fields below
 	files map[uint64]*file
 	next  uint64
-	names map[string]bool
+	names map[string]given
 	bytes map[[32]byte]version
 }
 
@@ -30,11 +30,17 @@ type file struct {
 	deleted  bool   // or it was tried
 }
 
+// given is what a name stands for.
+type given struct {
+	file  uint64
+	whole bool // it was given to a file that had its content; else it is empty before it is written
+}
+
 // version is a content that was written.
 type version struct{ file, no uint64 }
 
 func newLedger() *ledger {
-	return &ledger{files: map[uint64]*file{}, names: map[string]bool{}, bytes: map[[32]byte]version{}}
+	return &ledger{files: map[uint64]*file{}, names: map[string]given{}, bytes: map[[32]byte]version{}}
 }
 
 // create notes a new file that owner is about to make, of size bytes.
@@ -44,7 +50,7 @@ func (l *ledger) create(owner, dir string, size int) (*file, []byte) {
 	l.next++
 	f := &file{id: l.next, owner: owner, name: fmt.Sprintf("%s-%d", owner, l.next)}
 	l.files[f.id] = f
-	l.names[f.name] = true
+	l.names[f.name] = given{file: f.id}
 	return f, l.version(f, size)
 }
 
@@ -66,11 +72,12 @@ func (l *ledger) version(f *file, size int) []byte {
 	return b
 }
 
-// name notes that a name is about to be given.
-func (l *ledger) name(name string) {
+// name notes that a name is about to be given to a file, which is whole, or is to be
+// written yet.
+func (l *ledger) name(name string, f *file, whole bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.names[name] = true
+	l.names[name] = given{f.id, whole}
 }
 
 // promise notes that a version is durable.
@@ -105,24 +112,41 @@ func (l *ledger) owned(owner string, draw uint64) *file {
 // knownName tells whether somebody gave that name, or a machine may have made it of one,
 // to keep both sides of a conflict.
 func (l *ledger) knownName(name string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.names[name] {
-		return true
-	}
-	base, _, ok := strings.Cut(name, " (")
-	return ok && l.names[base]
+	_, ok := l.given(name)
+	return ok
 }
 
-// known finds what a content is; nothing at all is what a file holds before it is written.
-func (l *ledger) known(content []byte) (v version, ok bool) {
-	if len(content) == 0 {
-		return version{}, true
-	}
+func (l *ledger) given(name string) (given, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v, ok = l.bytes[sha256.Sum256(content)]
-	return v, ok
+	base, _, _ := strings.Cut(name, " (")
+	g, ok := l.names[base]
+	return g, ok
+}
+
+// shows finds what who shows under a name: a version of the file that the name was given
+// to. Nothing at all is what a file holds before it is written, its version 0.
+func (l *ledger) shows(who, name string, content []byte) (version, error) {
+	g, ok := l.given(name)
+	if !ok {
+		return version{}, broken("%s shows the name %q, which nobody gave", who, name)
+	}
+	if len(content) == 0 {
+		if g.whole {
+			return version{}, broken("%s shows nothing in %q, which was given to a file that was written", who, name)
+		}
+		return version{file: g.file}, nil
+	}
+	l.mu.Lock()
+	v, ok := l.bytes[sha256.Sum256(content)]
+	l.mu.Unlock()
+	if !ok {
+		return v, broken("%s shows a content of %q that nobody wrote: %s", who, name, l.near(content))
+	}
+	if v.file != g.file {
+		return v, broken("%s shows version %d of file %d in %q, which is a name of file %d", who, v.no, v.file, name, g.file)
+	}
+	return v, nil
 }
 
 // near says what a content that nobody wrote resembles, for people.
@@ -132,13 +156,14 @@ func (l *ledger) near(content []byte) string {
 	return fmt.Sprintf("%d bytes, the first %d of them zeros, beginning with %q", len(content), zeros, head)
 }
 
-// missing says which promise a tree does not hold; found are the versions in it.
-func (l *ledger) missing(found map[uint64]uint64) (lost []string) {
+// missing says which promise a tree does not hold, of one owner's, or of all when that is
+// empty; found are the versions in it.
+func (l *ledger) missing(owner string, found map[uint64]uint64) (lost []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id := uint64(1); id <= l.next; id++ {
 		f := l.files[id]
-		if f.deleted || f.promised == 0 || found[id] >= f.promised {
+		if owner != "" && f.owner != owner || f.deleted || f.promised == 0 || found[id] >= f.promised {
 			continue
 		}
 		lost = append(lost, fmt.Sprintf("file %d (%s) of %s: version %d was promised, version %d is there", id, f.name, f.owner, f.promised, found[id]))
