@@ -24,9 +24,9 @@ const (
 
 // ahead gets what lies in slots before it is asked for, so that following many takes
 // few round trips. It begins with one slot, or with a few more than came the last time
-// where something is known to be there. When all held something it asks for as many more
-// as it found: in vain it asks for hardly more than it found, now or the last time. What
-// it brings is judged slot by slot. working is held while there is one.
+// where something is known to be there. When all held something it asks for three times as
+// many more as it found: in vain it asks for hardly more than three times what it found, now
+// or the last time. What it brings is judged slot by slot. working is held while there is one.
 type ahead struct {
 	s      *Syncer
 	parent context.Context // of ctx
@@ -71,7 +71,7 @@ func (a *ahead) take(slot chain.Slot) *fetched {
 	if len(a.coming) == 0 {
 		n := a.width
 		if a.found > 0 {
-			n = a.most(a.found)
+			n = a.most(3 * a.found)
 		}
 		for i := range n {
 			a.ask(slot + chain.Slot(i))
@@ -97,7 +97,7 @@ func (a *ahead) most(n int) int { return max(1, min(n, aheadMost, aheadBytes/max
 func (a *ahead) ask(slot chain.Slot) {
 	f := &fetched{slot: slot, done: make(chan struct{})}
 	a.coming = append(a.coming, f)
-	ctx, name := a.ctx, chain.SlotName(a.s.o.Chain.Volume, slot)
+	ctx, name := a.ctx, chain.SlotName(a.s.volume, slot)
 	a.g.Go(func() {
 		defer close(f.done)
 		f.object, f.err = a.s.o.Bucket.Get(ctx, name, 0, chain.MaxCommit+1)

@@ -39,10 +39,10 @@ type taken struct {
 // its slot is ours, or somebody else's and followed. After an error it is still
 // on its way, and only its own bytes may be sent for that slot.
 func (s *Syncer) conclude(ctx context.Context) error {
-	if err := s.tell(); err != nil {
+	if err := s.show(ctx); err != nil {
 		return err
 	}
-	if err := s.show(ctx); err != nil {
+	if err := s.tell(); err != nil {
 		return err
 	}
 	a := s.attempt
@@ -69,14 +69,19 @@ func (s *Syncer) conclude(ctx context.Context) error {
 	s.mu.Lock()
 	s.settled = max(s.settled, won.Last)
 	s.mu.Unlock()
+	s.tookSlot(a)
+	return s.tell()
+}
+
+// tookSlot notes that a commit lies in its slot, for tell.
+func (s *Syncer) tookSlot(a *attempt) {
 	if a.enrols {
-		return nil
+		return
 	}
-	s.untold = &taken{slot: won.Slot, id: won.ID, last: won.Last}
+	s.untold = &taken{slot: a.Slot, id: a.ID, last: a.last}
 	if a.packs != nil {
 		s.untold.packs = a.packs()
 	}
-	return s.tell()
 }
 
 // writeDown makes the sealed bytes durable before they are sent for the first
@@ -121,7 +126,7 @@ func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 		}
 		s.end.seen = false
 		s.o.Step("sync.put")
-		err := s.o.Bucket.PutIfAbsent(ctx, chain.SlotName(s.o.Chain.Volume, a.Slot), a.Object)
+		err := s.o.Bucket.PutIfAbsent(ctx, chain.SlotName(s.volume, a.Slot), a.Object)
 		s.reached(err)
 		if err == nil {
 			return s.won(ctx, a)
@@ -160,7 +165,7 @@ func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
 		if !ok {
 			continue // the chain has it
 		}
-		_, err := s.o.Bucket.Get(ctx, chain.PackName(s.o.Chain.Volume, p.Name), -1, -1)
+		_, err := s.o.Bucket.Get(ctx, chain.PackName(s.volume, p.Name), -1, -1)
 		s.reached(err)
 		switch {
 		case errors.Is(err, store.ErrNotExist):

@@ -49,7 +49,7 @@ func (s *Syncer) awake(ctx context.Context) error {
 		return fmt.Errorf("look for newer hints: %w", err)
 	}
 	if later || foreign != "" {
-		object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, s.slot()), 0)
+		object, err := s.get(ctx, chain.SlotName(s.volume, s.slot()), 0)
 		if err == nil && len(object) > 0 {
 			return nil // it is followed first, or lost against
 		}
@@ -65,7 +65,7 @@ func (s *Syncer) awake(ctx context.Context) error {
 		return errReturned
 	}
 	head := s.o.Chain.Slot
-	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, head), chain.MaxCommit)
+	object, err := s.get(ctx, chain.SlotName(s.volume, head), chain.MaxCommit)
 	switch {
 	case head == 0:
 	case errors.Is(err, store.ErrNotExist) || err == nil && !s.o.Chain.Is(head, s.o.Chain.Head, object):
@@ -88,7 +88,7 @@ func (s *Syncer) comeBack(ctx context.Context) error {
 // newerHint says whether there is a good hint of a slot above the head; if not, foreign
 // names one with a record that a newer program made and that is signed, if there is such.
 func (s *Syncer) newerHint(ctx context.Context) (later bool, foreign string, err error) {
-	page, err := s.o.Bucket.List(ctx, chain.HintPrefix(s.o.Chain.Volume), "", 1)
+	page, err := s.o.Bucket.List(ctx, chain.HintPrefix(s.volume), "", 1)
 	s.reached(err)
 	if err != nil {
 		return false, "", err
@@ -96,10 +96,10 @@ func (s *Syncer) newerHint(ctx context.Context) (later bool, foreign string, err
 	if len(page) == 0 {
 		return false, "", nil
 	}
-	if slot, ok := chain.ParseHintName(s.o.Chain.Volume, page[0].Name); ok && slot <= s.o.Chain.Slot {
+	if slot, ok := chain.ParseHintName(s.volume, page[0].Name); ok && slot <= s.o.Chain.Slot {
 		return false, "", nil
 	}
-	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.hints)
+	f, err := findLedger(ctx, s.o.Bucket, s.volume, s.o.Identity, s.hints)
 	switch {
 	case err == nil && f.hint.Slot > s.o.Chain.Slot && s.knownHint(f):
 		return true, "", nil

@@ -332,7 +332,7 @@ func (s *Syncer) skipDead(ctx context.Context) error {
 	from := s.slot()
 	if s.squatted < from {
 		// Once for all of them: where very many lie in a folder, each listing reads it whole.
-		newest, _, err := listPage(ctx, s.o.Bucket, s.o.Chain.Volume, "", from-1)
+		newest, _, err := listPage(ctx, s.o.Bucket, s.volume, "", from-1)
 		s.reached(err)
 		if err != nil {
 			return err

@@ -197,11 +197,11 @@ func (f *folding) entries(ctx context.Context) iter.Seq2[table.Entry, error] {
 
 // writeTable seals a table and puts it into the store.
 func (s *Syncer) writeTable(ctx context.Context, f *folding, content []byte) (crypt.Name, error) {
-	object, name, err := crypt.NewSealer(f.key, s.o.Chain.Volume, crypt.TypeTable, f.epoch).Seal(nil, content)
+	object, name, err := crypt.NewSealer(f.key, s.volume, crypt.TypeTable, f.epoch).Seal(nil, content)
 	if err != nil {
 		return crypt.Name{}, fmt.Errorf("seal table: %w", err)
 	}
-	where := chain.TableName(s.o.Chain.Volume, name)
+	where := chain.TableName(s.volume, name)
 	err = s.o.Bucket.PutIfAbsent(ctx, where, object)
 	s.reached(err)
 	if errors.Is(err, store.ErrExist) {

@@ -105,7 +105,7 @@ func (s *Syncer) decide(ctx context.Context, slot chain.Slot, object []byte, twi
 		if twice {
 			return j, nil
 		}
-		again, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
+		again, err := s.get(ctx, chain.SlotName(s.volume, slot), chain.MaxCommit)
 		if err != nil {
 			return j, fmt.Errorf("look at slot %d again: %w", slot, err)
 		}
@@ -189,7 +189,7 @@ const aheadLeast = 2000
 // else is done, and it is tried again.
 func (s *Syncer) show(ctx context.Context) error {
 	if len(s.unseen.slots) == 0 {
-		return nil
+		return s.writeBehind()
 	}
 	if err := s.o.Gather(); err != nil {
 		return err
@@ -207,17 +207,27 @@ func (s *Syncer) show(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("follow slots %d to %d: %w", first, last, err)
 	}
-	s.unseen = unseen{}
+	s.unseen, s.behind = unseen{}, true
 	s.o.Step("sync.followed")
-	// What stands for operations now must be on the disk before the state says that the
-	// slot was seen, or they would be executed on a state that they do not fit.
+	return s.writeBehind()
+}
+
+// writeBehind has journal and state know where the view went, if they do not; working is
+// held. What stands for operations now must be on the disk before the state says that the
+// slot was seen, or they would be executed on a state that they do not fit. While it fails
+// nothing else is done, as with show.
+func (s *Syncer) writeBehind() error {
+	if !s.behind {
+		return nil
+	}
 	if err := s.o.Persist(); err != nil {
 		return err
 	}
 	if err := s.o.State.Remember(s.o.Chain.Remember(), 0); err != nil {
-		return fmt.Errorf("remember slot %d: %w", last, err)
+		return fmt.Errorf("remember slot %d: %w", s.o.Chain.Slot, err)
 	}
 	s.note()
+	s.behind = false
 	return nil
 }
 

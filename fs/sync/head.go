@@ -90,7 +90,7 @@ func (s *Syncer) headThere(ctx context.Context) error {
 
 // gone says what is missing besides the newest slot, as far as this machine knows.
 func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
-	vol := s.o.Chain.Volume
+	vol := s.volume
 	below, all, err := listPage(ctx, s.o.Bucket, vol, chain.SlotName(vol, head), 1)
 	s.reached(err)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 // machine for good.
 func (s *Syncer) wentOn(ctx context.Context) (bool, error) {
 	slot := s.slot()
-	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
+	object, err := s.get(ctx, chain.SlotName(s.volume, slot), chain.MaxCommit)
 	if err != nil {
 		return false, answered(err)
 	}
@@ -143,7 +143,7 @@ func (s *Syncer) wentOn(ctx context.Context) (bool, error) {
 
 // lookAtHead says whether the store has the object of the head.
 func (s *Syncer) lookAtHead(ctx context.Context, head chain.Slot, id chain.ID) (bool, error) {
-	name := chain.SlotName(s.o.Chain.Volume, head)
+	name := chain.SlotName(s.volume, head)
 	if s.end.id != id {
 		if object, err := s.o.Slots.Get(head); err == nil && s.o.Chain.Is(head, id, object) {
 			s.knows(id, object)

@@ -94,7 +94,7 @@ func (s *Syncer) hintLags(ctx context.Context) (bool, error) {
 	if !behind() || s.hint.Fold.Slot < s.o.Chain.Announced().Slot {
 		return behind(), nil
 	}
-	f, err := findLedger(ctx, s.o.Bucket, s.o.Chain.Volume, s.o.Identity, s.hints)
+	f, err := findLedger(ctx, s.o.Bucket, s.volume, s.o.Identity, s.hints)
 	switch {
 	case err == nil && f.hint.Slot > s.hint.Slot && f.hint.Slot <= s.o.Chain.Slot && f.hint.Fold.Slot >= s.hint.Fold.Slot:
 		s.hint = f.hint

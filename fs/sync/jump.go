@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/hushfs/hushfs/fs/chain"
-	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/view"
 )
 
@@ -43,7 +42,7 @@ func (s *Syncer) jump(ctx context.Context) error {
 // loadOptions are those by which this machine reads the chain anew.
 func (s *Syncer) loadOptions() LoadOptions {
 	o := LoadOptions{
-		Bucket: s.o.Bucket, Volume: s.o.Chain.Volume, Identity: s.o.Identity,
+		Bucket: s.o.Bucket, Volume: s.volume, Identity: s.o.Identity,
 		Tables: s.o.Tables, Keys: s.o.Keys, Memory: s.o.Memory, Log: s.log, Keep: s.o.Keep, Slots: s.o.Slots, Wrong: s.wrong,
 	}
 	for id := range s.forks.settled {
@@ -110,28 +109,16 @@ func (s *Syncer) landAt(ctx context.Context, l *Loaded) error {
 	s.settled = max(s.settled, settled)
 	s.mu.Unlock()
 	s.log.Info("this machine slept, and went on from where others are", "slot", uint64(was), "now", uint64(l.Chain.Slot))
-	if err := s.o.Persist(); err != nil {
+	// Whatever fails now, the commit is sent no more: its slot lies behind.
+	s.behind, s.attempt = true, nil
+	if ours {
+		s.tookSlot(a)
+	}
+	if err := s.writeBehind(); err != nil {
 		return err
 	}
-	return errors.Join(s.abandon(a, ours, settled), s.o.State.Remember(s.o.Chain.Remember(), 0))
-}
-
-// abandon ends the commit that was on its way when the machine fell asleep: the chain
-// has it, or another one in its slot.
-func (s *Syncer) abandon(a *attempt, ours bool, last meta.OpNo) error {
-	if a == nil {
-		return nil
-	}
-	s.attempt = nil
-	if !ours {
+	if a != nil && !ours {
 		return s.lost(a)
-	}
-	if a.enrols {
-		return nil
-	}
-	s.untold = &taken{slot: a.Slot, id: a.ID, last: last}
-	if a.packs != nil {
-		s.untold.packs = a.packs()
 	}
 	return s.tell()
 }

@@ -226,7 +226,7 @@ func (s *Syncer) remembers(ctx context.Context, slot chain.Slot) (same Known, kn
 	if i < 0 {
 		return Known{}, known, nil
 	}
-	object, err := s.get(ctx, chain.SlotName(s.o.Chain.Volume, slot), chain.MaxCommit)
+	object, err := s.get(ctx, chain.SlotName(s.volume, slot), chain.MaxCommit)
 	if err == nil && s.o.Chain.Is(slot, known[i].ID, object) {
 		same = known[i]
 	}

@@ -139,7 +139,7 @@ func (s *Syncer) lookAtPassed(ctx context.Context) error {
 	if len(look) == 0 || time.Since(s.sight.hints) < passedEvery {
 		return nil
 	}
-	vol := s.o.Chain.Volume
+	vol := s.volume
 	page, err := s.o.Bucket.List(ctx, chain.HintPrefix(vol), "", hintsPage)
 	s.reached(err)
 	if err != nil {

@@ -185,7 +185,7 @@ func (s *Syncer) look(ctx context.Context, told chain.Slot) (found bool, err err
 	before, seen := s.slot(), told == 0
 	if seen {
 		told = before
-		_, err := s.o.Bucket.Get(ctx, chain.SlotName(s.o.Chain.Volume, told), 0, 1)
+		_, err := s.o.Bucket.Get(ctx, chain.SlotName(s.volume, told), 0, 1)
 		s.reached(err)
 		if errors.Is(err, store.ErrNotExist) {
 			return false, s.stillThere(ctx)
@@ -300,7 +300,7 @@ func (s *Syncer) watch(ctx context.Context) error {
 	wait, silent := watchMin, 0
 	for {
 		var began atomic.Bool
-		err := store.Watch(ctx, s.o.Bucket, chain.SlotPrefix(s.o.Chain.Volume), func() {
+		err := store.Watch(ctx, s.o.Bucket, chain.SlotPrefix(s.volume), func() {
 			began.Store(true)
 			s.lookNow() // for what came before
 		}, s.heardOf)
@@ -334,7 +334,7 @@ func (s *Syncer) watch(ctx context.Context) error {
 
 // heardOf is told the name of an object that the store says is new.
 func (s *Syncer) heardOf(name string) {
-	slot, ok := chain.ParseSlotName(s.o.Chain.Volume, name)
+	slot, ok := chain.ParseSlotName(s.volume, name)
 	if !ok || slot < s.slot() {
 		return
 	}

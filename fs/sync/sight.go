@@ -82,7 +82,7 @@ func (s *Syncer) lookBack(ctx context.Context) error {
 // gone, and writes on; one that comes anew would end before it. So what lies above is
 // folded soon, and then nobody needs it. working is held.
 func (s *Syncer) lookForHoles(ctx context.Context) error {
-	vol, folded := s.o.Chain.Volume, s.o.Chain.Folded().Slot
+	vol, folded := s.volume, s.o.Chain.Folded().Slot
 	next := s.o.Chain.Slot // the newest come first
 	for after, most := chain.SlotName(vol, next+1), holesPage; next > folded; most = listedMost {
 		page, err := s.o.Bucket.List(ctx, chain.SlotPrefix(vol), after, most)

@@ -147,9 +147,10 @@ const (
 
 // Syncer publishes one volume. Its methods are safe for concurrent use.
 type Syncer struct {
-	o    Options
-	log  *slog.Logger
-	wake chan struct{} // of capacity 1: look now
+	o      Options
+	log    *slog.Logger
+	volume crypt.VolumeID // that of the chain, which only who holds working may look at
+	wake   chan struct{}  // of capacity 1: look now
 
 	polling polling
 	rival   atomic.Int64 // uptime when a commit of another machine came; 0: none did
@@ -162,6 +163,7 @@ type Syncer struct {
 	working sync.Mutex // held by who publishes, follows or enrols; taken before mu; guards what follows
 	attempt *attempt   // a commit whose outcome is not known; no other is made before it is
 	untold  *taken     // a slot of ours that state and journal were not told of yet
+	behind  bool       // state, and maybe journal, do not know yet where the view went
 	swept   time.Time
 	tables  *table.Set    // of the newest checkpoint
 	bytes   int64         // of the commits above it
@@ -238,6 +240,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 	return &Syncer{
 		o:        o,
 		log:      o.Log,
+		volume:   o.Chain.Volume,
 		wake:     make(chan struct{}, 1),
 		polling:  newPolling(),
 		tables:   l.tables,

@@ -130,7 +130,7 @@ func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
 	if err != nil {
 		return fmt.Errorf("pack %s: %w", p.Name, err)
 	}
-	name := chain.PackName(s.o.Chain.Volume, p.Name)
+	name := chain.PackName(s.volume, p.Name)
 	s.o.Step("sync.upload")
 	err = s.o.Bucket.PutIfAbsent(ctx, name, object)
 	s.reached(err)
