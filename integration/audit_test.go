@@ -132,6 +132,12 @@ func TestAuditBucket(t *testing.T) {
 		t.Errorf("%+v, %d objects", r, len(names))
 	}
 	m.accounted(names)
+	reader := m.another() // for whom reading is all that is allowed
+	reader.settings = sessionOf(t, server, "s3:GetObject", "s3:ListBucket")
+	if r := reader.audit(0, "--data"); r.Learned.Objects != len(names) || len(r.Findings) != 0 {
+		t.Errorf("with credentials to read %+v, %d objects", r, len(names))
+	}
+	reader.accounted(names)
 
 	l, err := s3.ParseLocation(m.store)
 	must(t, err)

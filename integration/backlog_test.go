@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/hushfs/hushfs/fs/pack"
 	"github.com/hushfs/hushfs/store/s3/s3test"
 )
 
@@ -37,14 +38,18 @@ const (
 	backlogFolder = 500
 	// manyOperations make a backlog of which each file is larger and each wait longer.
 	manyOperations = 100_000
+	// Of so many operations a backlog takes so many bytes, or it is not what it is to be.
+	allOperations = 500_000
+	allBytes      = 7 << 29
 )
 
 // A machine writes for long with no line to the store: half as many files as operations
 // are asked for. Meanwhile another changes some of the same files, and makes others of the
-// same name. With the line back what waits is executed again over that and sent, though
-// the daemon is killed while it replays, while it follows and while it sends. It never
-// takes more memory than it may, both contents of every file that both wrote are there,
-// and a third machine sees all.
+// same name, and a third is removed, so that all that waits has to be sealed anew. With the
+// line back what waits is executed again over that and sent, though the daemon is killed
+// while it replays, while it follows, while it seals and while it sends. It never takes
+// more memory than it may, what the other wrote has its name, what this one wrote to the
+// same file is in a copy, and a new machine sees all.
 func TestBacklog(t *testing.T) {
 	t.Parallel()
 	b := newBacklog(t, int(given(t, envBacklog, 10_000)), given(t, envBacklogSeed, rand.Uint64()>>16))
@@ -67,6 +72,8 @@ type backlog struct {
 	limit  time.Duration
 	laptop *machine // the one that is off line
 	desk   *machine
+	lost   int           // number of the device that is removed meanwhile
+	seals  string        // the step of sealing anew at which the laptop's first daemon dies
 	line   *s3test.Proxy // the laptop's
 	d      *daemon       // of the laptop
 	wave   int           // of the desk's changes
@@ -105,18 +112,25 @@ func (b *backlog) begin() {
 	b.desk.mount()
 	b.each(b.both, func(i int) error { return write(b.desk.in(shared(i)), []byte("as it was")) })
 	b.stored(b.desk)
+	lost := b.desk.another()
+	d := lost.mount()
+	lost.put("lost")
+	b.stored(lost)
+	b.lost = lost.device()
+	d.umount()
 	b.laptop, b.line = b.desk.another(), server.Proxy(b.t)
 	b.laptop.settings = append(settings(server), "AWS_ENDPOINT_URL="+b.line.Endpoint)
-	b.d = b.mount()
+	b.seals = pack.ResealSteps[b.rng.IntN(len(pack.ResealSteps))]
+	b.d = b.mount("HUSHFS_FAILPOINT=" + b.seals)
 	must(b.t, write(b.laptop.in("here"), nil)) // it is a device then
 	b.stored(b.laptop)
 }
 
 // mount mounts the laptop's drive; its memory is watched until it ends. It returns when
 // the mount answers.
-func (b *backlog) mount() *daemon {
+func (b *backlog) mount(env ...string) *daemon {
 	b.t.Helper()
-	d := b.start()
+	d := b.start(env...)
 	b.until("mounted", func() bool { return d.ended() || strings.Contains(d.logged(), "Mounted at ") })
 	if d.ended() {
 		b.t.Fatalf("the daemon ended, %v:\n%s", d.cmd.ProcessState, d.logged())
@@ -224,7 +238,10 @@ func (b *backlog) offLine() {
 	began := time.Now()
 	b.line.Spoil(s3test.Reset)
 	var g sync.WaitGroup
-	g.Go(func() { b.deskWrites() })
+	g.Go(func() {
+		b.deskWrites()
+		b.desk.ok("device", "remove", "--yes", "--leaked", "no", b.desk.mnt, itoa(b.lost))
+	})
 	b.each(b.files, func(i int) error { return write(b.laptop.in(b.name(i)), pattern(uint64(i), 0, b.sized(i))) })
 	b.each(b.both, func(i int) error { return write(b.laptop.in(shared(i)), mine(i)) })
 	g.Wait()
@@ -237,6 +254,9 @@ func (b *backlog) offLine() {
 	must(b.t, err)
 	all, inPacks := du(b.t, journals...), du(b.t, packs...)
 	b.t.Logf("the journal takes %d MiB, and the packs beside it %d MiB", (all-inPacks)>>20, inPacks>>20)
+	if b.files >= allOperations/2 && all < allBytes {
+		b.t.Errorf("%d MiB wait, fewer than %d", all>>20, allBytes>>20)
+	}
 	b.sends = waiting/4000 + int(inPacks>>23) + 1
 	if waiting < 2*b.files {
 		b.t.Errorf("%d operations wait, of %d files", waiting, b.files)
@@ -304,12 +324,18 @@ const (
 func (b *backlog) back() {
 	began := time.Now()
 	b.line.Spoil(s3test.Where(s3test.Puts(""), s3test.Reset))
+	looks := func() { b.laptop.run("sync", "--timeout", "1s", b.laptop.mnt) } // it does not send
+	b.until("it seals anew, and dies at "+b.seals, func() bool { looks(); return b.d.ended() })
+	b.laptop.detach()
+	b.says("followed, and killed at "+b.seals, began)
+	began = time.Now()
+	b.d = b.mount()
 	b.until("the desk's files are seen", func() bool {
-		b.laptop.run("sync", "--timeout", "1s", b.laptop.mnt) // it does not send, and looks
+		looks()
 		_, err := os.Stat(b.laptop.in("desk", "0"))
 		return err == nil
 	})
-	b.says("followed", began)
+	b.says("mounted again", began)
 	began = time.Now()
 	if r := b.laptop.run("umount", b.laptop.mnt); r.code != 14 {
 		b.t.Fatalf("umount: %+v", r)
@@ -409,44 +435,67 @@ func (b *backlog) killedSending() bool {
 	return left != 0
 }
 
-// judge has a third machine look at all.
+// judge has a new machine look at all.
 func (b *backlog) judge() {
 	began := time.Now()
-	third := b.desk.another()
-	d := third.mount("--cache-size", "256MiB")
+	fresh := b.desk.another()
+	d := fresh.mount("--cache-size", "256MiB")
 	b.desk.ok("sync", b.desk.mnt)
-	b.each(b.files, func(i int) error { return b.holds(third, b.name(i), pattern(uint64(i), 0, b.sized(i)), i < 20*b.wave) })
-	b.each(b.both, func(i int) error { return b.holds(third, shared(i), mine(i), true) })
+	b.each(b.files, func(i int) error {
+		if i < 20*b.wave {
+			return b.hasBoth(fresh, b.name(i), theirs(i, i/20), pattern(uint64(i), 0, b.sized(i)))
+		}
+		return holds(fresh, b.name(i), pattern(uint64(i), 0, b.sized(i)))
+	})
+	b.each(b.both, func(i int) error { return b.hasBoth(fresh, shared(i), theirs(i, b.newest(i)), mine(i)) })
+	b.each(20*b.wave, func(i int) error { return holds(fresh, fmt.Sprintf("desk/%d", i), theirs(i, i/20)) })
+	must(b.t, holds(fresh, "lost", []byte("of lost")))
 	d.umount()
-	b.says("a third machine read all", began)
+	b.says("a new machine read all", began)
 	if peak := b.peak.Load(); peak >= backlogMemory {
 		b.t.Errorf("a daemon took %d MiB", peak>>20)
 	}
 }
 
-// holds wants a content in a file or, where both machines wrote one, in a copy of it.
-func (b *backlog) holds(m *machine, name string, want []byte, copied bool) error {
-	paths, listed := []string{m.in(name)}, 0
-	if copied {
-		beside, err := os.ReadDir(filepath.Dir(paths[0])) // filepath.Glob hides errors
-		if err != nil {
-			return err
-		}
-		listed = len(beside)
-		for _, e := range beside {
-			if strings.HasPrefix(e.Name(), path.Base(name)+" (conflict") {
-				paths = append(paths, filepath.Join(filepath.Dir(paths[0]), e.Name()))
-			}
+// newest is the wave in which the desk wrote a shared file last.
+func (b *backlog) newest(i int) int {
+	for wave := b.wave - 1; wave > 0; wave-- {
+		if i%7 == wave%7 {
+			return wave
 		}
 	}
-	for _, p := range paths {
-		got, err := os.ReadFile(p)
-		if err != nil {
-			return err
+	return 0
+}
+
+// holds wants a content in a file.
+func holds(m *machine, name string, want []byte) error {
+	got, err := os.ReadFile(m.in(name))
+	if err != nil || bytes.Equal(got, want) {
+		return err
+	}
+	return fmt.Errorf("%s holds %d bytes %.60q, want %d bytes %.60q", name, len(got), got, len(want), want)
+}
+
+// hasBoth wants what the desk wrote to a file under its name, and what the laptop wrote in
+// a copy beside it.
+func (b *backlog) hasBoth(m *machine, name string, theirs, mine []byte) error {
+	if err := holds(m, name, theirs); err != nil {
+		return err
+	}
+	beside, err := os.ReadDir(filepath.Dir(m.in(name))) // filepath.Glob hides errors
+	if err != nil {
+		return err
+	}
+	var copies []string
+	for _, e := range beside {
+		if strings.HasPrefix(e.Name(), path.Base(name)+" (conflict") {
+			copies = append(copies, path.Join(path.Dir(name), e.Name()))
 		}
-		if bytes.Equal(got, want) {
+	}
+	for _, c := range copies {
+		if holds(m, c, mine) == nil {
 			return nil
 		}
 	}
-	return fmt.Errorf("what the laptop wrote to %s is in none of %q; %d names are in the folder, and of it `hushfs conflicts` has:\n%s", name, paths, listed, m.ok("conflicts", m.mnt, name))
+	return fmt.Errorf("what the laptop wrote to %s is in none of %q; %d names are in the folder, and of it `hushfs conflicts` has:\n%s", name, copies, len(beside), m.ok("conflicts", m.mnt, name))
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 )
 
 // Three machines write registers and read those of the others, for seconds or for
-// HUSHFS_HISTORY, over ways that lose answers: each sees its own writes, and a prefix of
-// one order, and in the end all of them the same.
+// HUSHFS_HISTORY, over ways that lose answers, and are killed or unmounted now and then:
+// each sees its own writes, and a prefix of one order, and in the end all of them the same.
 func TestPrefixOfOneOrder(t *testing.T) {
 	t.Parallel()
 	lasts := 5 * time.Second
@@ -51,10 +52,10 @@ func TestPrefixOfOneOrder(t *testing.T) {
 	}
 	h := make(history.History, len(machines))
 	until := time.Now().Add(lasts)
-	var others atomic.Int64 // events in which a machine sees another's writes
-	going := func() bool {  // on a busy machine until there is something to judge
+	var others, late atomic.Int64 // events in which a machine sees another's writes; after it was killed
+	going := func() bool {        // on a busy machine until there is something to judge
 		now := time.Now()
-		return t.Context().Err() == nil && (now.Before(until) || others.Load() == 0 && now.Before(until.Add(time.Minute)))
+		return t.Context().Err() == nil && (now.Before(until) || late.Load() == 0 && now.Before(until.Add(time.Minute)))
 	}
 	var g sync.WaitGroup
 	for i, m := range machines {
@@ -66,7 +67,23 @@ func TestPrefixOfOneOrder(t *testing.T) {
 		g.Go(func() {
 			rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 			made := [registers]int{}
+			ends := time.Now().Add(time.Duration(rnd.Int64N(int64(3 * time.Second))))
+			killed, kill := false, i > 0
 			for going() {
+				if time.Now().After(ends) {
+					if kill { // loses what was not synced
+						if err := syncsAll(m, i, registers); err != nil {
+							t.Errorf("machine %d syncs: %v", i, err)
+							return
+						}
+					}
+					if err := m.again(kill, "--poll", "200ms"); err != nil {
+						t.Errorf("machine %d is mounted again: %v", i, err)
+						return
+					}
+					ends = time.Now().Add(time.Duration(rnd.Int64N(int64(10 * time.Second))))
+					killed, kill = killed || kill, rnd.IntN(2) == 0
+				}
 				if rnd.IntN(3) == 0 {
 					r := rnd.IntN(registers)
 					made[r]++
@@ -86,6 +103,9 @@ func TestPrefixOfOneOrder(t *testing.T) {
 				h[i] = append(h[i], history.Event{Register: reg, Count: n})
 				if reg.Machine != i && n > 0 {
 					others.Add(1)
+					if killed {
+						late.Add(1)
+					}
 				}
 			}
 		})
@@ -120,11 +140,49 @@ func TestPrefixOfOneOrder(t *testing.T) {
 	if err := h.Check(); err != nil {
 		t.Error(err)
 	}
-	if others.Load() == 0 {
-		t.Error("no machine saw anything of another")
+	if late.Load() == 0 {
+		t.Error("no machine saw anything of another after it was killed")
 	}
-	t.Logf("%d events, %d of them of what others wrote", events, others.Load())
+	t.Logf("%d events, %d of them of what others wrote, %d on a machine that was killed", events, others.Load(), late.Load())
 	away(machines...)
+}
+
+// again ends a mount that is in the background, by a kill or as it should, and mounts
+// once more.
+func (m *machine) again(kill bool, flags ...string) error {
+	if kill {
+		pid := m.status()[0].PID
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return err
+		}
+		gone(m.t, pid)
+		m.detach()
+	} else {
+		eventually(m.t, "umount", patience, func() bool { // other programs have it open now and then
+			m.run("umount", m.mnt)
+			return !mounted(m.mnt)
+		})
+	}
+	for {
+		r := m.run(m.mountArgs(flags...)...)
+		switch r.code {
+		case 0:
+			return nil
+		case 11: // a connection broke off while it looked at the bucket
+			continue
+		}
+		return fmt.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+}
+
+// syncsAll syncs what a machine wrote, contents and names.
+func syncsAll(m *machine, i, registers int) error {
+	for r := range registers {
+		if err := syncFolder(m.in(register(i, r))); err != nil {
+			return err
+		}
+	}
+	return syncFolder(m.mnt)
 }
 
 // register is the file of a register.

@@ -441,10 +441,22 @@ func TestAttackLiveClone(t *testing.T) {
 			t.Errorf("clone%d, fsynced, reads %q", i, got)
 		}
 	}
-	t.Logf("drained: %v", end(again))
-	n := w.mustOpen(w.b, t.TempDir())
+	if err := end(again); err != nil {
+		t.Errorf("what the clone wrote is not sent: %v", err)
+	}
+	fresh := w.mustOpen(w.b, t.TempDir())
+	for i := range 3 {
+		if got, want := read(fresh, fmt.Sprintf("orig%d", i)), original(i); got != want {
+			t.Errorf("a new machine reads orig%d as %q", i, got)
+		}
+	}
 	for i := range 5 {
-		t.Logf("a new machine reads clone%d as %q, orig%d as %q", i, read(n, fmt.Sprintf("clone%d", i)), i, read(n, fmt.Sprintf("orig%d", i)))
+		if got, want := read(fresh, fmt.Sprintf("clone%d", i)), fmt.Sprintf("of the clone %d", i); got != want {
+			t.Errorf("a new machine reads clone%d as %q", i, got)
+		}
+	}
+	if err := end(fresh); err != nil {
+		t.Error(err)
 	}
 }
 

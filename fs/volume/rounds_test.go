@@ -38,7 +38,7 @@ func number(t *testing.T, env string, otherwise uint64) uint64 {
 	return n
 }
 
-// Ordinary use of a drive by two machines, with kills at every step, lost answers, clocks
+// Ordinary use of a drive by two machines, one at a time and both at once, with kills at every step, lost answers, clocks
 // that jump by days, sleep, folding, and unmounts that raise the minimum head, is never
 // taken for a rollback or a fork, by those machines or by one without memory; and all
 // that was synced is there.
@@ -53,7 +53,7 @@ func TestNoFalseAlarm(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 5))
 	w := newWorld(t)
 	w.laptop.near = 64 << 20
-	a := &usage{t: t, w: w, r: r, rounds: rounds, acked: map[string]string{}, now: time.Now()}
+	a := &usage{t: t, w: w, r: r, acked: map[string]string{}, now: time.Now()}
 	a.machines = []*machine{w.laptop, w.machine("desk")}
 	for _, m := range a.machines {
 		m.fold = 8 + r.IntN(20)
@@ -63,18 +63,18 @@ func TestNoFalseAlarm(t *testing.T) {
 		a.round(i)
 	}
 	for _, m := range a.machines {
-		a.alive(m)
-		a.open(m)
-		a.settled(m)
+		l := a.alive(m)
+		l.open()
+		l.settled()
 	}
 	third := w.machine("third")
 	third.ro, third.unlock = true, w.newest()
-	a.open(third)
+	a.alive(third).open()
 	for name, content := range a.acked {
 		as(third, read(name, content))
 	}
-	t.Logf("%d files, %d kills, %d lost answers, slot %d, %d headers", len(a.acked), a.kills, a.lost, third.v.view.Slot(), len(w.headers()))
-	if rounds >= 60 && (a.kills == 0 || a.lost == 0) {
+	t.Logf("%d files, %d kills, %d lost answers, %d times one saw what the other did meanwhile, slot %d, %d headers", len(a.acked), a.kills, a.lost, a.followed, third.v.view.Slot(), len(w.headers()))
+	if rounds >= 60 && (a.kills == 0 || a.lost == 0 || a.followed == 0) {
 		t.Error("nothing happened; the test is wrong")
 	}
 }
@@ -85,23 +85,20 @@ type usage struct {
 	w        *world
 	r        *rand.Rand
 	machines []*machine
-	rounds   int
 	now      time.Time
 	acked    map[string]string // what was synced, by file; each machine has files of its own
 	kills    int
 	lost     int
+	followed int // looks that found what the other did while both were mounted
 	at       int
-
-	ctx   context.Context // of the machine that is in use
-	end   context.CancelFunc
-	line  *line
-	grave string // what a kill left of its state folder; empty: it lives
 }
 
-// round is a while at one machine, which ends in a kill or in a lock.
+// round is a while at one machine, which ends in a kill or in a lock. In half of them the
+// other is mounted as well, and at work.
 func (a *usage) round(i int) {
 	a.at = i
-	m := a.machines[a.r.IntN(len(a.machines))]
+	which := a.r.IntN(2)
+	m, other := a.machines[which], a.machines[1-which]
 	switch a.r.IntN(6) {
 	case 0:
 		a.now = a.now.Add(time.Duration(a.r.Int64N(int64(10 * 24 * time.Hour))))
@@ -123,28 +120,42 @@ func (a *usage) round(i int) {
 	if a.r.IntN(5) == 0 {
 		m.unlock = a.w.newest() // with the minimum head that somebody wrote there
 	}
-	a.alive(m)
+	l := a.alive(m)
+	lives := []*lifetime{l}
+	if a.r.IntN(2) == 0 {
+		o := a.alive(other)
+		o.open()
+		lives = append(lives, o)
+	}
 	var mu sync.Mutex
 	m.step = func(string) {
 		mu.Lock()
 		defer mu.Unlock()
 		if left--; left == -1 {
-			a.kill(m)
+			l.kill()
 		}
 	}
-	a.open(m)
+	l.open()
 	for range 1 + a.r.IntN(4) {
-		a.act(m)
+		for _, l := range lives {
+			l.act()
+		}
+	}
+	if len(lives) > 1 {
+		for _, l := range lives {
+			l.look()
+		}
 	}
 	if a.r.IntN(3) > 0 {
-		a.settled(m)
+		l.settled()
 	}
 	m.step = nil
-	m.crash()
-	if a.grave != "" {
-		m.restore(a.grave)
-		a.grave = ""
-		a.kills++
+	for _, l := range lives {
+		l.m.crash()
+		if l.grave != "" {
+			l.m.restore(l.grave)
+			a.kills++
+		}
 	}
 }
 
@@ -161,107 +172,127 @@ func (l *line) PutIfAbsent(ctx context.Context, name string, b []byte) error {
 	return l.Bucket.PutIfAbsent(ctx, name, b)
 }
 
-// alive gives a machine a life: a context and a line that end with a kill.
-func (a *usage) alive(m *machine) {
-	a.ctx, a.end = context.WithCancel(context.Background())
-	a.line = &line{Bucket: a.w.faults}
-	m.bucket = a.line
+// lifetime is one life of a machine: a context and a line that end with a kill.
+type lifetime struct {
+	*usage
+	m     *machine
+	ctx   context.Context
+	end   context.CancelFunc
+	line  *line
+	grave string // what a kill left of its state folder; empty: it lives
+}
+
+func (a *usage) alive(m *machine) *lifetime {
+	l := &lifetime{usage: a, m: m, line: &line{Bucket: a.w.faults}}
+	l.ctx, l.end = context.WithCancel(context.Background())
+	m.bucket = l.line
+	return l
 }
 
 // kill is the moment of a kill: what lies in the state folder now is what will be there,
 // and nothing reaches the store any more.
-func (a *usage) kill(m *machine) {
-	a.line.cut.Store(true)
-	a.grave = a.t.TempDir()
-	copyFolder(a.t, m.state(), a.grave)
-	a.end()
-	if m.v != nil {
-		m.v.kill()
+func (l *lifetime) kill() {
+	l.line.cut.Store(true)
+	l.grave = l.t.TempDir()
+	copyFolder(l.t, l.m.state(), l.grave)
+	l.end()
+	if l.m.v != nil {
+		l.m.v.kill()
 	}
 }
 
-// killed says whether the machine of this round is dead, so that what it says is nobody's
-// word.
-func (a *usage) killed() bool { return a.ctx != nil && a.ctx.Err() != nil }
+// killed says whether the machine is dead, so that what it says is nobody's word.
+func (l *lifetime) killed() bool { return l.ctx.Err() != nil }
 
 // open mounts; that must always work, but for a store that gave no answer.
-func (a *usage) open(m *machine) {
-	a.t.Helper()
-	if m.v != nil {
-		return
-	}
+func (l *lifetime) open() {
+	l.t.Helper()
 	for try := 0; ; try++ {
-		err := m.open()
-		if err == nil || a.killed() {
+		err := l.m.open()
+		if err == nil || l.killed() {
 			break
 		}
 		if errors.Is(err, ErrRollback) || errors.Is(err, ErrFork) || try == 5 {
-			a.t.Fatalf("round %d, %s: %v", a.at, m.name, err)
+			l.t.Fatalf("round %d, %s: %v", l.at, l.m.name, err)
 		}
 	}
-	if m.v != nil {
-		a.calm(m)
+	if l.m.v != nil {
+		l.calm()
 	}
 }
 
 // calm finds no alarm.
-func (a *usage) calm(m *machine) {
-	a.t.Helper()
-	if a.killed() {
+func (l *lifetime) calm() {
+	l.t.Helper()
+	if l.killed() {
 		return
 	}
-	if s := m.v.Status(); s.Stopped != "" || len(s.Damaged) > 0 {
-		a.t.Fatalf("round %d, %s: %q, damaged %v", a.at, m.name, s.Stopped, s.Damaged)
+	if s := l.m.v.Status(); s.Stopped != "" || len(s.Damaged) > 0 {
+		l.t.Fatalf("round %d, %s: %q, damaged %v", l.at, l.m.name, s.Stopped, s.Damaged)
 	}
-	if log := m.log.String(); strings.Contains(log, "two histories") || strings.Contains(log, "missing commits") {
-		a.t.Fatalf("round %d, %s: %s", a.at, m.name, log)
+	if log := l.m.log.String(); strings.Contains(log, "two histories") || strings.Contains(log, "missing commits") {
+		l.t.Fatalf("round %d, %s: %s", l.at, l.m.name, log)
 	}
 }
 
 // act is a program at work.
-func (a *usage) act(m *machine) {
-	a.t.Helper()
-	if a.killed() {
+func (l *lifetime) act() {
+	l.t.Helper()
+	if l.killed() {
 		return
 	}
-	name := fmt.Sprintf("%s-%d", m.name, a.r.IntN(8))
-	content := fmt.Sprintf("%d %s", a.at, strings.Repeat("x", a.r.IntN(2000)))
-	delete(a.acked, name) // until it is synced it may be this or that
-	err := write(name, content)(m)
+	name := fmt.Sprintf("%s-%d", l.m.name, l.r.IntN(8))
+	content := fmt.Sprintf("%d %s", l.at, strings.Repeat("x", l.r.IntN(2000)))
+	delete(l.acked, name) // until it is synced it may be this or that
+	err := write(name, content)(l.m)
 	if err == nil {
-		err = fsync(name)(m)
+		err = fsync(name)(l.m)
 	}
 	switch {
-	case a.killed():
+	case l.killed():
 		return
 	case err == nil:
-		a.acked[name] = content
+		l.acked[name] = content
 	case errors.Is(err, ErrEnroll) || errors.Is(err, meta.ErrUnknown):
 	default:
-		a.t.Fatalf("round %d, %s: %v", a.at, m.name, err)
+		l.t.Fatalf("round %d, %s: %v", l.at, l.m.name, err)
 	}
-	if a.r.IntN(3) == 0 {
+	if l.r.IntN(3) == 0 {
 		// An answer may be lost: it is tried again.
-		if m.v.pinOld(a.ctx, 0) == nil {
-			_ = m.v.sync.Publish(a.ctx)
+		if l.m.v.pinOld(l.ctx, 0) == nil {
+			_ = l.m.v.sync.Publish(l.ctx)
 		}
-		a.calm(m)
+		l.calm()
 	}
 }
 
-// settled locks with everything in the store.
-func (a *usage) settled(m *machine) {
-	a.t.Helper()
-	a.calm(m)
-	if a.killed() {
+// look follows what the other did meanwhile.
+func (l *lifetime) look() {
+	l.t.Helper()
+	if l.killed() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(a.ctx, 10*time.Minute) // longer than any machine takes
+	was := l.m.v.view.Slot()
+	_ = l.m.v.sync.CatchUp(l.ctx)
+	if l.m.v.view.Slot() > was {
+		l.followed++
+	}
+	l.calm()
+}
+
+// settled locks with everything in the store.
+func (l *lifetime) settled() {
+	l.t.Helper()
+	l.calm()
+	if l.killed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, 10*time.Minute) // longer than any machine takes
 	defer cancel()
-	err := m.v.Shutdown(ctx)
-	m.v = nil
-	if err != nil && !a.killed() {
-		a.t.Fatalf("round %d, %s is locked: %v", a.at, m.name, err)
+	err := l.m.v.Shutdown(ctx)
+	l.m.v = nil
+	if err != nil && !l.killed() {
+		l.t.Fatalf("round %d, %s is locked: %v", l.at, l.m.name, err)
 	}
 }
 

@@ -92,7 +92,7 @@ func TestTrimmedAndDistrusted(t *testing.T) {
 }
 
 // Machines that write, fold, trim, sleep for weeks, are killed and come back lose nothing
-// that was promised, and agree in the end.
+// that was promised, and agree in the end. Slots are trimmed, and machines go on above them.
 func TestTrimWorlds(t *testing.T) {
 	worlds, first := 3, someSeed(t, "HUSHFS_TRIM_WORLDS")
 	if n, err := strconv.Atoi(os.Getenv("HUSHFS_TRIM_WORLDS")); err == nil {
@@ -101,15 +101,27 @@ func TestTrimWorlds(t *testing.T) {
 	if os.Getenv("HUSHFS_SEED") != "" {
 		worlds = 1
 	}
+	gone, jumps := 0, 0
 	for i := range worlds {
 		seed := first + uint64(i)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			later(t, func(t *testing.T) { trimWorld(t, rand.New(rand.NewPCG(seed, 0))) })
+			later(t, func(t *testing.T) {
+				g, j := trimWorld(t, rand.New(rand.NewPCG(seed, 0)))
+				gone, jumps = gone+g, jumps+j
+			})
 		})
+	}
+	t.Logf("%d worlds: %d slots were trimmed, %d times a machine went on above them", worlds, gone, jumps)
+	if worlds >= 3 && !t.Failed() && gone == 0 {
+		t.Error("nothing was trimmed")
+	}
+	if worlds >= 30 && !t.Failed() && jumps == 0 {
+		t.Error("no machine slept while commits were trimmed")
 	}
 }
 
-func trimWorld(t *testing.T, r *rand.Rand) {
+// trimWorld says how many slots were trimmed, and how often a machine went on above them.
+func trimWorld(t *testing.T, r *rand.Rand) (gone, jumps int) {
 	w := newWorld(t)
 	machines := []*machine{w.laptop, w.machine("desktop"), w.machine("tablet")}
 	for _, m := range machines {
@@ -203,7 +215,7 @@ func trimWorld(t *testing.T, r *rand.Rand) {
 			t.Fatalf("%s sees\n%s\nwant\n%s\n%s", m.name, got, want, strings.Join(story, "\n"))
 		}
 	}
-	jumps, gone := 0, int(w.slots()[len(w.slots())-1])-len(w.slots())
+	gone = int(w.slots()[len(w.slots())-1]) - len(w.slots())
 	for _, m := range machines {
 		jumps += strings.Count(m.log.String(), "this machine slept, and went on")
 	}
@@ -214,6 +226,7 @@ func trimWorld(t *testing.T, r *rand.Rand) {
 			t.Errorf("%q is nowhere\n%s\n%s", p, all, strings.Join(story, "\n"))
 		}
 	}
+	return gone, jumps
 }
 
 // A machine that slept next to a checkpoint comes back: the commit of its head was trimmed,

@@ -54,6 +54,18 @@ func TestWorlds(t *testing.T) {
 	if many >= 12 && (len(sum.Kinds) == 0 || sum.Promises == 0 || sum.Kills == 0) {
 		t.Error("the worlds were too quiet to show anything")
 	}
+	for what, n := range map[string]int{
+		"Outages": sum.Outages, "Operations": sum.Operations, "Handles": sum.Handles, "Leases": sum.Leases, "Counts": sum.Counts,
+		"Taken": sum.Taken, "Refused": sum.Refused, "Folds": sum.Folds, "Trims": sum.Trims, "Removals": sum.Removals,
+		"Setbacks": sum.Setbacks, "Accepted": sum.Accepted, "Exact": sum.Exact, "Lost": sum.Lost, "Waited": sum.Waited,
+	} {
+		if many >= 300 && n == 0 {
+			t.Errorf("%s: nothing of the kind came about", what)
+		}
+	}
+	if many >= 1000 && sum.Back == 0 {
+		t.Error("no content was back by a set-back")
+	}
 	for _, kind := range conflictKinds {
 		if many >= 1000 && sum.Kinds[kind[0]] == 0 {
 			t.Errorf("no conflict of kind %s came about", kind[0])

@@ -1,10 +1,10 @@
-// Package linear has several machines, whose drive is mounted with --durability remote,
+// Package linear has two or three machines, whose drive is mounted with --durability remote,
 // race for names through the real kernel and a store that fails, and has porcupine judge
 // the histories: create with O_EXCL, link, also of a file that had no name, mkdir, rename
 // and fsync are to be as if one machine had done them, one after the other.
 //
-//   - A name is a set of at most one: open with O_EXCL, link and mkdir say who took it, or
-//     that it was taken.
+//   - A name is a set of at most one: open with O_EXCL, link, mkdir and rename that replaces
+//     nothing say who took it, or that it was taken, whichever way each machine takes.
 //   - A file that is replaced by rename, after fsync, is a register. It is read after
 //     "hushfs sync", which fetches what is in the store.
 //
@@ -33,12 +33,13 @@ type input struct {
 	name string
 	op   op
 	id   int // of the attempt, or the value that is written
+	way  way // of take
 }
 
 type op uint8
 
 const (
-	take op = iota // O_EXCL, link or mkdir
+	take op = iota // by one of the ways
 	put            // fsync and rename
 	get            // sync and read
 )
@@ -111,6 +112,12 @@ func (r *recorder) told() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	told := map[string]int{}
+	by := map[string]way{}
+	for _, o := range r.ops {
+		if in, out := o.Input.(input), o.Output.(output); in.op == take && out.took {
+			by[in.name] = in.way
+		}
+	}
 	for _, o := range r.ops {
 		in, out := o.Input.(input), o.Output.(output)
 		switch {
@@ -120,6 +127,9 @@ func (r *recorder) told() map[string]int {
 			told["took"]++
 		case in.op == take:
 			told["taken"]++
+			if w, ok := by[in.name]; ok && w != in.way {
+				told["taken in another way"]++
+			}
 		case in.op == put:
 			told["put"]++
 		default:
@@ -130,7 +140,7 @@ func (r *recorder) told() map[string]int {
 }
 
 // least is how often what must be told for a history to say anything.
-var least = map[string]int{"took": 3, "taken": 1, "put": 3, "got": 1}
+var least = map[string]int{"took": 3, "taken": 1, "taken in another way": 1, "put": 3, "got": 1}
 
 // tooFew is what was told too seldom; empty when nothing was.
 func (r *recorder) tooFew() string {
@@ -151,9 +161,9 @@ func TestLinear(t *testing.T) {
 		lasts = d
 	}
 	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	t.Logf("seed %d, %d machines", seed, 2+seed%2)
 	server := s3test.Start(t, s3test.MinIO)
-	fleet := newFleet(t, server, 3, "remote")
+	fleet := newFleet(t, server, 2+int(seed%2), "remote")
 	for i, m := range fleet {
 		rnd := rand.New(rand.NewPCG(seed, uint64(100+i)))
 		m.proxy.Spoil(some(rnd, 40, s3test.LoseAnswer), some(rnd, 40, s3test.Say(503, "SlowDown")), later(rnd, 30*time.Millisecond))
@@ -179,9 +189,10 @@ func TestLinear(t *testing.T) {
 		// Names that all race for, one after the other: whoever is told that one is taken
 		// goes on to the next.
 		g.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, uint64(200+i)))
 			for k := 0; going(); k++ {
-				name, id := fmt.Sprintf("lock %d", k), next()
-				r.do(2*i, input{name, take, id}, func() (output, error) { return m.take(k%ways, name, id) })
+				in := input{name: fmt.Sprintf("lock %d", k), op: take, id: next(), way: way(rnd.IntN(int(ways)))}
+				r.do(2*i, in, func() (output, error) { return m.take(in.way, in.name) })
 			}
 		})
 		g.Go(func() {
@@ -189,9 +200,9 @@ func TestLinear(t *testing.T) {
 			for going() {
 				name, id := fmt.Sprintf("register %d", rnd.IntN(2)), next()
 				if rnd.IntN(2) == 0 {
-					r.do(2*i+1, input{name, put, id}, func() (output, error) { return output{}, m.put(name, id) })
+					r.do(2*i+1, input{name: name, op: put, id: id}, func() (output, error) { return output{}, m.put(name, id) })
 				} else {
-					r.do(2*i+1, input{name, get, 0}, func() (out output, err error) { out.value, err = m.get(name); return })
+					r.do(2*i+1, input{name: name, op: get}, func() (out output, err error) { out.value, err = m.get(name); return })
 				}
 			}
 		})
@@ -214,24 +225,34 @@ func TestLinear(t *testing.T) {
 	}
 }
 
-// ways is in how many ways take can take a name.
-const ways = 4
+// A way is one in which take can take a name.
+type way uint8
+
+const (
+	byOpen way = iota // with O_EXCL
+	byLink
+	byMkdir
+	byTmpfile // and link
+	byRename  // with RENAME_NOREPLACE
+
+	ways // how many there are
+)
 
 // take takes a name, if nobody has it.
-func (m *machine) take(way int, name string, id int) (output, error) {
+func (m *machine) take(by way, name string) (output, error) {
 	path := m.in(name)
 	var err error
-	switch way {
-	case 0:
+	switch by {
+	case byOpen:
 		var f *os.File
 		if f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644); err == nil {
 			_ = f.Close() // it is empty
 		}
-	case 1:
+	case byLink:
 		err = os.Link(m.in(m.source), path)
-	case 2:
+	case byMkdir:
 		err = os.Mkdir(path, 0o755)
-	case 3:
+	case byTmpfile:
 		var fd int
 		if fd, err = m.unnamed(); err == nil {
 			err = unix.EINTR
@@ -239,6 +260,11 @@ func (m *machine) take(way int, name string, id int) (output, error) {
 				err = link(fd, path)
 			}
 			_ = unix.Close(fd)
+		}
+	case byRename:
+		from := m.in(m.source + " for " + name)
+		if err = os.WriteFile(from, nil, 0o644); err == nil {
+			err = unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
 		}
 	}
 	if errors.Is(err, unix.EEXIST) {
@@ -291,12 +317,12 @@ func TestJudge(t *testing.T) {
 		ops []porcupine.Operation
 		ok  bool
 	}{
-		"one wins":           {[]porcupine.Operation{op(0, input{"a", take, 1}, output{took: true}, 0, 10), op(1, input{"a", take, 2}, output{}, 5, 12)}, true},
-		"two win":            {[]porcupine.Operation{op(0, input{"a", take, 1}, output{took: true}, 0, 10), op(1, input{"a", take, 2}, output{took: true}, 5, 12)}, false},
-		"taken by nobody":    {[]porcupine.Operation{op(0, input{"a", take, 1}, output{}, 0, 10), op(1, input{"a", take, 2}, output{took: true}, 11, 12)}, false},
-		"perhaps it won":     {[]porcupine.Operation{op(0, input{"a", take, 1}, output{unknown: true}, 0, math.MaxInt64), op(1, input{"a", take, 2}, output{}, 5, 12)}, true},
-		"perhaps it did not": {[]porcupine.Operation{op(0, input{"a", take, 1}, output{unknown: true}, 0, math.MaxInt64), op(1, input{"a", take, 2}, output{took: true}, 5, 12)}, true},
-		"an old value":       {[]porcupine.Operation{op(0, input{"r", put, 1}, output{}, 0, 10), op(1, input{"r", get, 0}, output{value: 0}, 11, 12)}, false},
+		"one wins":           {[]porcupine.Operation{op(0, input{name: "a", op: take, id: 1}, output{took: true}, 0, 10), op(1, input{name: "a", op: take, id: 2}, output{}, 5, 12)}, true},
+		"two win":            {[]porcupine.Operation{op(0, input{name: "a", op: take, id: 1}, output{took: true}, 0, 10), op(1, input{name: "a", op: take, id: 2}, output{took: true}, 5, 12)}, false},
+		"taken by nobody":    {[]porcupine.Operation{op(0, input{name: "a", op: take, id: 1}, output{}, 0, 10), op(1, input{name: "a", op: take, id: 2}, output{took: true}, 11, 12)}, false},
+		"perhaps it won":     {[]porcupine.Operation{op(0, input{name: "a", op: take, id: 1}, output{unknown: true}, 0, math.MaxInt64), op(1, input{name: "a", op: take, id: 2}, output{}, 5, 12)}, true},
+		"perhaps it did not": {[]porcupine.Operation{op(0, input{name: "a", op: take, id: 1}, output{unknown: true}, 0, math.MaxInt64), op(1, input{name: "a", op: take, id: 2}, output{took: true}, 5, 12)}, true},
+		"an old value":       {[]porcupine.Operation{op(0, input{name: "r", op: put, id: 1}, output{}, 0, 10), op(1, input{name: "r", op: get}, output{value: 0}, 11, 12)}, false},
 	} {
 		if got := porcupine.CheckOperations(names, c.ops); got != c.ok {
 			t.Errorf("%s: %v", name, got)
