@@ -72,6 +72,11 @@ type RebaseOptions struct {
 	// Slot is the first in which the operations can come to be: leases are held to it.
 	Slot uint64
 
+	// Before returns the map as it was over the old state when an operation was executed:
+	// with those before it, and without it. It is asked with numbers that do not descend.
+	// Nil: only what was in the end is known.
+	Before func(no OpNo) Reader
+
 	// Tentative says of an operation that its program was not told yet that it was done,
 	// and wants to hear of a name that is taken rather than of a conflict. Nil: of none.
 	Tentative func(no OpNo) bool
@@ -134,10 +139,13 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 	steps, err := r.whole(c, now, at)
 	switch {
 	case !senseless(err):
-	case r.tentative(at):
+	case r.tentative(at) && gives(c): // and not what stands for it since it was refused
 		steps, _, err = r.refuse(err, at)
 	default:
 		steps, err = r.astray(c, now, at)
+	}
+	if o, ok := c.(*Rename); ok && err == nil {
+		steps, err = r.unreplaced(o, steps, now, at)
 	}
 	r.spent.count(c, steps)
 	return inParts(steps, c), err

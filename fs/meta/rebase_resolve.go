@@ -78,6 +78,11 @@ type solver struct {
 // many records as there are numbers.
 func (s *solver) record(c Conflict) []Change {
 	c.Time = s.at.Time
+	for _, ref := range []*Ref{&c.Ours, &c.Theirs, &c.Parent} {
+		if !ref.zeroOrValid() {
+			*ref = Ref{} // of what a broken writer made: no journal takes it
+		}
+	}
 	c.Name, c.As = bytes.Clone(c.Name), bytes.Clone(c.As)
 	version := s.at.Version()
 	records := s.learn().records

@@ -77,20 +77,26 @@ func (s *solver) revived(ref Ref, o *restore) []Change {
 // settle gives o, which is no directory, the name that the inode was had, or one beside
 // it where that is taken now; meant is the first. Directories that are gone come first.
 func (s *solver) settle(o *restore, was Ref) (steps []Change, meant []byte, err error) {
-	o.parent, meant, err = s.placeOf(was, &o.inode)
+	parent, meant, err := s.placeOf(was, &o.inode)
 	if err != nil {
 		return nil, nil, err
 	}
-	dir := s.ref(o.parent)
+	steps, err = s.settleAt(o, parent, meant)
+	return steps, meant, err
+}
+
+// settleAt is settle for a name that is known.
+func (s *solver) settleAt(o *restore, parent Ref, meant []byte) (steps []Change, err error) {
+	dir := s.ref(parent)
 	if steps, o.parent, err = s.folders(dir, s.room(o), 0); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if o.parent != dir {
 		steps = append(steps, s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: dir, Name: meant})...)
 	}
 	// A directory that is made again is empty.
 	o.name, err = s.freeOr(o.parent, meant)
-	return steps, meant, err
+	return steps, err
 }
 
 // freeOr is a name if nothing has it in a directory, else one that stands for it.
@@ -115,6 +121,9 @@ func (s *solver) folders(dir Ref, room, least int) (steps []Change, parent Ref, 
 		n, err := s.there(base)
 		if err != nil {
 			return nil, Ref{}, err
+		}
+		if n != nil && n.Kind != Dir {
+			base = RootRef // a broken writer made it something else
 		}
 		if n != nil {
 			break

@@ -49,6 +49,11 @@ func (s *solver) sameRestored(o *restore, there *Inode) (bool, error) {
 // sameFile tells whether two files hold the same: ours as it was at the end, theirs as
 // it is in now.
 func (r *Rebase) sameFile(oref Ref, ours *Inode, now Reader, tref Ref, theirs *Inode) (bool, error) {
+	return r.sameIn(r.was, oref, ours, now, tref, theirs)
+}
+
+// sameIn is sameFile for ours as it is in was.
+func (r *Rebase) sameIn(was Reader, oref Ref, ours *Inode, now Reader, tref Ref, theirs *Inode) (bool, error) {
 	switch {
 	case ours.Kind != theirs.Kind:
 		return false, nil
@@ -61,7 +66,7 @@ func (r *Rebase) sameFile(oref Ref, ours *Inode, now Reader, tref Ref, theirs *I
 	case ours.Size == 0:
 		return true, nil
 	}
-	a, err := contentAt(r.was, oref, ours)
+	a, err := contentAt(was, oref, ours)
 	if err != nil {
 		return false, err
 	}

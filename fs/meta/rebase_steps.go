@@ -70,11 +70,17 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 	if err != nil || n == nil {
 		return was, nil, err
 	}
+	o, err = r.restored(r.was, was, ref, n)
+	return was, o, err
+}
+
+// restored reads what the inode was, n, in a state, for a restore of it as ref.
+func (r *Rebase) restored(from Reader, was, ref Ref, n *Inode) (o *restore, err error) {
 	o = &restore{ref: ref, inode: *n}
 	if n.Kind == File {
 		// Up to the size, and of extents that overlap what the first holds: as they should be.
 		last := uint64(0)
-		err := Extents(r.was, was, n, 0, n.Size, func(x Extent) bool {
+		err := Extents(from, was, n, 0, n.Size, func(x Extent) bool {
 			if x.End() > last {
 				o.extents = append(o.extents, x.cut(last, n.Size))
 				last = x.End()
@@ -82,25 +88,25 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 			return true
 		})
 		if err != nil {
-			return was, nil, err
+			return nil, err
 		}
 	}
 	var names [][]byte
-	err = ListXattrs(r.was, was, n, func(name []byte) bool {
+	err = ListXattrs(from, was, n, func(name []byte) bool {
 		names = append(names, slices.Clone(name))
 		return true
 	})
 	if err != nil {
-		return was, nil, err
+		return nil, err
 	}
 	// All of one operation comes into one commit. What has no room there, of inodes with
 	// more than MaxXattrs, does not come back, and that is told.
 	r.spent.forget(ref)
 	most := r.attrsRoom()
 	for _, name := range names {
-		v, err := GetXattr(r.was, was, n, name)
+		v, err := GetXattr(from, was, n, name)
 		if err != nil {
-			return was, nil, err
+			return nil, err
 		}
 		size := len(name) + len(v) + attrCost
 		if size > most {
@@ -110,7 +116,7 @@ func (r *Rebase) fetch(ref Ref) (was Ref, o *restore, err error) {
 		most, r.spent.attrs[ref] = most-size, r.spent.attrs[ref]+size
 		o.xattrs = append(o.xattrs, KV{name, v})
 	}
-	return was, o, nil
+	return o, nil
 }
 
 // told are o, which is what ref was, and the records that say why.

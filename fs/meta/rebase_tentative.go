@@ -8,6 +8,16 @@ import (
 // tentative says whether a program waits to hear whether a change was done.
 func (r *Rebase) tentative(at Stamp) bool { return r.o.Tentative != nil && r.o.Tentative(at.No) }
 
+// gives says whether a change gives a name: who waits for one has it refused, and nothing
+// else.
+func gives(c Change) bool {
+	switch c.(type) {
+	case *Make, *Link, *Rename:
+		return true
+	}
+	return false
+}
+
 // misses says whether a tentative change would not come to what was meant, by what stands
 // now for the inodes and names that it is about: that it would give another name, since
 // ours of that name has another one now, or one to another's file.

@@ -65,7 +65,7 @@ func (v *View) again(slots []Slot, o meta.RebaseOptions) (*executed, error) {
 	for _, s := range slots {
 		x.next.confirmed.Apply(s.No, s.Batch, s.Usage)
 	}
-	o.Slot = x.next.confirmed.Slot() + 1
+	o.Slot, o.Before = x.next.confirmed.Slot()+1, v.before()
 	if ask := o.Tentative; ask != nil {
 		o.Tentative = func(no meta.OpNo) bool {
 			x.tentative[no] = ask(no)
@@ -82,6 +82,28 @@ func (v *View) again(slots []Slot, o meta.RebaseOptions) (*executed, error) {
 	x.next.settleDown()
 	x.followed = Followed{Slot: x.next.confirmed.Slot(), Keys: sorted(keys), Moved: re.Moved(), Replaced: Replaced{x.next.ops, changed}, Refused: re.Refused()}
 	return x, nil
+}
+
+// before returns what says how the map was when a pending operation was executed: see
+// meta.RebaseOptions. v does not change meanwhile.
+func (v *View) before() func(no meta.OpNo) meta.Reader {
+	var past *Confirmed
+	left := v.ops
+	return func(no meta.OpNo) meta.Reader {
+		if past == nil {
+			past = v.confirmed.Clone()
+		}
+		n := 0
+		for p := range left.written() {
+			if p.Stamp.No >= no {
+				break
+			}
+			past.Apply(past.Slot(), p.Batch(), p.Usage)
+			n++
+		}
+		left = left.from(n)
+		return past
+	}
 }
 
 // touched are the keys that slots write.

@@ -23,7 +23,7 @@ func (v *View) Jump(c *Confirmed, settled meta.OpNo, o meta.RebaseOptions, commi
 	}
 	next := v.next(c)
 	f := Followed{Slot: c.Slot(), All: true}
-	o.Slot = c.Slot() + 1
+	o.Slot, o.Before = c.Slot()+1, v.before()
 	if left := v.ops.from(n); left.n > 0 {
 		re := meta.NewRebase(v.merged(), left.changes(), o)
 		changed, err := next.rebase(re, left)

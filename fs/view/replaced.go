@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/hushfs/hushfs/fs/meta"
 )
@@ -28,6 +29,12 @@ func Instead(at meta.Stamp, steps []meta.Change) Replaced {
 
 // Len is how many operations it is about.
 func (r Replaced) Len() int { return len(r.nos) }
+
+// Has says whether it is about an operation.
+func (r Replaced) Has(no meta.OpNo) bool {
+	_, ok := slices.BinarySearch(r.nos, no)
+	return ok
+}
 
 // All gives those after a number, and the steps that stand for each; none: nothing does.
 func (r Replaced) All(after meta.OpNo) iter.Seq2[meta.OpNo, []meta.Change] {
