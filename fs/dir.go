@@ -114,7 +114,11 @@ func (s *Server) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status 
 }
 
 func (s *Server) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.readDir(cancel, in, func(e fuse.DirEntry, _ meta.Ref) bool { return out.AddDirEntry(e) })
+	dir, st := s.node(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	return s.readDir(cancel, in, dir, func(e fuse.DirEntry, _ meta.Ref) bool { return out.AddDirEntry(e) })
 }
 
 func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
@@ -122,7 +126,7 @@ func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 	if !st.Ok() {
 		return st
 	}
-	return s.readDir(cancel, in, func(e fuse.DirEntry, ref meta.Ref) bool {
+	return s.readDir(cancel, in, dir, func(e fuse.DirEntry, ref meta.Ref) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil {
 			return false
@@ -140,9 +144,9 @@ func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 	})
 }
 
-// readDir gives the entries of an open directory from a cookie on until add has
-// no more room.
-func (s *Server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(e fuse.DirEntry, ref meta.Ref) bool) fuse.Status {
+// readDir gives the entries of the open directory dir from a cookie on until add has
+// no more room. What was opened may have become one with another directory since.
+func (s *Server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, dir meta.Ref, add func(e fuse.DirEntry, ref meta.Ref) bool) fuse.Status {
 	h := s.handles.get(in.Fh)
 	if h == nil {
 		return fuse.EBADF
@@ -150,23 +154,23 @@ func (s *Server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, add func(e fus
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if in.Offset == 0 || h.list == nil {
-		entries, err := s.v.List(s.ctx(cancel), h.ref)
+		entries, err := s.v.List(s.ctx(cancel), dir)
 		if err != nil {
 			return errno(s.log, "readdir", err)
 		}
 		h.list = s.list(entries)
 		if !h.quiet {
-			s.v.Accessed(h.ref)
+			s.v.Accessed(dir)
 		}
 	}
-	parent, err := s.v.Parent(s.ctx(cancel), h.ref)
+	parent, err := s.v.Parent(s.ctx(cancel), dir)
 	if err != nil {
-		parent = h.ref // it was removed while it was open
+		parent = dir // it was removed while it was open
 	}
 	for i, e := range []struct {
 		name string
 		ref  meta.Ref
-	}{{".", h.ref}, {"..", parent}} {
+	}{{".", dir}, {"..", parent}} {
 		if in.Offset <= uint64(i) && !add(fuse.DirEntry{Name: e.name, Mode: types[meta.Dir], Ino: uint64(e.ref.Ino), Off: uint64(i) + 1}, e.ref) {
 			return fuse.OK
 		}

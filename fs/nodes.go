@@ -305,13 +305,20 @@ func (t *nodes) release(n *node) (ino meta.Ino, renew bool) {
 	return n.ref.Ino, renew
 }
 
-// amend notes that a file that is open has other times now; ok is false where nobody has
-// it open.
+// amend notes that an inode has other attributes now, and keeps its node; ok is false where
+// it is to get another. A file is, as soon as nobody has it open: of a file that it knows
+// the kernel takes no times. A directory is a way to others, and keeps its node unless it was
+// removed here: for the kernel that one leads nowhere any more.
 func (t *nodes) amend(ino meta.Ino) (ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.of(ino)
-	if n == nil || n.handles() == 0 {
+	switch {
+	case n == nil:
+		return false
+	case n.isDir():
+		return n.rare == nil || n.rare.gone == nil
+	case n.handles() == 0:
 		return false
 	}
 	n.rare.amended = true
@@ -342,9 +349,13 @@ func (t *nodes) left(a volume.Attr) (back func()) {
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if n.rare != nil && n.rare.gone == &a { // another may have taken it since
-			n.rare.gone = nil
-			n.less()
+		if n.rare == nil || n.rare.gone != &a {
+			return // another may have taken it since
+		}
+		n.rare.gone = nil
+		n.less()
+		if n.isDir() && t.of(a.Ref.Ino) == nil && t.byID.get(n.id) == n {
+			t.byIno.set(uint64(a.Ref.Ino), n) // taken for dead when it was there again, see amend
 		}
 	}
 }

@@ -83,10 +83,10 @@ func (n *notifier) Changed(c volume.Change) {
 		id, _, dir, ok := n.nodes.current(ref.Ino)
 		switch {
 		case !ok:
-		case dir || n.nodes.amend(ref.Ino):
+		case n.nodes.amend(ref.Ino):
 			m.attr(id, dir)
 		default:
-			n.renew(&m, ref.Ino) // or it would show the times that it had
+			n.renew(&m, ref.Ino)
 		}
 	}
 	for _, x := range c.Names {
@@ -109,15 +109,15 @@ func (n *notifier) renew(m *messages, ino meta.Ino) {
 	}
 }
 
-// anew has the kernel ask for all that it has of an inode. A directory keeps its node:
-// it is a way to others.
+// anew has the kernel ask for all that it has of an inode. A file that is open keeps its
+// node: of those the volume names each that holds something else.
 func (n *notifier) anew(m *messages, ino meta.Ino) {
 	id, _, dir, ok := n.nodes.current(ino)
-	if !ok || !dir {
+	if !ok || !n.nodes.amend(ino) {
 		n.renew(m, ino)
 		return
 	}
-	m.attr(id, true)
+	m.attr(id, dir)
 	for _, p := range n.nodes.names(ino) {
 		m.name(name{p.dir.Ino, p.name})
 	}

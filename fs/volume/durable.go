@@ -64,47 +64,84 @@ func (v *Volume) Durable(ref meta.Ref) (Durability, error) {
 }
 
 // newest is the newest operation that touched one of these inodes and is in no slot;
-// 0 when all is there that was ever to go, as nothing of a file without a name: then nobody
-// is told of a copy any more.
-func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo) {
+// 0 when all is there that was ever to go, as nothing of a file without a name. Where a
+// program waits to hear whether a file lost its name it is that operation, and open is true:
+// it is to be asked again then.
+func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo, open bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, ref := range refs {
-		if ref = v.at(ref); v.orphans[ref.Ino] != nil {
+		ref = v.at(ref)
+		if o := v.orphans[ref.Ino]; o != nil {
+			if o.by == (Given{}) {
+				continue
+			}
+			if no, _, _ := v.view.Newest(meta.InodeKey(o.ref)); o.frozen || no >= o.by.no {
+				last, open = max(last, no), true
+			}
 			continue
 		}
 		no, _, there := v.view.Newest(meta.InodeKey(ref))
 		if !there {
-			return v.nextOp - 1 // deleted
+			return v.nextOp - 1, open // deleted
 		}
 		last = max(last, no)
 	}
-	if last == 0 { // a later fsync is about what is written from now on
-		for _, ref := range refs {
-			v.tentative.left(v.at(ref).Ino)
+	return last, open
+}
+
+// rejoin has files that did not lose their names be files of the map again, or copies; v is
+// locked.
+func (v *Volume) rejoin(handles []meta.Ref) error {
+	for _, as := range handles {
+		if f := v.frozen(as); f != nil && f.by != (Given{}) {
+			if _, err := v.changeable(as); err != nil {
+				return err
+			}
 		}
 	}
-	return last
+	return nil
+}
+
+// copied says, once, whether what was written through one of these handles went to a copy;
+// v is locked.
+func (v *Volume) copied(handles []meta.Ref) (copied bool) {
+	for _, as := range handles {
+		if o := v.held[as.Ino]; o != nil {
+			copied, o.copied = copied || o.copied, false
+		}
+	}
+	return copied
 }
 
 // Confirm returns when the operations that touched these inodes, and all before them,
 // are in the store. It fails when ctx ends, with context.DeadlineExceeded after the
 // time that Options give, when nothing is published any more, and once with
 // publish.ErrConflict where what was written to an open file went to a copy, if there was
-// something to wait for. In any case they are in the journal, and go on to be sent. Data
+// something to wait for. In any case they are in the journal, and go on to be sent; but for
+// what is written to a file while a program waits to hear whether it lost its name. Data
 // that floats is not waited for.
 func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
-	last := v.newest(refs)
-	if last == 0 {
-		return nil
-	}
-	if err := v.await(ctx, last); err != nil {
-		return err
-	}
-	for _, ref := range refs {
-		if v.tentative.left(v.Ino(ref)) {
-			return publish.ErrConflict
+	last, open := v.newest(refs)
+	waits := last > 0 || open
+	for open {
+		if err := v.await(ctx, last); err != nil {
+			return err
 		}
+		if err := v.changing(ctx, func() error { return v.rejoin(refs) }); err != nil {
+			return err
+		}
+		last, open = v.newest(refs)
+	}
+	if last > 0 {
+		if err := v.await(ctx, last); err != nil {
+			return err
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.copied(refs) && waits { // a later fsync is about what is written from now on
+		return publish.ErrConflict
 	}
 	return nil
 }

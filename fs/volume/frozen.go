@@ -145,8 +145,8 @@ func (v *Volume) changeable(ref meta.Ref) (meta.Ref, error) {
 		return meta.Ref{}, err
 	}
 	delete(v.orphans, o.ref.Ino)
+	o.copied = o.copied || to.Ino != f.ref.Ino
 	v.become(o, to)
-	v.tentative.followed(nil, []meta.Moved{{From: f.ref, To: to}})
 	if to == f.ref && len(ops) == 0 {
 		return to, nil // it holds the same again
 	}

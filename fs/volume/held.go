@@ -15,6 +15,7 @@ type opened struct {
 	count int
 	place placed // by which it was opened to write, or was called since; its name may be empty
 
+	copied  bool // what was written went to a copy, and no program was told
 	follows bool // it is never frozen: those who have it open keep others away by locks
 
 	// An operation of the file carries the time of receipt, and this is what the
@@ -130,6 +131,7 @@ func (v *Volume) become(o *opened, ref meta.Ref) {
 		return
 	}
 	other.count += o.count
+	other.copied = other.copied || o.copied
 	other.follows = other.follows || o.follows // whoever locks relies on it, see Following
 	other.as = append(other.as, o.as...)
 	for _, as := range o.as {

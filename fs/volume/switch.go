@@ -2,7 +2,6 @@ package volume
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/view"
@@ -100,8 +99,7 @@ func (v *Volume) prepare(slots []view.Slot) error {
 
 // shift makes what is open fit the map, which was was before; v is locked.
 func (v *Volume) shift(f view.Followed, was meta.Reader) {
-	moves := slices.DeleteFunc(slices.Clone(f.Moved), func(m meta.Moved) bool { return v.open[m.From.Ino] == nil })
-	v.notGiven(v.tentative.followed(f.Refused, moves))
+	v.notGiven(v.tentative.followed(f.Refused))
 	c := Change{All: f.All}
 	homes := map[meta.Ino]meta.Ino{}
 	moved := map[meta.Ref]meta.Ref{}
@@ -113,7 +111,9 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 		}
 	}
 	for _, m := range f.Moved {
-		if v.open[m.From.Ino] == nil && v.watcher != nil {
+		if o := v.open[m.From.Ino]; o != nil {
+			o.copied = o.copied || m.From.Ino != m.To.Ino
+		} else if v.watcher != nil {
 			v.watcher.Became(nil, m.From, m.To)
 		}
 	}
@@ -121,17 +121,20 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 	v.rehomeHalves(moved)
 	refs, names := touchedBy(f.Keys)
 	c.Names = v.standing(names)
+	if f.All {
+		for _, o := range v.opened() { // by what it was called in was
+			refs = append(refs, o.ref)
+		}
+	}
 	for ref, to := range moved {
 		if o := v.open[ref.Ino]; o != nil && o.ref == ref {
 			v.carry(o, to, was)
 		}
 	}
 	for _, o := range v.opened() {
-		v.reappeared(o, f.Refused)
-	}
-	if f.All {
-		for _, o := range v.opened() {
-			refs = append(refs, o.ref)
+		ref := o.ref
+		if v.reappeared(o, f.Replaced, moved); o.ref != ref {
+			c.Renewed = append(c.Renewed, ref) // what is known by that number is what is open
 		}
 	}
 	for _, ref := range refs {
@@ -276,12 +279,20 @@ func (v *Volume) carry(o *opened, to meta.Ref, was meta.Reader) {
 }
 
 // reappeared keeps what is open without a name apart from a file of its number that has
-// one again: another machine had changed it. Where it has one since what took it was
-// refused, what is open is the file again, or a copy of what was written to it meanwhile;
-// v is locked.
-func (v *Volume) reappeared(o *opened, refused []meta.Refusal) {
+// one again: another machine had changed it. Where it has one since what took it is not
+// done as it was meant, what is open is the file again, or a copy of what was written to it
+// meanwhile; v is locked.
+func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Ref]meta.Ref) {
 	was := v.orphans[o.ref.Ino]
 	if was == nil || o.ref.Ino >= heldMin {
+		return
+	}
+	if to, ok := moved[o.ref]; ok && v.isNow(was, to) {
+		delete(v.orphans, o.ref.Ino)
+		v.become(o, to)
+		if v.watcher != nil {
+			v.watcher.Became(o.as, was.ref, to)
+		}
 		return
 	}
 	if _, _, there := v.view.Newest(meta.InodeKey(o.ref)); !there {
@@ -291,7 +302,7 @@ func (v *Volume) reappeared(o *opened, refused []meta.Refusal) {
 	v.become(o, o.as[0])
 	v.orphans[o.ref.Ino] = was
 	o.guessed = false
-	if was.by == (Given{}) || !slices.ContainsFunc(refused, func(r meta.Refusal) bool { return r.No == was.by.no }) {
+	if was.by == (Given{}) || !replaced.Has(was.by.no) {
 		return
 	}
 	was.frozen = true
@@ -300,6 +311,16 @@ func (v *Volume) reappeared(o *opened, refused []meta.Refusal) {
 	if _, err := v.changeable(o.as[0]); err != nil {
 		v.log.Debug("what is open is joined with its file later", "err", err) // by who writes
 	}
+}
+
+// isNow says whether a file of the map holds what an orphan does; v is locked.
+func (v *Volume) isNow(was *orphan, ref meta.Ref) bool {
+	old, err := meta.GetInode(was.m, was.ref)
+	if err != nil {
+		return false
+	}
+	n, err := v.stored(ref)
+	return err == nil && n.Version == old.Version
 }
 
 // difference is what became of an inode.
@@ -316,15 +337,17 @@ const (
 // gone; v is locked.
 func (v *Volume) compare(ref meta.Ref, was meta.Reader) (Attr, difference) {
 	before, err := meta.GetInode(was, ref)
-	if err != nil && !errors.Is(err, meta.ErrUnknown) {
-		return Attr{}, unchanged // nobody can have seen it
-	}
+	absent := err != nil && !errors.Is(err, meta.ErrUnknown)
 	var now *meta.Inode
 	_ = v.view.Read(func(r meta.Reader) error {
 		now, err = meta.GetInode(r, ref)
 		return nil
 	})
 	switch {
+	case absent && errors.Is(err, meta.ErrNotExist):
+		return Attr{}, unchanged
+	case absent:
+		return Attr{}, amended // what is known of it is of before it was deleted here, or of what has become it
 	case errors.Is(err, meta.ErrNotExist) && before != nil:
 		before.Nlink, before.Ctime = 0, v.Now()
 		return Attr{Ref: ref, Inode: before}, gone

@@ -19,8 +19,7 @@ import (
 type tentative struct {
 	mu      sync.Mutex // guards the fields below; nothing is taken after it
 	waiting map[meta.OpNo]*verdict
-	halves  map[*half]bool        // of those that were refused, until they are taken away
-	moved   map[meta.Ino]meta.Ino // open files of which what was written here went to a copy, until a program was told
+	halves  map[*half]bool // of those that were refused, until they are taken away
 }
 
 // verdict is what is known of an operation whose program waits.
@@ -37,7 +36,7 @@ type nameGiven struct {
 	is, was placed
 }
 
-// tentativeMost is how many operations, and files, are kept in mind.
+// tentativeMost is how many operations are kept in mind.
 const tentativeMost = 1 << 16
 
 // errManyWait: more programs wait for names than anybody has.
@@ -73,9 +72,9 @@ func (t *tentative) has(no meta.OpNo) bool {
 	return t.waiting[no] != nil
 }
 
-// followed notes what became of operations, and of the files that are open. It returns the
-// names that were not given, in the order in which they were to be.
-func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) (not []nameGiven) {
+// followed notes what became of operations. It returns the names that were not given, in the
+// order in which they were to be.
+func (t *tentative) followed(refused []meta.Refusal) (not []nameGiven) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range refused {
@@ -84,14 +83,6 @@ func (t *tentative) followed(refused []meta.Refusal, moved []meta.Moved) (not []
 				t.halves[w.half] = true
 			}
 			not, w.names = append(not, w.names...), nil
-		}
-	}
-	if t.moved == nil {
-		t.moved = map[meta.Ino]meta.Ino{}
-	}
-	for _, m := range moved {
-		if m.From.Ino != m.To.Ino && len(t.moved) < tentativeMost {
-			t.moved[m.From.Ino] = m.To.Ino
 		}
 	}
 	return not
@@ -140,19 +131,6 @@ func (t *tentative) end(no meta.OpNo) error {
 		return nil
 	}
 	return w.refused
-}
-
-// left says, once, whether what was written to a file went to a copy.
-func (t *tentative) left(ino meta.Ino) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for from, to := range t.moved {
-		if from == ino || to == ino {
-			delete(t.moved, from)
-			return true
-		}
-	}
-	return false
 }
 
 // sure says whether what is given a name in one of these directories is to be told to the

@@ -23,7 +23,7 @@ func TestTwoWaitForOneName(t *testing.T) {
 	if q.has(7) || !q.has(5) || !q.has(6) {
 		t.Error("another one is forgotten than that which was not executed")
 	}
-	q.followed([]meta.Refusal{{No: 5, Err: meta.ErrExist}, {No: 7, Err: meta.ErrExist}}, nil)
+	q.followed([]meta.Refusal{{No: 5, Err: meta.ErrExist}, {No: 7, Err: meta.ErrExist}})
 	if err := q.end(6); err != nil {
 		t.Errorf("the second hears %v", err)
 	}

@@ -67,8 +67,8 @@ func (v *Volume) apart(ref meta.Ref) (to meta.Ref, err error) {
 	var as []meta.Ref
 	if o := v.open[ref.Ino]; o != nil {
 		as = o.as
+		o.copied = o.copied || to.Ino != ref.Ino
 		v.become(o, to)
-		v.tentative.followed(nil, []meta.Moved{{From: ref, To: to}})
 	}
 	v.log.Warn("file is written here that another device has leased or locked; both are kept", "inode", uint64(ref.Ino), "as", uint64(to.Ino))
 	if v.watcher != nil {
