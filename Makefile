@@ -8,7 +8,7 @@ BACKLOG  ?= 500000
 GO       ?= go
 UNIT      = $(shell $(GO) list ./... | grep -v /integration)
 
-.PHONY: backlog worlds rounds dead bench-machines histories adversary metamorphic faults withheld check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
+.PHONY: backlog flips worlds rounds dead bench-machines histories adversary metamorphic faults withheld check-long help build setup test unit race fuzz vectors integration bench vet demo demo-minio judges judges-long judges-record programs crash clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ rounds: ## two machines for 1,000 rounds, killed, their clocks set to and fro: n
 dead: ## a million slots of junk: who is there, who comes back, who is new, fold, log, trimming, fsck, audit
 	HUSHFS_DEAD=$${HUSHFS_DEAD:-1000000} $(GO) test -count=1 -timeout 2h -v -run 'TestHundredThousandDeadSlots$$' ./fs/volume
 	HUSHFS_DEAD=$${HUSHFS_DEAD:-1000000} $(GO) test -count=1 -timeout 2h -v -run 'TestCrowdOfDeadSlots$$' ./fs/check
+
+flips: ## every byte of a killed cache's folder changed, one at a time; half an hour with TMPDIR on tmpfs
+	HUSHFS_FLIPS=all $(GO) test -count=1 -v -timeout 6h -run 'TestEveryByteFlipped$$' ./cache
 
 vet: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); test -z "$$bad" || { echo "not gofmted: $$bad"; exit 1; }

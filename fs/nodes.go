@@ -437,7 +437,13 @@ func (t *nodes) became(as []meta.Ref, was, is meta.Ref) (ids []uint64, at []plac
 		if t.isCurrent(n) {
 			t.byIno.remove(uint64(n.ref.Ino))
 		}
-		if t.of(is.Ino) == nil {
+		other := t.of(is.Ino)
+		if other != nil && other.handles() == 0 { // nobody reads and writes through that cache
+			t.byIno.remove(uint64(is.Ino))
+			ids, at = append(ids, other.id), append(at, other.places()...)
+			other = nil
+		}
+		if other == nil {
 			n.ref = is
 			t.byIno.set(uint64(is.Ino), n)
 		}

@@ -30,7 +30,7 @@ const (
 	ConflictName ConflictKind = 2
 	// ConflictRevived: they deleted what we changed. It is there again.
 	ConflictRevived ConflictKind = 3
-	// ConflictKept: they changed what we deleted. It stays.
+	// ConflictKept: they changed, renamed or replaced what we deleted. It stays.
 	ConflictKept ConflictKind = 4
 	// ConflictMoved: they moved what we moved, or its place is not there any more. It
 	// stays where they put it.

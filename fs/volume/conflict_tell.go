@@ -47,7 +47,7 @@ var conflictKinds = map[meta.ConflictKind][2]string{
 	meta.ConflictCopy:    {"copy", "both wrote the file; mine is a copy beside theirs"},
 	meta.ConflictName:    {"name", "both gave the name to something; mine has another name"},
 	meta.ConflictRevived: {"revived", "they deleted what I changed; it is there again"},
-	meta.ConflictKept:    {"kept", "they changed what I deleted; it stays"},
+	meta.ConflictKept:    {"kept", "they changed, renamed or replaced what I deleted; it stays"},
 	meta.ConflictMoved:   {"moved", "they moved what I moved, or its place is gone; it stays where they put it"},
 	meta.ConflictCycle:   {"cycle", "my move and theirs together would put a folder into itself; mine was not made"},
 	meta.ConflictLost:    {"lost", "they deleted what I gave other attributes"},

@@ -147,8 +147,11 @@ func (v *Volume) changeable(ref meta.Ref) (meta.Ref, error) {
 	delete(v.orphans, o.ref.Ino)
 	o.copied = o.copied || to.Ino != f.ref.Ino
 	v.become(o, to)
-	if to == f.ref && len(ops) == 0 {
-		return to, nil // it holds the same again
+	if to == f.ref && len(ops) == 0 { // it holds the same again
+		if v.watcher != nil {
+			v.watcher.Became(o.as, f.ref, to)
+		}
+		return to, nil
 	}
 	v.log.Warn("file is written here that was changed elsewhere; both are kept", "inode", uint64(f.ref.Ino), "as", uint64(to.Ino))
 	if v.watcher != nil {
@@ -165,6 +168,9 @@ func (v *Volume) detach(f *orphan) (ops []meta.Op, to meta.Ref, err error) {
 	o.Slot = v.view.Slot() + 1
 	if f.by != (Given{}) {
 		o.Same = nil // nobody waits for bytes to be compared, which were written here
+	}
+	if v.open[f.ref.Ino] != nil {
+		o.Same = nil // as one file the two would have a cache each
 	}
 	err = v.view.Read(func(now meta.Reader) (err error) {
 		ops, to, err = meta.Detach(f.m, now, f.ref, v.stamp(), o, incomplete)
