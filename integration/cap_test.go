@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -246,6 +247,85 @@ func TestBrimfulDiskIsSent(t *testing.T) {
 	}
 	if got := read(t, d.m.in("in memory")); string(got) != string(pattern(99, 0, 3<<20)) {
 		t.Error("what was in memory differs")
+	}
+	d.umount()
+}
+
+// A removal needs no room, also while what the kernel has of another file waits for some:
+// the kernel tells the times of a file that loses a name before unlink(2) returns.
+func TestRemovesWhenFull(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount(cappedFlags...)
+	for _, name := range []string{"one", "two", "other"} {
+		must(t, os.WriteFile(m.in(name), []byte(name), 0o644))
+	}
+	must(t, os.Link(m.in("two"), m.in("second")))
+	m.ok("wait", m.mnt)
+	content := pattern(1, 0, 24<<20)
+	// A process of its own: one that has a file open whose close waits can start no other.
+	big := exec.Command("sh", "-c", `cat > "$1"`, "sh", m.in("big"))
+	pipe, err := big.StdinPipe()
+	must(t, err)
+	must(t, big.Start())
+	eventually(t, "the file is open", time.Minute, func() bool { _, err := os.Lstat(m.in("big")); return err == nil })
+	must(t, os.Rename(m.store, m.store+".away"))
+	for i := 0; err == nil && i < 400; i++ {
+		err = os.WriteFile(m.in(fmt.Sprint("file", i)), pattern(uint64(i), 0, 1<<20), 0o644)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	fed := make(chan error, 1)
+	go func() {
+		_, err := pipe.Write(content)
+		fed <- errors.Join(err, pipe.Close())
+	}()
+	// At the end too little is left for a page of it, and it stands.
+	stands := -1
+	at := time.Now()
+	eventually(t, "the write stands", 3*time.Minute, func() bool {
+		v := m.statusVolume()
+		if n := int(v.PendingBytes); n != stands {
+			stands, at = n, time.Now()
+		}
+		return v.Refused && time.Since(at) > 3*time.Second
+	})
+
+	acts := []struct {
+		name string
+		act  func() error
+	}{
+		{"remove", func() error { return os.Remove(m.in("one")) }},
+		{"remove one of two names", func() error { return os.Remove(m.in("second")) }},
+		{"rename", func() error { return os.Rename(m.in("other"), m.in("renamed")) }},
+	}
+	done := make(chan error)
+	var late string
+	for _, a := range acts {
+		go func() { done <- a.act() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("%s: %v", a.name, err)
+			}
+		case <-time.After(20 * time.Second):
+			late = a.name
+		}
+		if late != "" {
+			break
+		}
+	}
+	must(t, os.Rename(m.store+".away", m.store))
+	if late != "" {
+		t.Errorf("%s waits for room", late)
+		<-done
+	}
+	must(t, <-fed)
+	must(t, big.Wait())
+	m.ok("wait", m.mnt)
+	if got := read(t, m.in("big")); string(got) != string(content) {
+		t.Error("big differs")
 	}
 	d.umount()
 }

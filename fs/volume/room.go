@@ -166,10 +166,17 @@ func (r *room) wait(ctx context.Context, n int64, from level) error {
 	}
 	step := time.NewTicker(holdStep)
 	defer step.Stop()
+	came := time.Now()
 	for queued := true; queued; {
-		// Whoever has the turn may wait for as long as the store is away.
-		if r.look(n) >= from && r.refuses() {
-			return ErrNoSpace
+		// Whoever has the turn may wait for as long as the store is away, for more than
+		// is left: what is refused at the end of the room alone does not wait behind it.
+		if l := r.look(n); l != ample && r.refuses() {
+			if l >= from {
+				return ErrNoSpace
+			}
+			if from == none && time.Since(came) >= holdMax {
+				return nil
+			}
 		}
 		select {
 		case r.turn <- struct{}{}:
@@ -349,16 +356,25 @@ func (v *Volume) Room() error { return v.room.open() }
 
 // enterTo waits for room for a change of attributes, or refuses it. Times of a file
 // that is open pass: they come with data that the kernel has accepted.
-func (v *Volume) enterTo(ctx context.Context, ref meta.Ref, op meta.Setattr) error {
+//
+// The kernel tells times from within unlink, link and rename as well, after ours is done,
+// and the program waits for it. A file that has lost its last name takes no room by that.
+// One that has others got a ctime by the operation itself: while room is short known is true,
+// and that one is enough.
+func (v *Volume) enterTo(ctx context.Context, ref meta.Ref, op meta.Setattr) (known bool, err error) {
 	if op.Valid == meta.SetMtime|meta.SetCtime {
 		v.mu.Lock()
 		open := v.open[v.at(ref).Ino] != nil
+		n, err := v.inode(ref)
 		v.mu.Unlock()
-		if open {
-			return nil
+		switch {
+		case open, errors.Is(err, ErrStale):
+			return false, nil
+		case err == nil && n.Mtime == op.Mtime && v.room.look(0) != ample:
+			return true, nil
 		}
 	}
-	return v.room.change(ctx)
+	return false, v.room.change(ctx)
 }
 
 // LetPass lets every write that was accepted by the kernel pass, or ends that. An

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hushfs/hushfs/fs/meta"
 )
 
 const mib = 1 << 20
@@ -215,4 +217,86 @@ func TestRoomIsAtItsEnd(t *testing.T) {
 			t.Error("all pass still")
 		}
 	})
+}
+
+// A change that takes no room worth the name does not wait behind a write for which too
+// little is left, which waits for as long as the store is away.
+func TestRoomOfAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{free: 1000 * mib, waiting: 512*mib - mib/2, oldest: time.Now()}
+		r := y.room()
+		ctx, cancel := context.WithCancel(t.Context())
+		write := make(chan error)
+		go func() { write <- r.admit(ctx, mib) }()
+		synctest.Wait()
+		limit, end := context.WithTimeout(t.Context(), time.Hour)
+		defer end()
+		began := time.Now()
+		if err := r.change(limit); err != nil || time.Since(began) > 10*time.Second+holdMax {
+			t.Errorf("%v after %v, with little left and no progress for 10 s", err, time.Since(began))
+		}
+		began = time.Now()
+		if err := r.change(limit); err != nil || time.Since(began) < holdMax || time.Since(began) > 2*holdMax {
+			t.Errorf("the next one: %v after %v", err, time.Since(began))
+		}
+		y.set(func() { y.waiting = 512*mib + 1 })
+		time.Sleep(measureFor)
+		if err := r.change(limit); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("with nothing left: %v", err)
+		}
+		cancel()
+		if err := <-write; !errors.Is(err, context.Canceled) {
+			t.Errorf("the write: %v", err)
+		}
+	})
+}
+
+// The kernel tells the times of a file from within unlink, link and rename, and the
+// program waits for that: it must not wait for room.
+func TestTimesToldWithoutRoom(t *testing.T) {
+	w := newWorld(t)
+	m := w.laptop
+	m.mustOpen()
+	as(m, write("one", "1"), write("two", "2"), write("open", "3"))
+	refs := map[string]meta.Ref{}
+	times := map[string]meta.Setattr{}
+	for _, name := range []string{"one", "two", "open"} {
+		a, err := m.v.Lookup(t.Context(), meta.RootRef, []byte(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs[name] = a.Ref
+		times[name] = meta.Setattr{Valid: meta.SetMtime | meta.SetCtime, Mtime: a.Inode.Mtime, Ctime: now()}
+	}
+	if _, err := m.v.Open(t.Context(), refs["open"], true); err != nil {
+		t.Fatal(err)
+	}
+	as(m, links("two", "second"))
+	m.v.room.o.Waiting = func() int64 { return 1 << 50 }
+	m.v.room.again()
+	as(m, unlink("one"), unlink("second"))
+
+	pending := m.v.view.Pending().Len()
+	limit, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := m.v.Setattr(limit, refs["one"], times["one"]); !errors.Is(err, ErrStale) {
+		t.Errorf("times of a file that was removed: %v", err)
+	}
+	if err := m.v.Setattr(limit, refs["two"], times["two"]); err != nil {
+		t.Errorf("times of a file that has lost one of its names: %v", err)
+	}
+	if n := m.v.view.Pending().Len(); n != pending {
+		t.Errorf("%d operations came of that, with no room for any", n-pending)
+	}
+	if err := m.v.Setattr(limit, refs["open"], times["open"]); err != nil {
+		t.Errorf("times of an open file: %v", err)
+	}
+	// A time that the file does not have is a change as others, which waits.
+	held, cancel := context.WithTimeout(t.Context(), 2*holdStep)
+	defer cancel()
+	other := times["two"]
+	other.Mtime.Sec++
+	if err := m.v.Setattr(held, refs["two"], other); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("another mtime, with no room: %v", err)
+	}
 }

@@ -25,7 +25,8 @@ func (v *Volume) guess(ino meta.Ino, n *meta.Inode) {
 
 // Setattr changes attributes other than the size.
 func (v *Volume) Setattr(ctx context.Context, ref meta.Ref, op meta.Setattr) error {
-	if err := v.enterTo(ctx, ref, op); err != nil {
+	known, err := v.enterTo(ctx, ref, op)
+	if err != nil || known {
 		return err
 	}
 	if op.Valid&meta.SetMtime != 0 {
