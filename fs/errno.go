@@ -74,6 +74,7 @@ var errnos = []struct {
 	{publish.ErrHandedOver, syscall.EROFS},
 	{publish.ErrRemoved, syscall.EROFS},
 	{publish.ErrDevice, syscall.EINVAL},
+	{publish.ErrNamed, syscall.EINVAL},
 	{volume.ErrUnexported, syscall.EIO},
 	{publish.ErrHeir, syscall.EINVAL},
 	{state.ErrEnrolled, syscall.EIO},

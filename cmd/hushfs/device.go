@@ -98,7 +98,8 @@ func (a *app) deviceRenameCommand() *cobra.Command {
 		Short: "Call a machine another name",
 		Long: `Call the device NUMBER of a drive NAME: in lists, and in the names of files of which
 two machines wrote a version each. The name is in the drive, and all machines learn
-it. At most 64 bytes, without control characters and slashes.`,
+it. At most 64 bytes, without control characters and slashes, and none that another
+machine of the drive has.`,
 		Example: `  hushfs device rename ~/Drive 2 kitchen`,
 		Args:    cobra.ExactArgs(3),
 	}
@@ -150,6 +151,8 @@ func deviceProblem(what string, err error) error {
 		return nil
 	case errors.Is(err, publish.ErrDevice):
 		return &problem{code: codeUsage, what: what, why: err, next: "See: hushfs device list"}
+	case errors.Is(err, publish.ErrNamed):
+		return &problem{code: codeUsage, what: what, why: err, next: "Choose another one. See: hushfs device list"}
 	case errors.Is(err, chain.ErrRefused):
 		return &problem{code: codeUsage, what: what, why: err, next: "See: hushfs device list --all"}
 	}

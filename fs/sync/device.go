@@ -19,6 +19,9 @@ var (
 
 	// ErrDevice: no device has that number, or it cannot be removed by this one.
 	ErrDevice = errors.New("no such device")
+
+	// ErrNamed: another device that may write is called so.
+	ErrNamed = errors.New("another device has that name")
 )
 
 // DeviceSteps are the names given to Options.Step when devices are removed or renamed;
@@ -57,7 +60,8 @@ func (s *Syncer) RemoveDevices(ctx context.Context, devices []meta.Device) error
 }
 
 // RenameDevice calls a device another name. ErrDevice when there is none with that
-// number, chain.ErrDeviceName when the name is not allowed.
+// number, chain.ErrDeviceName when the name is not allowed, ErrNamed when another one
+// has it.
 func (s *Syncer) RenameDevice(ctx context.Context, no meta.Device, name string) error {
 	return s.administer(ctx, func(slot chain.Slot, l *chain.Ledger) ([]chain.Record, error) {
 		d, ok := l.Device(no)
@@ -66,6 +70,11 @@ func (s *Syncer) RenameDevice(ctx context.Context, no meta.Device, name string) 
 			return nil, fmt.Errorf("%w: %d", ErrDevice, no)
 		case d.Name == name:
 			return nil, nil
+		}
+		for _, other := range l.Devices() {
+			if other.Name == name {
+				return nil, fmt.Errorf("%w: device %d", ErrNamed, other.No)
+			}
 		}
 		r, err := l.NewRenameRecord(s.o.Identity, slot, no, name)
 		return []chain.Record{r}, err

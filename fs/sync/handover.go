@@ -92,8 +92,8 @@ func (s *Syncer) HandOver(ctx context.Context, heir Heir) (meta.Device, error) {
 		if to != 0 {
 			key = nil // it has a number
 		}
-		slot := s.slot()
-		recs, err := s.o.Chain.Ledger.NewWriterRecords(s.o.Identity, slot, from, to, key, heir.Name)
+		slot, ledger := s.slot(), s.o.Chain.Ledger
+		recs, err := ledger.NewWriterRecords(s.o.Identity, slot, from, to, key, FreeName(ledger, heir.Name))
 		if err != nil {
 			return 0, err
 		}

@@ -525,6 +525,14 @@ func TestRenameDevice(t *testing.T) {
 	if err := w.laptop.v.RenameDevice(t.Context(), 2, "a/b"); !errors.Is(err, chain.ErrDeviceName) {
 		t.Errorf("a bad name: %v", err)
 	}
+	for no, name := range map[int]string{1: "Küche", 2: "Flur"} {
+		if err := w.laptop.v.RenameDevice(t.Context(), no, name); !errors.Is(err, publish.ErrNamed) {
+			t.Errorf("device %d as the other one is called: %v", no, err)
+		}
+		if d, _ := w.laptop.removedDevice(no); d.Name == name {
+			t.Errorf("both are called %q", name)
+		}
+	}
 	if err := w.laptop.v.RemoveDevices(t.Context(), []int{1}); !errors.Is(err, publish.ErrDevice) {
 		t.Errorf("itself: %v", err)
 	}

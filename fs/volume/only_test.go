@@ -220,3 +220,20 @@ func TestHandOverToACopy(t *testing.T) {
 	twin.mustNotWrite("this machine is another")
 	desktop.mustWriteAlone("c", "3")
 }
+
+// Who becomes a device by being handed the writing, and is called as another one is, gets
+// a number behind the name, as all who join.
+func TestHandOverToANamesake(t *testing.T) {
+	w := newWorld(t)
+	other := w.machine("laptop")
+	w.laptop.mustWriteAlone("a", "1")
+	if no, err := w.laptop.handOver(other.request(), "b"); err != nil || no != 2 {
+		t.Fatalf("handed on to device %d: %v", no, err)
+	}
+	w.laptop.mustNotWrite("device 2 (laptop-2)")
+	other.mustWriteAlone("c", "2")
+	if no, err := other.handOver(publish.Heir{Name: "laptop"}, "d"); err != nil || no != 1 {
+		t.Fatalf("handed back to device %d by its name: %v", no, err)
+	}
+	other.mustNotWrite("device 1 (laptop), and this machine is device 2")
+}
