@@ -151,6 +151,7 @@ func TestWait(t *testing.T) {
 	_, err = f.Write(pattern(5, 0, 500_000))
 	must(t, err)
 	m.refused(13, []string{"not everything of it is in the store yet", "hushfs status"}, "wait", "--timeout", "300ms", m.in("open"))
+	m.refused(2, []string{"nothing is at " + m.in("none"), "typing error"}, "wait", m.in("none"))
 	let()
 	m.ok("wait", m.in("open"))
 	if s := m.status(); len(s) != 1 || !s[0].Volume.Stored {

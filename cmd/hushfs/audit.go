@@ -117,7 +117,7 @@ func (a *app) audit(ctx context.Context, o auditFlags, storeArg string) error {
 		return p
 	}
 	if r.Learned.Objects == 0 {
-		return &problem{code: codeNoDrive, what: "audit-bucket: nothing is at STORE", next: "Check STORE for a typing error."}
+		return &problem{code: codeNoDrive, what: "audit-bucket: nothing is at " + storeArg, next: "Check it for a typing error."}
 	}
 	if a.json {
 		a.print(r)
@@ -172,7 +172,7 @@ func (a *app) account(ctx context.Context, o auditFlags, storeArg string) error 
 			})
 	})
 	if errors.Is(err, check.ErrNoObject) {
-		return &problem{code: codeNoDrive, what: "audit-bucket", why: check.ErrNoObject, next: "Give its name as the audit shows it, below STORE: v0/…"}
+		return &problem{code: codeNoDrive, what: "audit-bucket", why: fmt.Errorf("%w: %s", check.ErrNoObject, o.explain), next: "Give its name as the audit shows it, below STORE: v0/…"}
 	}
 	if a.unwritten != nil {
 		return nil // which each command says at its end

@@ -78,7 +78,7 @@ has a lease.`,
 			return err
 		}
 		if err := inDrive(path); err != nil {
-			return leaseError("lease", err)
+			return leaseError("lease", path, err)
 		}
 		switch {
 		case o.list:
@@ -105,25 +105,26 @@ func inDrive(path string) error {
 	return err
 }
 
-// leaseError explains what the mount answered.
-func leaseError(what string, err error) error {
+// leaseError explains what the mount answered of a path.
+func leaseError(what, path string, err error) error {
+	path = shellQuote(path)
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOTSUP):
-		return &problem{code: codeNotMounted, what: what + ": PATH is not in a mounted drive", next: "Mount the drive first: hushfs mount STORE DIR"}
+		return &problem{code: codeNotMounted, what: what + ": " + path + " is not in a mounted drive", next: "Mount the drive first: hushfs mount STORE DIR"}
 	case errors.Is(err, unix.ENODATA):
-		return &problem{code: codeFailure, what: what + ": this machine has no lease of PATH itself, or none any more", next: "See: hushfs lease --list PATH"}
+		return &problem{code: codeFailure, what: what + ": this machine has no lease of " + path + " itself, or none any more", next: "See: hushfs lease --list " + path}
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-		return &problem{code: codeUsage, what: what + ": nothing is at PATH", next: "Check it for a typing error."}
+		return &problem{code: codeUsage, what: what + ": nothing is at " + path, next: "Check it for a typing error."}
 	case errors.Is(err, unix.EPERM):
-		return &problem{code: codeFailure, what: what + ": only files and folders can be leased", next: "Lease the folder that PATH is in."}
+		return &problem{code: codeFailure, what: what + ": only files and folders can be leased", next: "Lease the folder that it is in."}
 	case errors.Is(err, unix.EACCES):
-		return &problem{code: codeFailure, what: what + ": PATH may not be changed by you", why: err, next: "Whoever may write to it can lease it."}
+		return &problem{code: codeFailure, what: what + ": " + path + " may not be changed by you", why: err, next: "Whoever may write to it can lease it."}
 	case errors.Is(err, unix.ENOTCONN):
 		return &problem{code: codeNotMounted, what: what + ": the daemon of the drive has died", next: "Mount the drive again: hushfs mount STORE DIR"}
 	case errors.Is(err, unix.EBUSY):
-		return &problem{code: codeLeased, what: what + ": another machine has a lease", next: "See: hushfs lease --list PATH"}
+		return &problem{code: codeLeased, what: what + ": another machine has a lease", next: "See: hushfs lease --list " + path}
 	case errors.Is(err, unix.EEXIST):
-		return &problem{code: codeFailure, what: what + ": this machine has leased a folder around it, or a part of it, already", next: "See: hushfs lease --list PATH"}
+		return &problem{code: codeFailure, what: what + ": this machine has leased a folder around it, or a part of it, already", next: "See: hushfs lease --list " + path}
 	case errors.Is(err, unix.EFBIG), errors.Is(err, unix.E2BIG):
 		return &problem{code: codeFailure, what: fmt.Sprintf("%s: more than %d files and folders lie in it", what, meta.MaxLeased), next: "Lease the folders in it that need it."}
 	case errors.Is(err, unix.EROFS):
@@ -164,30 +165,30 @@ func (a *app) takeLease(o leaseFlags, path string) error {
 	const what = "lease"
 	have, err := leaseAt(path)
 	if err != nil {
-		return leaseError(what, err)
+		return leaseError(what, path, err)
 	}
 	value := "take"
 	if have != nil && !have.This {
 		named := fmt.Sprintf("%s is leased by %s (device %d)", check.Printable(have.Path), check.Printable(have.Name), have.Device)
 		if o.steal == "" {
-			if o.steal, err = a.askHolder(named); err != nil {
+			if o.steal, err = a.askHolder(named, path); err != nil {
 				return err
 			}
 		}
 		if o.steal != have.Name {
-			return &problem{code: codeLeased, what: what + ": " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME PATH"}
+			return &problem{code: codeLeased, what: what + ": " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME " + shellQuote(path)}
 		}
 		value = "steal " + have.Number
 	}
 	if err := unix.Setxattr(path, volume.LeaseAttr, []byte(value), 0); err != nil {
-		return leaseError(what, err)
+		return leaseError(what, path, err)
 	}
 	now, err := leaseAt(path)
 	if err != nil {
-		return leaseError(what, err)
+		return leaseError(what, path, err)
 	}
 	if now == nil || !now.This {
-		return &problem{code: codeLeased, what: what + ": another machine was faster", next: "See: hushfs lease --list PATH"}
+		return &problem{code: codeLeased, what: what + ": another machine was faster", next: "See: hushfs lease --list " + shellQuote(path)}
 	}
 	if a.json {
 		a.print(now)
@@ -198,9 +199,9 @@ func (a *app) takeLease(o leaseFlags, path string) error {
 }
 
 // askHolder has the name of the machine typed from which a lease is taken away.
-func (a *app) askHolder(named string) (string, error) {
+func (a *app) askHolder(named, path string) (string, error) {
 	if !isTerminal(a.stdin) || a.json {
-		return "", &problem{code: codeLeased, what: "lease: " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME PATH"}
+		return "", &problem{code: codeLeased, what: "lease: " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME " + shellQuote(path)}
 	}
 	fmt.Fprintf(a.stderr, "%s.\nTaken away from it, what it has not sent yet becomes conflict copies, and a program that\nworks with it there will fail. To take it away, type the name of that machine: ", named)
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
@@ -209,7 +210,7 @@ func (a *app) askHolder(named string) (string, error) {
 
 func (a *app) releaseLease(path string) error {
 	if err := unix.Removexattr(path, volume.LeaseAttr); err != nil {
-		return leaseError("give the lease back", err)
+		return leaseError("give the lease back", path, err)
 	}
 	if a.json {
 		a.print(struct{}{})
@@ -222,7 +223,7 @@ func (a *app) releaseLease(path string) error {
 func (a *app) listLeases(path string) error {
 	var all []volume.Leased
 	if err := askRoot(path, volume.LeasesAttr, &all); err != nil {
-		return leaseError("list leases", err)
+		return leaseError("list leases", path, err)
 	}
 	if a.json {
 		a.print(all)
@@ -249,7 +250,7 @@ func (a *app) listLeases(path string) error {
 func (a *app) listLocks(path string) error {
 	var all []volume.Locked
 	if err := askRoot(path, volume.LockedAttr, &all); err != nil {
-		return leaseError("list locks", err)
+		return leaseError("list locks", path, err)
 	}
 	if a.json {
 		a.print(all)

@@ -38,6 +38,12 @@ func (a *app) showEntry(e history.Entry, first bool) {
 	for _, n := range e.Ledger {
 		a.say("    %s", noticeText(n))
 	}
+	for _, l := range e.Leases {
+		a.say("    %s", leasingText(l))
+	}
+	if e.Locks > 0 {
+		a.say("    %s across machines taken, kept or given back", count(e.Locks, "lock"))
+	}
 	if e.Conflicts > 0 {
 		a.say("    %s recorded", count(e.Conflicts, "conflict"))
 	}
@@ -72,6 +78,18 @@ func changeText(c history.Change) string {
 		}
 	case history.Attributes:
 		text += "  (" + check.Printable(c.Detail) + ")"
+	}
+	return text
+}
+
+func leasingText(l history.Leasing) string {
+	text := fmt.Sprintf("lease %s: %s", l.What, check.Printable(l.Path))
+	switch {
+	case l.Device == 0:
+	case l.What == history.TakenAway:
+		text += fmt.Sprintf("  (from device %d)", l.Device)
+	default:
+		text += fmt.Sprintf("  (of device %d)", l.Device)
 	}
 	return text
 }

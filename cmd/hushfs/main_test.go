@@ -156,7 +156,7 @@ func TestCommandLine(t *testing.T) {
 		"a switch with a value":          {[]string{"log", "--verify=perhaps", "store"}, codeUsage, "log: --verify perhaps: it takes no value"},
 		"a time that is none":            {[]string{"log", "--since", "x", "store"}, codeUsage, "log: --since x: a time is needed, as 2026-11-21"},
 		"what has no next step":          {[]string{"lease", "--list", "--release", "full"}, codeUsage, "exclude each other. See: hushfs lease --help"},
-		"lease of nothing":               {[]string{"lease", "none"}, codeUsage, "lease: nothing is at PATH"},
+		"lease of nothing":               {[]string{"lease", "none"}, codeUsage, "/none. Check it for a typing error."},
 		"conflicts of no drive":          {[]string{"conflicts", "full"}, codeNoDrive, "no drive there"},
 		"log of no drive":                {[]string{"log", "full"}, codeNoDrive, "not the folder in which the drive appears"},
 		"heads compares nothing":         {[]string{"heads", "--compare", " ", "full"}, codeUsage, "--compare is empty"},

@@ -338,7 +338,11 @@ func (a *app) mounted(s control.Status) {
 		a.warn("what is mounted may be old, and nothing is sent: %s", check.Printable(s.Volume.Stopped))
 	}
 	if n := len(s.Volume.Damaged); n > 0 {
-		a.warn("%s of the store are missing or damaged; hushfs status names them", count(n, "object"))
+		are, them := "are", "them"
+		if n == 1 {
+			are, them = "is", "it"
+		}
+		a.warn("%s of the store %s missing or damaged; hushfs status names %s", count(n, "object"), are, them)
 	}
 	for _, w := range s.Volume.Warnings {
 		a.warn("%s", check.Printable(w))

@@ -42,6 +42,20 @@ func TestLockText(t *testing.T) {
 	}
 }
 
+// One change is told as one.
+func TestUndrainedText(t *testing.T) {
+	for want, u := range map[string]volume.Undrained{
+		"1 change (7 bytes) is not in the store: it stays sealed in the journal":       {Ops: 1, Bytes: 7},
+		"2 changes (0 bytes) are not in the store: they stay sealed in the journal":    {Ops: 2},
+		"1 change (0 bytes) is not in the store, and 1 of them could not be written":   {Ops: 1, Lost: 1},
+		"0 changes (0 bytes) are not in the store, and 3 of them could not be written": {Lost: 3},
+	} {
+		if got := u.Error(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // Whatever a mount answers to who asks for a lease, it is told what to do.
 func TestLeaseErrors(t *testing.T) {
 	for errno, want := range map[syscall.Errno]code{
@@ -51,8 +65,8 @@ func TestLeaseErrors(t *testing.T) {
 		unix.ENODATA: codeFailure, unix.EPERM: codeFailure, unix.EACCES: codeFailure, unix.EEXIST: codeFailure, unix.EFBIG: codeFailure, unix.E2BIG: codeFailure, unix.EROFS: codeFailure,
 		unix.EIO: codeStore, unix.ETIMEDOUT: codeStore, unix.EHOSTDOWN: codeStore, unix.ENETUNREACH: codeStore,
 	} {
-		p := explain("", leaseError("lease", fmt.Errorf("asked: %w", errno)))
-		if p.code != want || p.next == "" || !strings.HasPrefix(p.text(), "lease: ") {
+		p := explain("", leaseError("lease", "/mnt/my db", fmt.Errorf("asked: %w", errno)))
+		if p.code != want || p.next == "" || !strings.HasPrefix(p.text(), "lease: ") || strings.Contains(p.text(), "PATH") {
 			t.Errorf("%v: code %d, %q; want code %d", errno, p.code, p.text(), want)
 		}
 	}

@@ -18,6 +18,9 @@ type diff struct {
 	inodes []inodeDiff
 	xattrs map[meta.Ref][]string // names of attributes that were set or taken away
 
+	leases []leaseDiff
+	locks  int // of files across machines, that were taken, waited for, kept or given back
+
 	conflicts, resolved int
 }
 
@@ -91,8 +94,13 @@ func (d *diff) key(k, v []byte, state meta.Reader) error {
 	if ref, err := meta.ParseInodeKey(k); err == nil {
 		return d.inode(ref, k, v, state)
 	}
+	if ino, err := meta.ParseLeaseKey(k); err == nil {
+		return d.lease(ino, k, v, state)
+	}
 	if ref, name, err := meta.ParseXattrKey(k); err == nil {
 		d.xattrs[ref] = append(d.xattrs[ref], string(name))
+	} else if _, _, err := meta.ParseLockKey(k); err == nil {
+		d.locks++
 	} else if _, err := meta.ParseConflictKey(k); err == nil {
 		if v != nil {
 			d.conflicts++

@@ -15,6 +15,8 @@ type Entry struct {
 	Epoch      uint32    `json:"epoch"`
 	Changes    []Change  `json:"changes"`
 	Ledger     []Notice  `json:"ledger"`
+	Leases     []Leasing `json:"leases,omitempty"`
+	Locks      int       `json:"locks,omitempty"`      // of files across machines, that were taken, waited for, kept or given back
 	Checkpoint uint64    `json:"checkpoint,omitempty"` // it announces the checkpoint of that slot
 	Conflicts  int       `json:"conflicts,omitempty"`  // that it left a record of
 	Resolved   int       `json:"resolved,omitempty"`   // records of conflicts that it took away

@@ -148,3 +148,48 @@ func TestTrimmed(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// Who leased what, and from whom it was taken away, stands in the history.
+func TestLeases(t *testing.T) {
+	w, laptop := newWorld(t)
+	desk := w.enroll("desk")
+	w.do(laptop, mkdir("/db"), mk("/db/a"))
+	set := func(act meta.LeaseAct, until uint64, from chain.Link) func(w *world) meta.Op {
+		return func(w *world) meta.Op {
+			o := &meta.SetLease{Act: act, Ref: w.ref("/db"), Until: until}
+			if act == meta.LeaseTake {
+				o.Parent, o.Name, o.Below = meta.RootRef, []byte("db"), []meta.Ino{w.ref("/db/a").Ino}
+				if from.Slot > 0 {
+					l, _, err := meta.LeaseOf(w.confirmed, o.Ref.Ino)
+					must(t, err)
+					o.From = l.Number
+				}
+			}
+			return o
+		}
+	}
+	var none chain.Link
+	taken := w.do(laptop, set(meta.LeaseTake, 100, none))
+	w.do(laptop, set(meta.LeaseRenew, 200, none))
+	w.do(desk, set(meta.LeaseTake, 300, taken))
+	w.do(desk, set(meta.LeaseRelease, 0, none))
+	w.do(laptop, func(w *world) meta.Op {
+		return &meta.SetLock{Ino: w.ref("/db/a").Ino, Lock: meta.Lock{Mode: meta.LockExclusive, Until: 300}}
+	})
+	want := []string{
+		"laptop: lease leased /db 0",
+		"laptop: lease kept /db 0",
+		"desk: lease taken away /db 1",
+		"desk: lease given back /db 0",
+		"laptop: 1 locks",
+	}
+	for _, onward := range []bool{true, false} {
+		got := w.lines(Walk{Onward: onward})
+		if !onward {
+			got = reversed(got)
+		}
+		if got = got[len(got)-len(want):]; !slices.Equal(got, want) {
+			t.Errorf("onward %v:\n%q\nwant\n%q", onward, got, want)
+		}
+	}
+}

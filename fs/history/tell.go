@@ -87,7 +87,7 @@ func (f *fate) note(n *naming, after bool) {
 // and is left as that before it, or the other way round.
 func (h *History) tell(d *diff, n *naming, onwards bool) Entry {
 	e := h.entry(d.place)
-	e.Conflicts, e.Resolved = d.conflicts, d.resolved
+	e.Conflicts, e.Resolved, e.Locks = d.conflicts, d.resolved, d.locks
 	all := fates(d)
 	for _, f := range all {
 		f.note(n, !onwards)
@@ -96,6 +96,9 @@ func (h *History) tell(d *diff, n *naming, onwards bool) Entry {
 	for _, f := range all {
 		f.note(n, onwards)
 		e.Changes = append(e.Changes, f.changes()...)
+	}
+	for _, l := range d.leases {
+		e.Leases = append(e.Leases, n.leasing(l, d.place.commit.Device))
 	}
 	slices.SortFunc(e.Changes, func(a, b Change) int {
 		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(string(a.What), string(b.What)), cmp.Compare(a.Inode, b.Inode))

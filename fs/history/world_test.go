@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"path"
 	"path/filepath"
@@ -355,6 +356,12 @@ func line(e Entry) string {
 			b.WriteString(" (" + c.Detail + ")")
 		}
 		b.WriteString(";")
+	}
+	for _, l := range e.Leases {
+		fmt.Fprintf(&b, " lease %s %s %d;", l.What, l.Path, l.Device)
+	}
+	if e.Locks > 0 {
+		fmt.Fprintf(&b, " %d locks;", e.Locks)
 	}
 	for _, n := range e.Ledger {
 		b.WriteString(" " + n.What + " " + n.Name + ";")

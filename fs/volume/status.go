@@ -76,10 +76,14 @@ type Undrained struct {
 }
 
 func (u *Undrained) Error() string {
-	if u.Lost > 0 {
-		return fmt.Sprintf("%d changes (%d bytes) are not in the store, and %d of them could not be written to the journal and are lost", u.Ops, u.Bytes, u.Lost)
+	what, are, they := "changes", "are", "they stay"
+	if u.Ops == 1 {
+		what, are, they = "change", "is", "it stays"
 	}
-	text := fmt.Sprintf("%d changes (%d bytes) are not in the store: they stay sealed in the journal", u.Ops, u.Bytes)
+	if u.Lost > 0 {
+		return fmt.Sprintf("%d %s (%d bytes) %s not in the store, and %d of them could not be written to the journal and are lost", u.Ops, what, u.Bytes, are, u.Lost)
+	}
+	text := fmt.Sprintf("%d %s (%d bytes) %s not in the store: %s sealed in the journal", u.Ops, what, u.Bytes, are, they)
 	if u.Why != nil && !errors.Is(u.Why, context.Canceled) && !errors.Is(u.Why, context.DeadlineExceeded) {
 		text += " (" + store.Brief(u.Why) + ")"
 	}
