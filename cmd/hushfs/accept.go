@@ -58,8 +58,10 @@ done again on what the store has; what fits nowhere comes to files recovered-…
 root folder. Other machines that saw more refuse the store until each of them accepts
 by itself.
 
-A device that was removed in what is given up is one again, and reads and writes what
-is written from then on: look at hushfs device list, and remove it again.
+A machine that was removed in what the store has is refused (21): it saves what waits
+by hushfs device export-pending, and joins anew by hushfs device rejoin, which asks
+the same. A device that was removed in what is given up is one again, and reads and
+writes what is written from then on: look at hushfs device list, and remove it again.
 
 The drive must be unmounted. Without a terminal, --confirm takes the words that
 hushfs heads shows for the store: then exactly that state is accepted, or none.
@@ -220,7 +222,10 @@ func (a *app) confirmRollback(ctx context.Context, u *drive.Unlocked, s *volume.
 	} else {
 		line("Which files are concerned is not known here any more.")
 	}
-	if s.Waiting > 0 {
+	switch {
+	case s.Waiting > 0 && s.Removed != nil:
+		line("%s in the journal of this machine, and will not come into the drive.", capital(waits(s.Waiting)))
+	case s.Waiting > 0:
 		line("%s in the journal of this machine, and will be done again on what the store has.", capital(waits(s.Waiting)))
 	}
 	line("The state that would be gone on with, slot %d of the store:\n  %s", s.Store.Slot, strings.Join(have, " "))

@@ -19,6 +19,7 @@ type deviceFlags struct {
 	secret  secretFlags
 	s3      s3Flags
 	timeout time.Duration // for the drain of an earlier mount
+	older   bool          // a header that is older than one that this machine saw opens the drive too
 }
 
 func (o *deviceFlags) register(f *pflag.FlagSet) {
@@ -129,7 +130,7 @@ func (a *app) unlocked(ctx context.Context, o deviceFlags, arg string, set func(
 			return err
 		}
 	}
-	got, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: o.secret})
+	got, handover, err := a.unlockInChild(ctx, unlockRequest{location: at, Secret: o.secret, Older: o.older})
 	if err != nil {
 		return err
 	}

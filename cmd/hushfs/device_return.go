@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) deviceExportCommand() *cobra.Command {
-	var o deviceFlags
+	o := deviceFlags{older: true}
 	c := &cobra.Command{
 		Use:   "export-pending [flags] STORE FOLDER",
 		Short: "Write what this machine never sent to a local folder",
@@ -23,7 +23,10 @@ says. Nothing is sent, and the journal stays. What no plain folder holds is told
 that were renamed or removed, other attributes.
 
 It is for a machine that was removed from the drive, whose changes nobody takes any
-more; it works on any other that is locked, too. FOLDER is not encrypted.`,
+more; it works on any other that is locked, too. FOLDER is not encrypted.
+
+Where the store was set back as well, changes to what it has no more, or has otherwise,
+fit nothing: what these wrote is in files recovered-… of FOLDER itself.`,
 		Example: `  hushfs device export-pending s3://bucket/home ~/rescued`,
 		Args:    cobra.ExactArgs(2),
 	}
@@ -67,6 +70,9 @@ func (a *app) showExport(x *volume.Exported, to string) {
 		return
 	}
 	a.say("Of %s: %s with %s, and %s, are in %s.", count(x.Changes, "change"), count(x.Files, "file"), size(x.Bytes), count(x.Folders, "new folder"), to)
+	if x.Unfit > 0 {
+		a.say("The store was set back, and %s of it no more; what was written by that is in files recovered-….", fitNothing(x.Unfit))
+	}
 	for _, part := range []struct {
 		what  string
 		paths []string
@@ -88,9 +94,17 @@ func (a *app) showExport(x *volume.Exported, to string) {
 	}
 }
 
+func fitNothing(n int) string {
+	if n == 1 {
+		return "1 change fits what it has"
+	}
+	return fmt.Sprintf("%d changes fit what it has", n)
+}
+
 func (a *app) deviceRejoinCommand() *cobra.Command {
-	var o deviceFlags
+	o := deviceFlags{older: true}
 	var yes, discard bool
+	var confirm string
 	c := &cobra.Command{
 		Use:   "rejoin [flags] STORE",
 		Short: "Join a drive anew with a machine that was removed",
@@ -100,15 +114,24 @@ was not to write any more; all machines see the new device in their lists.
 
 What the old device had not sent stays out of the drive. While there is something
 that was not exported (hushfs device export-pending) it is refused; with --discard
-that stays in the state folder, sealed, in a folder kept-….`,
+that stays in the state folder, sealed, in a folder kept-….
+
+Where the store was set back as well, you are shown what is missing, and asked whether
+to give that up, as by hushfs accept-rollback; without a terminal, --confirm takes the
+words of the state that is to be gone on with.`,
 		Example: `  hushfs device rejoin s3://bucket/home`,
 		Args:    cobra.ExactArgs(1),
 	}
 	o.register(c.Flags())
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().StringVar(&confirm, "confirm", "", "where the store was set back: accept, without being asked, the state whose `WORDS` hushfs heads shows for the store")
 	c.Flags().BoolVar(&discard, "discard", false, "also when there are changes that nobody has exported")
 	return a.command(c, func(ctx context.Context, args []string) error {
 		if err := o.check(); err != nil {
+			return err
+		}
+		words, err := spoken(confirm)
+		if err != nil {
 			return err
 		}
 		at, err := locate(args[0], o.s3)
@@ -122,7 +145,10 @@ that stays in the state folder, sealed, in a folder kept-….`,
 			return err
 		}
 		var number int
-		err = a.unlocked(ctx, o, args[0], func(vo *volume.Options) { vo.Rejoin = &volume.Rejoin{Discard: discard} }, func(v *volume.Volume) (err error) {
+		err = a.unlocked(ctx, o, args[0], func(vo *volume.Options) {
+			vo.Rejoin = &volume.Rejoin{Discard: discard}
+			vo.Accept = func(s *volume.Setback) error { return a.confirmRollback(ctx, vo.Drive, s, words) }
+		}, func(v *volume.Volume) (err error) {
 			if number, err = v.Join(ctx); err != nil {
 				return explain("this machine did not join the drive", err)
 			}

@@ -142,6 +142,7 @@ var rules = []struct {
 	{volume.ErrUnacceptable, codeFork, "Nothing was changed, and the store stays refused."},
 	{volume.ErrRollback, codeHistory, "Nothing was mounted. Was the store restored from a backup? Ask whoever runs it before you trust it. To look at what it has: hushfs mount --older STORE DIR. To go on with that: hushfs accept-rollback STORE"},
 	{publish.ErrRollback, codeHistory, "Nothing is lost: what waits stays sealed in the journal of this machine. Was the store restored from a backup, or is another disk in the place of the right one? Ask whoever runs it; when the store is what it was, all goes on."},
+	{publish.ErrFork, codeHistory, "Nothing is lost: what waits stays sealed in the journal of this machine, and is sent when a person has looked. What was seen, and what to do: hushfs heads STORE"},
 	{volume.ErrFork, codeHistory, "Nothing was mounted. What happened, as far as it is known: hushfs heads STORE. If a rollback was accepted on another machine, and you know of it: hushfs accept-rollback STORE. Else somebody may be showing two histories: ask whoever runs the store before you trust it, and compare the machines"},
 	{journal.ErrNewer, codeNewer, "Install a newer hushfs on this machine. Keep the state folder: changes wait in it."},
 	{volume.ErrJournal, codeState, "Nothing is lost: the journal stays as it is. Keep the state folder and report this."},

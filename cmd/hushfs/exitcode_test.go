@@ -61,6 +61,8 @@ func TestExplain(t *testing.T) {
 		"a full local disk":                 {syscall.ENOSPC, codeState},
 		"rollback":                          {volume.ErrRollback, codeHistory},
 		"fork":                              {volume.ErrFork, codeHistory},
+		"two histories while mounted":       {publish.ErrFork, codeHistory},
+		"set back, and removed there":       {errors.Join(volume.ErrRollback, publish.ErrRemoved), codeRemoved},
 		"foreign journal":                   {volume.ErrJournal, codeState},
 		"time over":                         {context.DeadlineExceeded, codeTimeout},
 		"interrupted":                       {context.Canceled, codeFailure},

@@ -245,7 +245,7 @@ func (a *app) showHeads(ctx context.Context, o headsFlags, id drive.ID, h *volum
 		n, err := h.Settle(words)
 		if err != nil {
 			return explain("nothing was settled", &problem{code: codeFork, what: "nothing was settled", why: err,
-				next: "The words must come from a machine whose history is to go on. Ask it with: hushfs heads --slot NUMBER STORE"})
+				next: fmt.Sprintf("The words must come from a machine whose history is to go on. Ask it with: hushfs heads --slot %d STORE", h.Store.Slot)})
 		}
 		r.Settled = n
 		if n > 0 {
@@ -304,7 +304,11 @@ func (a *app) sayHeads(o headsFlags, r headsResult, h *volume.Heads) {
 	}
 	if h.Setback != nil {
 		a.say("THE STORE WAS SET BACK: %s.", check.Printable(h.Setback.Error()))
-		a.say("Was it restored from a backup? Ask whoever runs it. To look at it: hushfs mount --older STORE DIR. To go on with it: hushfs accept-rollback STORE")
+		if h.Setback.Removed != nil {
+			a.say("Was it restored from a backup? Ask whoever runs it. To look at it: hushfs mount --older STORE DIR. To save what waits here: hushfs device export-pending STORE FOLDER. To go on with it, as a new machine: hushfs device rejoin STORE")
+		} else {
+			a.say("Was it restored from a backup? Ask whoever runs it. To look at it: hushfs mount --older STORE DIR. To go on with it: hushfs accept-rollback STORE")
+		}
 	}
 	if r.Settled > 0 {
 		a.say("Settled: %s of another history. Mount the drive to go on.", count(r.Settled, "commit"))
@@ -313,7 +317,7 @@ func (a *app) sayHeads(o headsFlags, r headsResult, h *volume.Heads) {
 			a.say("ANOTHER HISTORY WAS SEEN: %s.", check.Printable(p.String()))
 		}
 		if len(h.Proofs) > 0 {
-			a.say("Compare this machine with the others. When another one, that you trust, has the words above for slot %d: hushfs heads --confirm 'WORDS' STORE", h.Store.Slot)
+			a.say("Compare this machine with the others. When another one, that you trust, has the words above for slot %d (there: hushfs heads --slot %d STORE): hushfs heads --confirm 'WORDS' STORE", h.Store.Slot, h.Store.Slot)
 		} else if o.confirm != "" {
 			a.say("There is nothing to settle: no other history was seen.")
 		}

@@ -123,7 +123,7 @@ func (a *app) syncDrive(ctx context.Context, d *foundDrive) (control.Synced, err
 		return err
 	})
 	if err != nil {
-		return control.Synced{}, explain("hand what was written to the drive", err)
+		return control.Synced{}, a.notHanded(ctx, d, err)
 	}
 	left := time.Duration(0)
 	if until, ok := ctx.Deadline(); ok {

@@ -62,8 +62,11 @@ func (a *app) wait(ctx context.Context, timeout time.Duration, arg string) error
 		file, err = writeBack(d.status.Mountpoint, path)
 		return err
 	})
-	if err != nil {
-		return explain("hand what was written to the drive", err)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return &problem{code: codeUsage, what: "wait: nothing is at " + path, next: "Check it for a typing error."}
+	case err != nil:
+		return a.notHanded(ctx, d, err)
 	}
 	left := time.Duration(0)
 	if until, ok := ctx.Deadline(); ok {
@@ -190,7 +193,7 @@ func mountedStill(p *problem) *problem {
 func writeBack(dir, path string) (inode uint64, err error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
-		return 0, errors.New(filepath.Base(path) + ": " + err.Error())
+		return 0, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
 	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	switch st.Mode & unix.S_IFMT {

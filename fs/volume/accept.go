@@ -52,36 +52,71 @@ func (v *Volume) unfinishedAcceptance() (*accepted, error) {
 
 // face is what becomes of a store that shows less than is known, or another history: it
 // is refused, or shown read-only without what waits (Options.Older), or a person is asked
-// (Options.Accept).
-func (v *Volume) face(ctx context.Context, l *publish.Loaded) error {
-	err := v.checkHeads(ctx, l)
-	var s *Setback
-	if err != nil && !errors.As(err, &s) {
-		return err
+// (Options.Accept). A machine that was removed in it is told that: it may look, and save
+// what waits; and it is asked when it joins anew (Options.Rejoin), and else not. The chain
+// that face returns is that to go on with.
+func (v *Volume) face(ctx context.Context, l *publish.Loaded, whole bool) (*publish.Loaded, error) {
+	l, s, err := v.compareHeads(ctx, l, whole)
+	if err != nil {
+		return nil, err
 	}
 	if s == nil && l.Claim.Slot > 0 && (v.o.Accept != nil || v.o.Older) {
 		if s, err = v.setback(ctx, l, l.Claim, AHint, chain.ID{}, false); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	switch {
-	case s == nil && v.o.Accept != nil:
+	case s == nil && v.o.Accept != nil && v.o.Rejoin == nil:
 		unfinished, err := v.unfinishedAcceptance()
 		if err == nil && unfinished == nil {
 			err = ErrNothingMissing
 		}
-		return err
+		return l, err
 	case s == nil:
-		return nil
-	case v.o.Accept != nil:
-		return v.ask(ctx, l, s)
+		return l, nil
 	case v.o.Older:
 		v.older, v.o.ReadOnly = true, true
 		v.state.Freeze() // others may have gone on with it, above what this machine saw
 		l.Trouble = s
-		return nil
+		return l, nil
+	case s.Removed != nil && v.o.ReadOnly && v.o.Accept == nil:
+		v.state.Freeze()
+		l.Trouble = s
+		v.lookBehind(l, s)
+		return l, nil
+	case v.o.Accept != nil && (s.Removed != nil) == (v.o.Rejoin != nil):
+		return l, v.ask(ctx, l, s)
 	}
-	return s
+	return nil, s
+}
+
+// compareHeads is checkHeads, and passes over commits of the history that is known and not
+// shown where they lie in slots of the one that is: they prove two histories, which the
+// Setback says already, and hide what goes on above them. It returns the chain that was
+// read past them.
+func (v *Volume) compareHeads(ctx context.Context, l *publish.Loaded, whole bool) (*publish.Loaded, *Setback, error) {
+	for {
+		err := v.checkHeads(ctx, l)
+		var s *Setback
+		if err != nil && !errors.As(err, &s) {
+			return nil, nil, err
+		}
+		if s == nil || l.Evidence == nil {
+			return l, s, nil
+		}
+		c, err := l.Chain.Open(l.EvidenceSlot, l.Evidence)
+		if err != nil {
+			return l, s, nil
+		}
+		lost, err := s.lost(ctx, l, c)
+		if err != nil || !lost {
+			return l, s, err
+		}
+		v.lost = append(v.lost, chain.Link{Slot: c.Slot, ID: c.ID})
+		if l, err = v.loadChain(ctx, whole); err != nil {
+			return nil, nil, err
+		}
+	}
 }
 
 // ask shows a person what is missing, and goes on with what the store has when that is
@@ -92,12 +127,19 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 	case s.Above > 0:
 		return fmt.Errorf("%w: slot %d is not there and %s is. While it lies there, whatever takes slot %d contradicts it. Bring slot %d back from a copy of the store; if there is none, move the commits above it away",
 			ErrUnacceptable, s.Had.Slot+1, chain.SlotName(l.Chain.Volume, s.Above), s.Had.Slot+1, s.Had.Slot+1)
+	case l.Evidence != nil:
+		return fmt.Errorf("%w: %w. Look which history it is of: hushfs heads STORE. Ask a machine that you trust for the words of slot %d (hushfs heads --slot %d STORE), say them here (hushfs heads --confirm 'WORDS' STORE), then accept", ErrUnacceptable, l.Trouble, l.Chain.Slot, l.Chain.Slot)
 	case l.Trouble != nil && l.Claim.Slot == 0:
 		return fmt.Errorf("%w: nothing can be written: %w", ErrUnacceptable, l.Trouble)
 	case v.o.ReadOnly:
 		return fmt.Errorf("%w: that is written into the store, and this mount may not write", ErrUnacceptable)
 	case single || v.o.Writer != 0:
 		return fmt.Errorf("%w: the drive has a single writer, and this machine would become another device", ErrUnacceptable)
+	}
+	if v.o.Rejoin != nil {
+		if err := v.mayLeave(); err != nil {
+			return err
+		}
 	}
 	a := &accepted{seen: s.Seen, had: chain.Link{Slot: s.from()}}
 	if s.Same.Slot == 0 && s.Accepted != nil {
@@ -111,11 +153,16 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 		a.had.ID = chain.ID(l.Chain.Volume)
 	}
 	s.Files, s.Known = v.missingFiles(ctx, l, s)
-	if s.Waiting, err = v.waitingOps(); err != nil {
+	if s.Waiting, _, err = v.waitingOps(); err != nil {
 		return err
 	}
 	if err := v.o.Accept(s); err != nil {
 		return err
+	}
+	if len(v.lost) > 0 {
+		if err := v.state.Settle(v.lost...); err != nil {
+			return fmt.Errorf("%w: %w", ErrState, err)
+		}
 	}
 	if err := v.keep(filepath.Base(a.path(v)), nil); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("note that the rollback was accepted: %w", pathless(err))
@@ -131,31 +178,31 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 	return nil
 }
 
-// waitingOps is how many operations wait in the journal.
-func (v *Volume) waitingOps() (int, error) {
+// waitingOps is how many operations wait in the journal, and the last of it.
+func (v *Volume) waitingOps() (n int, last meta.OpNo, err error) {
 	id, secret := v.state.Journal()
 	dir, known := v.journalDir(id), v.state.Known()
 	m, err := v.unfinishedMove()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if m != nil {
 		dir, id, known = m.path(v, moveName), m.id, m.known
 	}
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, 0, nil
 	}
 	j, waiting, _, err := journal.Open(dir, journal.Options{Key: secret, ID: id, Log: v.log, Step: v.o.Step})
 	if err != nil {
-		return 0, fmt.Errorf("open the journal: %w", err)
+		return 0, 0, fmt.Errorf("open the journal: %w", err)
 	}
-	return waiting.Count(known), j.Close()
+	return waiting.Count(known), waiting.Last(), j.Close()
 }
 
 // openOlder opens the journal and leaves it as it is: what waits in it was made on
 // commits that the store does not show.
 func (v *Volume) openOlder(l *publish.Loaded) error {
-	n, err := v.waitingOps()
+	n, _, err := v.waitingOps()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package volume
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -71,11 +70,16 @@ func Look(ctx context.Context, o Options) (*Heads, error) {
 }
 
 func (v *Volume) heads(ctx context.Context) (*Heads, error) {
-	l, err := v.loadChain(ctx, v.distrusted())
+	whole := v.distrusted()
+	l, err := v.loadChain(ctx, whole)
 	if err != nil {
 		return nil, err
 	}
-	h := &Heads{l: l, st: v.state, Accepted: l.Chain.Ledger.Accepted(), Names: map[meta.Device]string{}}
+	l, s, err := v.compareHeads(ctx, l, whole)
+	if err != nil {
+		return nil, err
+	}
+	h := &Heads{Setback: s, l: l, st: v.state, Accepted: l.Chain.Ledger.Accepted(), Names: map[meta.Device]string{}}
 	for _, d := range l.Chain.Ledger.Devices() {
 		h.Names[d.No] = d.Name
 	}
@@ -98,14 +102,10 @@ func (v *Volume) heads(ctx context.Context) (*Heads, error) {
 	if vol.MinSlot > 0 {
 		h.Minimum = head(chain.Link{Slot: chain.Slot(vol.MinSlot), ID: vol.MinCommit})
 	}
-	err = v.checkHeads(ctx, l)
-	if err != nil && !errors.As(err, &h.Setback) {
-		return nil, err
-	}
 	if l.Evidence != nil {
 		v.evidence(l.EvidenceSlot, l.Evidence)
 	}
-	if h.Proofs, err = unsettled(v.o.State, l, v.state); err != nil {
+	if h.Proofs, err = unsettled(v.o.State, l, v.state, v.lost); err != nil {
 		return nil, err
 	}
 	if l.Trouble != nil {
@@ -156,7 +156,7 @@ func (h *Heads) Find(words []string) (chain.Slot, bool) {
 func (h *Heads) Settle(words []string) (int, error) {
 	slot, ok := h.Find(words)
 	if !ok {
-		return 0, fmt.Errorf("%w: no slot of it has these words", ErrFork)
+		return 0, fmt.Errorf("%w: no slot of it has these words; those of slot %d are needed, or of one before in which the histories have parted", ErrFork, h.l.Chain.Slot)
 	}
 	var links []chain.Link
 	for _, p := range h.Proofs {

@@ -20,6 +20,7 @@ import (
 // Exported is what ExportPending wrote, and what it could not.
 type Exported struct {
 	Changes int   `json:"changes"` // operations that are in no slot
+	Unfit   int   `json:"unfit"`   // of these, what fits nothing that a store has which was set back: its bytes are in files recovered-…
 	Files   int   `json:"files"`   // files and symbolic links
 	Folders int   `json:"folders"` //
 	Bytes   int64 `json:"bytes"`   //
@@ -52,6 +53,9 @@ func (v *Volume) ExportPending(ctx context.Context, dir string) (*Exported, erro
 	}
 	if x.out.Changes == 0 {
 		return x.out, nil
+	}
+	if v.view.Pending().Len() == 0 {
+		return x.out, v.noteExported() // names alone, which are told
 	}
 	if err := emptyFolder(dir); err != nil {
 		return nil, err
@@ -125,6 +129,9 @@ type exportItem struct {
 func (x *exporter) find() error {
 	pending := x.v.view.Pending()
 	x.out.Changes = pending.Len()
+	if b := x.v.behind; b != nil {
+		x.out.Changes, x.out.Unfit = b.waiting, b.unfits
+	}
 	if pending.Len() == 0 {
 		return nil
 	}

@@ -35,8 +35,8 @@ func (p Proof) String() string {
 // unsettled lists the proofs of another history in a state folder that stop this machine:
 // not those that a person settled, nor those of a device that was removed since, nor a
 // commit that turned out to be of this history, since what came before it was damaged
-// for a while.
-func unsettled(dir string, l *publish.Loaded, st *state.State) ([]Proof, error) {
+// for a while. Those of lost, and what goes on from them, a Setback tells of.
+func unsettled(dir string, l *publish.Loaded, st *state.State, lost []chain.Link) ([]Proof, error) {
 	all, err := keptEvidence(dir)
 	if err != nil || len(all) == 0 {
 		return nil, err
@@ -46,7 +46,7 @@ func unsettled(dir string, l *publish.Loaded, st *state.State) ([]Proof, error) 
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	over := map[chain.ID]bool{}
-	for _, s := range settled {
+	for _, s := range append(settled, lost...) {
 		over[s.ID] = true
 	}
 	var open []Proof

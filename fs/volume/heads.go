@@ -136,7 +136,7 @@ func (v *Volume) alarmed(l *publish.Loaded) error {
 	if l.Trouble != nil {
 		return nil
 	}
-	open, err := unsettled(v.o.State, l, v.state)
+	open, err := unsettled(v.o.State, l, v.state, nil)
 	if err != nil {
 		return err
 	}

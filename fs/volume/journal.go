@@ -120,6 +120,9 @@ func (v *Volume) takeUp(ctx context.Context, l *publish.Loaded, o *old, settled 
 // has the view show that. Where it cannot be had any more they are astray: they are
 // executed on what there is, as far as that is sure.
 func (v *Volume) stateAt(ctx context.Context, l *publish.Loaded, o *old, slot chain.Slot, settled meta.OpNo) (at *publish.Loaded, astray bool, err error) {
+	if v.behind.covers(slot) && o.waits(settled) {
+		return l, true, nil
+	}
 	if slot == 0 || slot >= l.Chain.Slot || !o.waits(settled) {
 		return l, false, nil
 	}

@@ -87,12 +87,13 @@ func (v *Volume) load(ctx context.Context) error {
 	loaded, err := v.loadChain(ctx, whole)
 	if errors.Is(err, block.ErrDamaged) && !whole {
 		v.log.Error("a table is damaged; all commits are read instead", "err", err)
-		loaded, err = v.loadChain(ctx, true)
+		whole = true
+		loaded, err = v.loadChain(ctx, whole)
 	}
 	if err != nil {
 		return err
 	}
-	if err := v.face(ctx, loaded); err != nil {
+	if loaded, err = v.face(ctx, loaded, whole); err != nil {
 		return err
 	}
 	if err := v.alarmed(loaded); err != nil {
@@ -134,7 +135,7 @@ func (v *Volume) loadChain(ctx context.Context, whole bool) (*publish.Loaded, er
 	l, err := publish.Load(ctx, publish.LoadOptions{
 		Bucket: v.bucket, Volume: vol, Identity: v.o.Drive.Identity(),
 		Tables: v.tables, Keys: v.keys, Memory: v.memory, Log: v.log, Whole: whole,
-		Slots: v.slots, Wrong: v.wrongFolds(), Hints: v.hints, Settled: settled, Keep: v.met, Passing: v.o.Passing,
+		Slots: v.slots, Wrong: v.wrongFolds(), Hints: v.hints, Settled: append(settled, v.lost...), Keep: v.met, Passing: v.o.Passing,
 	})
 	if errors.Is(err, publish.ErrElsewhere) {
 		return nil, fmt.Errorf("%s opens, and %w", v.o.Drive.HeaderName(), err)

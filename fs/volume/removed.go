@@ -50,6 +50,9 @@ func (v *Volume) faceRemoval(l *publish.Loaded, m *move) (*move, error) {
 		v.takeName(l, number)
 		return m, nil
 	case v.o.ReadOnly:
+		if m != nil && m.was == 0 {
+			m = nil // it was about to join anew, and nothing is in that
+		}
 		v.removed = err
 		v.log.Warn("this machine was removed", "err", err)
 		v.notes.warn("device", fmt.Errorf("%w. What it had not sent is shown here and nowhere else, and never will be sent: hushfs device export-pending writes it to a folder", err))
@@ -109,8 +112,8 @@ func (v *Volume) leaveBehind(l *publish.Loaded, number meta.Device) error {
 	if err != nil {
 		return err
 	}
-	if waiting > 0 && !v.o.Rejoin.Discard && v.exportedUpTo(id) < last {
-		return fmt.Errorf("%w: %d of them, which nobody will take from a device that was removed", ErrUnexported, waiting)
+	if err := v.exported(id, waiting, last); err != nil {
+		return err
 	}
 	from := v.journalDir(id)
 	if waiting > 0 {
@@ -162,10 +165,23 @@ func (v *Volume) exportedUpTo(id [16]byte) meta.OpNo {
 	return meta.OpNo(no)
 }
 
+// exported is an ErrUnexported when operations wait in the journal called id, up to last,
+// that were neither exported nor are to be left behind.
+func (v *Volume) exported(id [16]byte, waiting int, last meta.OpNo) error {
+	if waiting > 0 && !v.o.Rejoin.Discard && v.exportedUpTo(id) < last {
+		return fmt.Errorf("%w: %d of them, which nobody will take from a device that was removed", ErrUnexported, waiting)
+	}
+	return nil
+}
+
 // noteExported remembers that all pending operations are exported.
 func (v *Volume) noteExported() error {
 	pending := v.view.Pending()
-	if pending.Len() == 0 {
+	last := v.behind.last()
+	if pending.Len() > 0 {
+		last = max(last, pending.Last().No)
+	}
+	if last == 0 {
 		return nil
 	}
 	id, _ := v.state.Journal()
@@ -173,5 +189,5 @@ func (v *Volume) noteExported() error {
 	if err := os.Remove(filepath.Join(v.o.State, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return pathless(err)
 	}
-	return pathless(v.keep(name, []byte(strconv.FormatUint(uint64(pending.Last().No), 10)+"\n")))
+	return pathless(v.keep(name, []byte(strconv.FormatUint(uint64(last), 10)+"\n")))
 }

@@ -100,6 +100,9 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 		v.log.Info("journal replayed", "operations", n)
 	}
 	s.tell(v, o)
+	if v.behind != nil {
+		return v.behind.show(ctx, v, s, o.waiting.Count(settled), o.waiting.Last())
+	}
 	if v.o.ReadOnly {
 		return nil
 	}
@@ -117,6 +120,9 @@ func (v *Volume) replay(ctx context.Context, o *old, settled meta.OpNo) error {
 // again executes an operation of the journal, behind a gap only if that may be.
 func (v *Volume) again(s *salvage, op meta.Op, at meta.Stamp) error {
 	if s.gaps {
+		if v.behind.another(op) {
+			return errTorn
+		}
 		if err := v.view.Read(func(r meta.Reader) error { return s.allows(r, op) }); err != nil {
 			return err
 		}

@@ -204,8 +204,12 @@ func (v *Volume) rescueTorn(ctx context.Context, s *salvage) error {
 	return v.persist()
 }
 
+func recoveredName(p *refuge) []byte {
+	return fmt.Appendf(nil, "recovered-%x-%d", uint64(p.ino), p.from)
+}
+
 func (v *Volume) rescuePiece(ctx context.Context, p *refuge) error {
-	name := fmt.Appendf(nil, "recovered-%x-%d", uint64(p.ino), p.from)
+	name := recoveredName(p)
 	if v.rescued(name, 1+(len(p.extents)+extentsMax-1)/extentsMax) {
 		return nil
 	}

@@ -25,6 +25,8 @@ type Setback struct {
 	Accepted *chain.Accepted // what somebody on another machine took for right instead; nil: nobody did
 	accepter string          // the name of that device
 
+	Removed error // an ErrRemoved of fs/sync: this machine is no device any more in what the store has; nil: it is, or never was
+
 	Missing publish.Missing // up to Seen
 	Damaged []string        // objects that are missing or no commits
 	Files   []MissingFile   // what the missing commits were about, as far as they are kept near; only where a person is asked
@@ -69,18 +71,42 @@ func (s *Setback) Error() string {
 	if s.Above > 0 {
 		fmt.Fprintf(&b, ". Slot %d is not there, and slot %d is", s.Had.Slot+1, s.Above)
 	}
-	if a := s.Accepted; a != nil {
+	if a := s.Accepted; a != nil && s.Removed == nil {
 		fmt.Fprintf(&b, ". Somebody at device %d (%s) accepted on %s that the store was set back to slot %d. To accept it here too: hushfs accept-rollback STORE",
 			a.Device, s.accepter, a.Time.Local().Format("2006-01-02 15:04"), a.Had.Slot)
 	}
 	if len(s.Damaged) > 0 {
 		fmt.Fprintf(&b, "; damaged or missing: %s", s.Damaged[0])
 	}
+	if s.Removed != nil {
+		fmt.Fprintf(&b, ". There %s", s.Removed)
+	}
 	return b.String()
 }
 
-// Unwrap makes errors.Is find ErrRollback or ErrFork.
-func (s *Setback) Unwrap() error { return s.why }
+// Unwrap makes errors.Is find ErrRollback or ErrFork, and ErrRemoved of fs/sync.
+func (s *Setback) Unwrap() []error {
+	if s.Removed != nil {
+		return []error{s.why, s.Removed}
+	}
+	return []error{s.why}
+}
+
+// lost says whether a commit that proves another history is of the one that is known and
+// not shown: it is a commit that this machine knows, or goes on from one.
+func (s *Setback) lost(ctx context.Context, l *publish.Loaded, c *chain.Commit) (bool, error) {
+	for _, k := range s.known {
+		if k.ID != c.ID && k.ID != c.Prev {
+			continue
+		}
+		id, ok, err := l.ID(ctx, k.Slot)
+		if err != nil {
+			return false, fmt.Errorf("look for slot %d: %w", k.Slot, err)
+		}
+		return !ok || id != k.ID, nil
+	}
+	return false, nil
+}
 
 // setback compares the chain with a commit that is known to have been in it, and what this
 // machine knows one by one with both; nil: the chain has it.
@@ -89,7 +115,7 @@ func (v *Volume) setback(ctx context.Context, l *publish.Loaded, seen chain.Link
 		return nil, nil
 	}
 	s := &Setback{Seen: seen, Had: chain.Link{Slot: l.Chain.Slot, ID: l.Chain.Head}, By: by, Fork: there, Damaged: l.Damaged, Above: l.Above, why: ErrRollback}
-	s.Store = s.Had
+	s.Store, s.Removed = s.Had, v.removal(l)
 	if there {
 		s.why, s.Had = ErrFork, chain.Link{Slot: seen.Slot, ID: had}
 	}

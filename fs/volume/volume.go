@@ -90,10 +90,12 @@ type Volume struct {
 	programFar   bool                // it is not known whether it has: a table is not near
 	begun        []metCommit         // while the chain is loaded, what commits will have
 
-	older    bool       // the store is behind what was seen, and is shown all the same
-	gone     chain.Link // the minimum head of the drive's header, where it was given up
-	aside    int        // operations of the journal that are therefore not shown
-	accepted *accepted  // nil: nothing was accepted, or it is done
+	older    bool         // the store is behind what was seen, and is shown all the same
+	gone     chain.Link   // the minimum head of the drive's header, where it was given up
+	aside    int          // operations of the journal that are therefore not shown
+	accepted *accepted    // nil: nothing was accepted, or it is done
+	lost     []chain.Link // commits of the history that is known and not shown, which lie in slots of the one that is
+	behind   *lookback    // nil: what waits here is shown on the history that it was made on
 	bucket   *counted
 	room     *room
 	spare    *spare
