@@ -63,7 +63,7 @@ func (v *Volume) writable(ctx context.Context) error {
 }
 
 // firstChange is the subject of the warning that changes fail.
-const firstChange = "changes"
+const firstChange = "first change"
 
 const firstNeedsStore = "this machine has never written to the drive, and becomes a device of it with its first change, which needs the store"
 

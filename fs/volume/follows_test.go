@@ -51,6 +51,7 @@ func TestFollowingWhereTwoOpenFilesBecomeOne(t *testing.T) {
 	as(phone, write("f", "one"), drained) // it had not heard of the removal
 	as(desk, follow, read("f", "one"))
 	looks := opens()
+	desk.v.Following(looks)
 	if err := desk.v.Write(t.Context(), locks, 0, []byte("two")); err != nil {
 		t.Fatal(err)
 	}

@@ -169,8 +169,8 @@ func (v *Volume) detach(f *orphan) (ops []meta.Op, to meta.Ref, err error) {
 	if f.by != (Given{}) {
 		o.Same = nil // nobody waits for bytes to be compared, which were written here
 	}
-	if v.open[f.ref.Ino] != nil {
-		o.Same = nil // as one file the two would have a cache each
+	if open := v.open[f.ref.Ino]; open != nil && !open.follows {
+		o.Same = nil // as one file the two would have a cache each in the kernel
 	}
 	err = v.view.Read(func(now meta.Reader) (err error) {
 		ops, to, err = meta.Detach(f.m, now, f.ref, v.stamp(), o, incomplete)

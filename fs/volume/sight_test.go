@@ -232,7 +232,7 @@ func TestFirstChangeNeedsTheStore(t *testing.T) {
 			return slices.ContainsFunc(late.v.Status().Warnings, func(s string) bool { return strings.Contains(s, words) })
 		}
 		as(late, read("d/b", "1"))
-		if warns("changes: ") {
+		if warns("first change: ") {
 			t.Errorf("nothing is the matter: %q", late.v.Status().Warnings)
 		}
 		w.faults.Add(fault.On(fault.Get, 0, fault.Fail(store.ErrUnavailable)), fault.On(fault.Put, 0, fault.Fail(store.ErrUnavailable)))
@@ -249,7 +249,7 @@ func TestFirstChangeNeedsTheStore(t *testing.T) {
 		}
 		w.faults.Clear()
 		as(late, write("mine", "1"), drained)
-		if warns("changes: ") {
+		if warns("first change: ") {
 			t.Errorf("it is a device now: %q", late.v.Status().Warnings)
 		}
 	})
