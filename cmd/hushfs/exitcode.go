@@ -79,7 +79,7 @@ var codes = []struct {
 	{codeDoctor, "of doctor: something stands in the way of a mount"},
 	{codeDamaged, "of fsck: the drive is damaged, or was and is not wholly repaired"},
 	{codeMended, "of fsck --repair: the drive was damaged, and all of it is repaired; what is lost stays lost"},
-	{codeFork, "of accept-rollback: it was not accepted; of heads: another history was seen, or words differ"},
+	{codeFork, "of accept-rollback and device rejoin: it was not accepted; of heads: another history was seen, or words differ"},
 	{codeFound, "of audit-bucket: an object shows more than it may"},
 	{codeRemoved, "this machine was removed from the drive"},
 	{codeConflicts, "of conflicts --check: there are conflicts that nobody has resolved"},

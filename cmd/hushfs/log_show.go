@@ -42,7 +42,7 @@ func (a *app) showEntry(e history.Entry, first bool) {
 		a.say("    %s", leasingText(l))
 	}
 	if e.Locks > 0 {
-		a.say("    %s across machines taken, kept or given back", count(e.Locks, "lock"))
+		a.say("    %s of all machines taken, waited for, kept or given back", count(e.Locks, "lock"))
 	}
 	if e.Conflicts > 0 {
 		a.say("    %s recorded", count(e.Conflicts, "conflict"))
@@ -83,7 +83,11 @@ func changeText(c history.Change) string {
 }
 
 func leasingText(l history.Leasing) string {
-	text := fmt.Sprintf("lease %s: %s", l.What, check.Printable(l.Path))
+	what := string(l.What)
+	if l.What == history.Leased {
+		what = "taken"
+	}
+	text := fmt.Sprintf("lease %s: %s", what, check.Printable(l.Path))
 	switch {
 	case l.Device == 0:
 	case l.What == history.TakenAway:

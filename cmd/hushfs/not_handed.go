@@ -23,5 +23,5 @@ func (a *app) notHanded(ctx context.Context, d *foundDrive, err error) error {
 			return mountedStill(p)
 		}
 	}
-	return &problem{code: codeFailure, what: what, why: err, next: "The drive takes no changes from this machine, or not to a file that another machine has a lease of. Which it is: hushfs status, and hushfs lease --list"}
+	return &problem{code: codeFailure, what: what, why: err, next: "The drive takes no changes from this machine, or not to a file that another machine has a lease of. Which it is: hushfs status, and hushfs lease --list PATH"}
 }

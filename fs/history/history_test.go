@@ -2,6 +2,7 @@ package history
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hushfs/hushfs/fs/chain"
@@ -190,6 +191,17 @@ func TestLeases(t *testing.T) {
 		}
 		if got = got[len(got)-len(want):]; !slices.Equal(got, want) {
 			t.Errorf("onward %v:\n%q\nwant\n%q", onward, got, want)
+		}
+	}
+	for path, leases := range map[string]int{"/db": 4, "/db/a": 0} {
+		n := 0
+		for _, l := range w.lines(Walk{Path: path}) {
+			if strings.Contains(l, "lease ") {
+				n++
+			}
+		}
+		if n != leases {
+			t.Errorf("%s: %d leases, want %d", path, n, leases)
 		}
 	}
 }

@@ -7,6 +7,8 @@ type Leasing struct {
 	What   LeaseWhat `json:"what"`
 	Path   string    `json:"path"`             // where what is leased was found
 	Device int       `json:"device,omitempty"` // whose it was, when the commit is another device's
+
+	ino meta.Ino
 }
 
 // LeaseWhat is what became of a lease.
@@ -51,7 +53,7 @@ func (d *diff) lease(ino meta.Ino, k, v []byte, state meta.Reader) error {
 
 // leasing tells a leaseDiff of a commit by a device.
 func (n *naming) leasing(l leaseDiff, by meta.Device) Leasing {
-	out := Leasing{}
+	out := Leasing{ino: l.ino}
 	at := l.new
 	if at == nil {
 		at = l.old

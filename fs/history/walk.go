@@ -242,16 +242,19 @@ func (h *History) scope(ctx context.Context, path string) (*scope, error) {
 	return &scope{ino: uint64(at.Ino), path: "/" + strings.Join(parts, "/")}, nil
 }
 
-// keep drops the changes that do not concern the scope, and says whether any is left.
+// keep drops the changes and leases that do not concern the scope, and says whether any is
+// left.
 func (s *scope) keep(e *Entry) bool {
 	e.Changes = slices.DeleteFunc(e.Changes, func(c Change) bool { return !s.concerns(c) })
-	return len(e.Changes) > 0
+	e.Leases = slices.DeleteFunc(e.Leases, func(l Leasing) bool { return uint64(l.ino) != s.ino && !s.in(l.Path) })
+	return len(e.Changes)+len(e.Leases) > 0
 }
+
+func (s *scope) in(path string) bool { return path == s.path || strings.HasPrefix(path, s.path+"/") }
 
 func (s *scope) concerns(c Change) bool {
 	if s.ino != 0 {
 		return c.Inode == s.ino || slices.Contains(c.ways[0], s.ino) || slices.Contains(c.ways[1], s.ino)
 	}
-	in := func(path string) bool { return path == s.path || strings.HasPrefix(path, s.path+"/") }
-	return in(c.Path) || c.From != "" && in(c.From)
+	return s.in(c.Path) || c.From != "" && s.in(c.From)
 }
