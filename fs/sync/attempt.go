@@ -148,26 +148,31 @@ func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	}
 }
 
-// packsThere has the store have what a names, before that is sent once more. The packs went
-// there before it was sent for the first time, and may be gone with a store that was set
-// back since to where the head is what it was.
+// packsThere has the store have what a names, before that is sent. The packs went there
+// before, and may be gone with a store that was set back since to where the head is what it
+// was. As long as a was not sent yet the one that came first tells for all.
 func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
-	if !a.sent {
-		return nil
-	}
 	c, err := s.o.Chain.Open(a.Slot, a.Object)
 	if err != nil {
 		return nil // the slot decides
 	}
-	var missing []pack.Info
+	var packs, missing []pack.Info
 	for _, no := range packsOf(c.Batch) {
-		p, ok := s.o.Packs.Local(no)
-		if !ok {
-			continue // the chain has it
+		if p, ok := s.o.Packs.Local(no); ok { // else the chain has it
+			packs = append(packs, p)
 		}
+	}
+	look := packs
+	if !a.sent {
+		look = s.uploadedFirst(packs)
+	}
+	for i := 0; i < len(look); i++ {
+		p := look[i]
 		_, err := s.o.Bucket.Get(ctx, chain.PackName(s.volume, p.Name), -1, -1)
 		s.reached(err)
 		switch {
+		case errors.Is(err, store.ErrNotExist) && len(look) < len(packs):
+			look, i, missing = packs, -1, nil
 		case errors.Is(err, store.ErrNotExist):
 			missing = append(missing, p)
 		case err != nil:
@@ -184,6 +189,20 @@ func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
 		return s.stop(err)
 	}
 	return err
+}
+
+// uploadedFirst is the one of packs that the store took first, if that is longer ago than
+// what was seen of the head holds.
+func (s *Syncer) uploadedFirst(packs []pack.Info) (first []pack.Info) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	oldest := seenFor
+	for _, p := range packs {
+		if at, ok := s.uploaded[p.Name]; ok && s.since(at) >= oldest {
+			first, oldest = []pack.Info{p}, s.since(at)
+		}
+	}
+	return first
 }
 
 // resolve looks at what lies in the slot of a, which somebody took: we, when an

@@ -191,15 +191,15 @@ type Syncer struct {
 	next     chain.Slot // the slot to be tried: above the head, dead slots jumped
 	settled  meta.OpNo  // newest operation of ours in the chain
 	waiting  map[*waiter]bool
-	uploaded map[crypt.Name]bool // packs that the store took and no slot names yet
-	forgot   int                 // how often uploaded was cleared, since packs may have gone elsewhere
-	offline  error               // why the last request failed
-	failure  error               // why the last attempt to publish did
-	stopped  error               // nothing is published any more
-	missing  error               // nothing is published while the store is without what it had
-	ended    bool                // Run has returned
-	hurried  time.Time           // when a program waited last
-	nextTry  time.Time           // when a failure is tried again; zero: nothing waits
+	uploaded map[crypt.Name]moment // packs that no slot names yet, and when the store took them
+	forgot   int                   // how often uploaded was cleared, since packs may have gone elsewhere
+	offline  error                 // why the last request failed
+	failure  error                 // why the last attempt to publish did
+	stopped  error                 // nothing is published any more
+	missing  error                 // nothing is published while the store is without what it had
+	ended    bool                  // Run has returned
+	hurried  time.Time             // when a program waited last
+	nextTry  time.Time             // when a failure is tried again; zero: nothing waits
 }
 
 // waiter waits until operations up to last are in the chain.
@@ -253,7 +253,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		next:     l.Next,
 		settled:  settled,
 		waiting:  map[*waiter]bool{},
-		uploaded: map[crypt.Name]bool{},
+		uploaded: map[crypt.Name]moment{},
 		stopped:  l.Trouble,
 		forks:    l.forks,
 		width:    2,

@@ -121,7 +121,8 @@ func (s *Syncer) known(ctx context.Context, no meta.PackNo) (record []byte, err 
 
 func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
 	s.mu.Lock()
-	there, began := s.uploaded[p.Name], s.forgot
+	_, there := s.uploaded[p.Name]
+	began, at := s.forgot, s.moment()
 	s.mu.Unlock()
 	if there {
 		return nil // ahead, or for a commit that lost its slot
@@ -155,14 +156,27 @@ func (s *Syncer) uploadPack(ctx context.Context, p pack.Info) error {
 	if s.forgot != began {
 		return fmt.Errorf("pack %s: the store was without what it had meanwhile: %w", p.Name, store.ErrUnavailable)
 	}
-	s.uploaded[p.Name] = true
+	s.uploaded[p.Name] = at
 	return nil
 }
 
 func (s *Syncer) hasUploaded(name crypt.Name) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.uploaded[name]
+	_, there := s.uploaded[name]
+	return there
+}
+
+// moment is a point in time by two clocks: one of them goes on in sleep.
+type moment struct {
+	at time.Time
+	up time.Duration
+}
+
+func (s *Syncer) moment() moment { return moment{time.Now(), s.o.Uptime()} }
+
+func (s *Syncer) since(m moment) time.Duration {
+	return max(time.Since(m.at), s.o.Uptime()-m.up)
 }
 
 // readPack reads a closed pack's file and checks all of it against its name. It is

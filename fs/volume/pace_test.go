@@ -176,31 +176,59 @@ func TestPacksSentToAStoreThatWasSetBack(t *testing.T) {
 	})
 }
 
-// A commit is on its way, its packs are sent, and the store is set back to before these,
-// where the newest slot is what it was: they are sent again before the commit is.
+// Packs are sent, and the store is set back to before these, where the newest slot is what it
+// was: they are sent again before their commit is.
 func TestPacksAreGoneBeforeTheirCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+	content := strings.Repeat(big, 8)
+	start := func(t *testing.T) (w *world, b *either) {
+		w = newWorld(t)
 		as(w.laptop, write("a", "1"), drained)
 		w.laptop.crash()
-		b := &either{one: w.objects, other: w.objects.Clone()}
-		line := fault.Wrap(b, fault.On(fault.Put, 0, fault.Fail(store.ErrUnavailable)).Prefix(strings.TrimSuffix(chain.SlotPrefix(w.vol), "/")))
-		w.laptop.bucket = line
-		as(w.laptop, write("b", strings.Repeat(big, 8)))
-		w.laptop.run()
-		defer w.laptop.halt()
-		time.Sleep(time.Minute)
-		if packs := len(w.names("p")); packs < 2 {
-			t.Fatalf("%d packs are sent", packs)
-		}
-		b.swapped.Store(true)
-		line.Clear()
-		if err := w.laptop.v.WaitStored(t.Context()); err != nil {
-			t.Fatal(err)
+		return w, &either{one: w.objects, other: w.objects.Clone()}
+	}
+	end := func(w *world, b *either) {
+		if err := w.laptop.v.WaitStored(w.t.Context()); err != nil {
+			w.t.Fatal(err)
 		}
 		late := w.machine("late")
 		late.bucket = b
-		as(late, read("b", strings.Repeat(big, 8)))
+		as(late, read("b", content))
+	}
+	t.Run("it is on its way", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, b := start(t)
+			line := fault.Wrap(b, fault.On(fault.Put, 0, fault.Fail(store.ErrUnavailable)).Prefix(strings.TrimSuffix(chain.SlotPrefix(w.vol), "/")))
+			w.laptop.bucket = line
+			as(w.laptop, write("b", content))
+			w.laptop.run()
+			defer w.laptop.halt()
+			time.Sleep(time.Minute)
+			if packs := len(w.names("p")); packs < 2 {
+				t.Fatalf("%d packs are sent", packs)
+			}
+			b.swapped.Store(true)
+			line.Clear()
+			end(w, b)
+		})
+	})
+	t.Run("it is not made yet", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, b := start(t)
+			w.laptop.bucket = b
+			w.laptop.step = func(name string) {
+				if name == "sync.build" && !b.swapped.Load() {
+					time.Sleep(time.Minute)
+					b.swapped.Store(true)
+				}
+			}
+			as(w.laptop, write("b", content))
+			w.laptop.run()
+			defer w.laptop.halt()
+			end(w, b)
+			if !b.swapped.Load() {
+				t.Error("the store was not set back")
+			}
+		})
 	})
 }
 
