@@ -93,8 +93,12 @@ func (s *Setback) Unwrap() []error {
 }
 
 // lost says whether a commit that proves another history is of the one that is known and
-// not shown: it is a commit that this machine knows, or goes on from one.
+// not shown: it is a commit that this machine knows, or goes on from one. One above all that
+// it knows is none of what it is told is missing: others went on there.
 func (s *Setback) lost(ctx context.Context, l *publish.Loaded, c *chain.Commit) (bool, error) {
+	if c.Slot > s.Seen.Slot {
+		return false, nil
+	}
 	for _, k := range s.known {
 		if k.ID != c.ID && k.ID != c.Prev {
 			continue
@@ -103,7 +107,9 @@ func (s *Setback) lost(ctx context.Context, l *publish.Loaded, c *chain.Commit) 
 		if err != nil {
 			return false, fmt.Errorf("look for slot %d: %w", k.Slot, err)
 		}
-		return !ok || id != k.ID, nil
+		if !ok || id != k.ID {
+			return true, nil
+		}
 	}
 	return false, nil
 }

@@ -317,6 +317,25 @@ func TestAcceptedRollbackGivesUpNothingNewer(t *testing.T) {
 	}
 }
 
+// Who gives up a history is not passed over what others did in it above all that he saw.
+func TestAcceptShowsNoLessThanIsGivenUp(t *testing.T) {
+	w := newWorld(t)
+	desk, third := w.machine("desk"), w.machine("third")
+	as(desk, write("x", "1"), lock)
+	as(third, write("y", "1"), lock)
+	slot := w.look(w.objects, t.TempDir()).Store.Slot
+	fork := w.objects.Clone()
+	desk.bucket, third.bucket = fork, fork
+	as(desk, write("fork", "1"), drained, lock)
+	as(third, read("fork", "1"), write("third", "1"), drained, lock)
+	as(w.laptop, read("y", "1"), write("b", "1"), drained, lock)
+	w.copySlots(fork, w.objects, slot+2) // it goes on from what desk made and saw last
+	desk.bucket = w.faults
+	if _, err := desk.accepting(); !errors.Is(err, ErrUnacceptable) {
+		t.Errorf("%v, want %v", err, ErrUnacceptable)
+	}
+}
+
 // recovered finds a file recovered-… in the root folder with a content.
 func recovered(t *testing.T, m *machine, content string) {
 	t.Helper()
