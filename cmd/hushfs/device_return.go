@@ -117,8 +117,9 @@ that was not exported (hushfs device export-pending) it is refused; with --disca
 that stays in the state folder, sealed, in a folder kept-….
 
 Where the store was set back as well, you are shown what is missing, and asked whether
-to give that up, as by hushfs accept-rollback; without a terminal, --confirm takes the
-words of the state that is to be gone on with.`,
+to give that up, as by hushfs accept-rollback; without a terminal, --yes and --confirm
+take the place of the answers; --confirm takes the words of the state that is to be gone
+on with.`,
 		Example: `  hushfs device rejoin s3://bucket/home`,
 		Args:    cobra.ExactArgs(1),
 	}
@@ -145,12 +146,19 @@ words of the state that is to be gone on with.`,
 			return err
 		}
 		var number int
+		var opened *volume.Options
 		err = a.unlocked(ctx, o, args[0], func(vo *volume.Options) {
+			opened = vo
 			vo.Rejoin = &volume.Rejoin{Discard: discard}
 			vo.Accept = func(s *volume.Setback) error { return a.confirmRollback(ctx, vo.Drive, s, words) }
 		}, func(v *volume.Volume) (err error) {
 			if number, err = v.Join(ctx); err != nil {
 				return explain("this machine did not join the drive", err)
+			}
+			// It was opened by its own copy of the header where the store shows an older
+			// one, which the next mount refuses.
+			if _, err := opened.Drive.PutBack(ctx, opened.Bucket); err != nil {
+				return explain("this machine joined the drive, and the store shows an older header than it saw", err)
 			}
 			return nil
 		})

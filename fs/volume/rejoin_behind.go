@@ -3,6 +3,7 @@ package volume
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -86,22 +87,33 @@ func (b *lookback) show(ctx context.Context, v *Volume, s *salvage, waiting int,
 	for _, p := range s.pieces {
 		v.scratch++
 		ref := meta.Ref{Home: meta.Root, Ino: meta.MakeIno(v.device, meta.MaxCounter-v.scratch)}
-		ops := []meta.Op{&meta.Make{Parent: meta.RootRef, Name: recoveredName(&p), Ref: ref, Kind: meta.File, Perm: 0o600, UID: v.o.UID, GID: v.o.GID}}
-		for some := range slices.Chunk(p.extents, extentsMax) {
-			ops = append(ops, &meta.Write{Ref: ref, Extents: some, Size: some[len(some)-1].End()})
+		file := &meta.Make{Parent: meta.RootRef, Name: recoveredName(&p), Ref: ref, Kind: meta.File, Perm: 0o600, UID: v.o.UID, GID: v.o.GID}
+		err := v.show(ctx, file)
+		for n := 2; errors.Is(err, meta.ErrExist); n++ { // somebody has a file of that name
+			file.Name = fmt.Appendf(nil, "%s-%d", recoveredName(&p), n)
+			err = v.show(ctx, file)
 		}
-		for _, op := range ops {
-			err := v.locked(ctx, func() error {
-				_, err := v.view.Execute(op, v.stamp())
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("show what was written to inode %d: %w", p.ino, err)
+		for some := range slices.Chunk(p.extents, extentsMax) {
+			if err == nil {
+				err = v.show(ctx, &meta.Write{Ref: ref, Extents: some, Size: some[len(some)-1].End()})
 			}
-			v.nextOp++
+		}
+		if err != nil {
+			return fmt.Errorf("show what was written to inode %d: %w", p.ino, err)
 		}
 	}
 	return nil
+}
+
+// show executes what comes to no journal.
+func (v *Volume) show(ctx context.Context, op meta.Change) error {
+	return v.locked(ctx, func() error {
+		_, err := v.view.Execute(op, v.stamp())
+		if err == nil {
+			v.nextOp++
+		}
+		return err
+	})
 }
 
 func (b *lookback) last() meta.OpNo {

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hushfs/hushfs/fs/meta"
 	publish "github.com/hushfs/hushfs/fs/sync"
 	"github.com/hushfs/hushfs/store/mem"
 )
@@ -173,6 +175,94 @@ func TestAnotherWasRemovedBehind(t *testing.T) {
 	if s := desk.setBack(); s.Removed != nil {
 		t.Errorf("%v", s)
 	}
+	desk.mustAccept()
+	as(desk, drained, read("waits", "2"), read("phone", "1"), missing("mine"))
+	if n := desk.number(); n != 3 {
+		t.Errorf("it is device %d", n)
+	}
+	as(w.laptop, read("waits", "2"))
+}
+
+// Nor is its name this machine's.
+func TestAcceptKeepsItsName(t *testing.T) {
+	w := newWorld(t)
+	as(w.laptop, write("shared", "base"), drained)
+	old := w.objects.Clone()
+	desk, phone := w.machine("desk"), w.machine("phone")
+	as(desk, write("mine", "1"), drained)
+	desk.crash()
+	phone.bucket, desk.bucket = old, old
+	as(phone, write("phone", "1"), lock)
+	desk.mustAccept()
+	all, err := desk.v.Devices(t.Context())
+	if err != nil || len(all) != 3 || all[1].Name != "phone" || all[2].Name != "desk" || !all[2].This {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// An acceptance that was interrupted goes on when another device has been removed that has
+// the number which this machine had.
+func TestAnotherIsRemovedWhileAccepting(t *testing.T) {
+	w := newWorld(t)
+	as(w.laptop, write("shared", "base"), drained)
+	old := w.objects.Clone()
+	desk := w.machine("desk")
+	as(desk, write("mine", "1"), drained, write("waits", "2"), fsync("waits"))
+	desk.crash()
+	w.laptop.crash()
+	phone := w.machine("phone")
+	phone.bucket, w.laptop.bucket, desk.bucket = old, old, old
+	as(phone, write("phone", "1"), lock)
+	states := desk.steps(old, func() error { _, err := desk.accepting(); return err })
+	for _, s := range states {
+		desk.restore(s.folder)
+		w.laptop.forget()
+		w.laptop.bucket, desk.bucket = s.objects, s.objects
+		as(w.laptop, read("phone", "1"), remove(2), lock)
+		if asked, err := desk.accepting(); err != nil && !errors.Is(err, ErrNothingMissing) {
+			t.Errorf("after %s: %v, %v", s.step, asked, err)
+		}
+		desk.crash()
+		as(desk, drained, read("waits", "2"), read("phone", "1"), missing("mine"), lock)
+	}
+}
+
+// What no journal holds counts for nothing when the store comes back: what waits then may
+// not be left behind unless it was exported.
+func TestExportedBehind(t *testing.T) {
+	w, desk, _ := removedBehind(t)
+	as(desk.reading(true), read("precious", big))
+	if _, err := desk.v.ExportPending(t.Context(), filepath.Join(t.TempDir(), "export")); err != nil {
+		t.Fatal(err)
+	}
+	desk.reading(false)
+	desk.bucket = w.faults
+	as(desk, write("later", "1"), fsync("later"))
+	desk.crash()
+	w.laptop.forget()
+	w.laptop.bucket = w.faults
+	as(w.laptop, remove(2), lock)
+	if err := desk.rejoined(false); !errors.Is(err, ErrUnexported) {
+		t.Errorf("what nobody exported is left behind: %v", err)
+	}
+}
+
+// What is shown has a name of its own in a folder that is another's.
+func TestRecoveredBehindBesideOthers(t *testing.T) {
+	w, desk, _ := removedBehind(t)
+	as(desk.reading(true), read("precious", big))
+	var name string
+	list, err := desk.v.List(t.Context(), meta.RootRef)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if strings.HasPrefix(string(e.Name), "recovered-") {
+			name = string(e.Name)
+		}
+	}
+	as(w.laptop, write(name, "theirs"), write(name+"-2", "theirs too"), lock)
+	as(desk.reading(true), read(name, "theirs"), read(name+"-3", "4"))
 }
 
 // The commits of the history that lost lie in slots of the one that goes on: who made them
@@ -235,6 +325,30 @@ func TestLoserSettlesThenAccepts(t *testing.T) {
 	as(desk, read("y", "1"), read("b", "1"), missing("third"), missing("fork"), write("c", "1"), lock)
 }
 
+// stage is a machine, and the store, as a kill at a step leaves them.
+type stage struct {
+	step, folder string
+	objects      *mem.Bucket
+}
+
+// steps has do done, and returns all the steps that it takes.
+func (m *machine) steps(b *mem.Bucket, do func() error) (all []stage) {
+	m.t.Helper()
+	m.step = func(step string) {
+		s := stage{step, m.t.TempDir(), b.Clone()}
+		copyFolder(m.t, m.state(), s.folder)
+		all = append(all, s)
+	}
+	if err := do(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.step = nil
+	if len(all) < 2 {
+		m.t.Fatalf("%d steps", len(all))
+	}
+	return all
+}
+
 // Killed at any step of it, joining anew goes on or begins again.
 func TestRejoinBehindKilledAtEveryStep(t *testing.T) {
 	w, desk, old := removedBehind(t)
@@ -243,31 +357,18 @@ func TestRejoinBehindKilledAtEveryStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	desk.reading(false)
-	type snapshot struct {
-		step, folder string
-		objects      *mem.Bucket
-	}
-	var all []snapshot
-	seen := map[string]bool{}
-	desk.step = func(step string) {
-		if !seen[step] {
-			seen[step] = true
-			s := snapshot{step, t.TempDir(), old.Clone()}
-			copyFolder(t, desk.state(), s.folder)
-			all = append(all, s)
-		}
-	}
-	if _, err := desk.rejoining(false); err != nil {
-		t.Fatal(err)
-	}
-	desk.step = nil
-	if len(all) < 2 {
-		t.Fatalf("%d steps", len(all))
-	}
+	all := desk.steps(old, func() error { _, err := desk.rejoining(false); return err })
 	for _, s := range all {
 		desk.restore(s.folder)
 		desk.bucket = s.objects
-		as(desk.reading(true), read("after", "1")) // an export is made from this
+		switch err := desk.reading(true).open(); {
+		case err == nil:
+			as(desk, read("after", "1")) // an export is made from this
+		case errors.Is(err, ErrState):
+			desk.v = nil // it is another device by now, which is to be said first
+		default:
+			t.Fatalf("after %s: %v", s.step, err)
+		}
 		desk.reading(false)
 		if err := desk.open(); err != nil {
 			if !errors.Is(err, publish.ErrRemoved) {
@@ -287,4 +388,23 @@ func TestRejoinBehindKilledAtEveryStep(t *testing.T) {
 		}
 	}
 	t.Logf("%d steps", len(all))
+}
+
+// Whoever asks again for it, after a kill, is not told that the machine was not removed,
+// as long as it is not through.
+func TestRejoinBehindAgain(t *testing.T) {
+	_, desk, old := removedBehind(t)
+	rejoin := func() error { _, err := desk.rejoining(true); return err }
+	for _, s := range desk.steps(old, rejoin) {
+		desk.restore(s.folder)
+		desk.bucket = s.objects
+		under := slices.ContainsFunc(folders(t, desk.state()), func(n string) bool {
+			return strings.HasPrefix(n, "accepted-") || strings.HasPrefix(n, "move-")
+		})
+		if err := rejoin(); err != nil && (under || !errors.Is(err, errNotRemoved)) {
+			t.Errorf("after %s: %v", s.step, err)
+		}
+		desk.crash()
+		as(desk, read("after", "1"), missing("precious"), write("back", "1"), lock)
+	}
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,17 +36,17 @@ var errNotRemoved = errors.New("this machine was not removed from the drive")
 // faceRemoval sees whether the device of this machine, or the one that it is just
 // ceasing to be, was removed. It answers the move that is to go on.
 func (v *Volume) faceRemoval(l *publish.Loaded, m *move) (*move, error) {
-	if m != nil && publish.Removal(l.Chain.Ledger, m.was) != nil {
+	if m != nil && v.wasRemoved(l, m) {
 		if err := v.dropMove(m); err != nil {
 			return m, err
 		}
 		m = nil
 	}
 	_, number, _ := v.state.Device()
-	err := publish.Removal(l.Chain.Ledger, number)
+	err := v.removal(l)
 	switch {
-	case err == nil && v.o.Rejoin != nil:
-		return m, errNotRemoved
+	case err == nil && v.o.Rejoin != nil && v.accepted == nil && (m == nil || m.was != 0):
+		return m, errNotRemoved // and no interrupted Rejoin, which goes on
 	case err == nil:
 		v.takeName(l, number)
 		return m, nil
@@ -63,11 +64,18 @@ func (v *Volume) faceRemoval(l *publish.Loaded, m *move) (*move, error) {
 	return m, v.leaveBehind(l, number)
 }
 
+// wasRemoved says whether the device that this machine is just ceasing to be was removed.
+// While a rollback is being accepted its number may be another's, see accepted.common.
+func (v *Volume) wasRemoved(l *publish.Loaded, m *move) bool {
+	_, number, _ := v.state.Device()
+	return publish.Removal(l.Chain.Ledger, m.was) != nil && (v.accepted == nil || v.accepted.common(l.Chain.Ledger, number)[m.was])
+}
+
 // takeName remembers the name that the volume has for this machine.
 func (v *Volume) takeName(l *publish.Loaded, number meta.Device) {
-	_, _, name := v.state.Device()
+	key, _, name := v.state.Device()
 	d, ok := l.Chain.Ledger.Device(number)
-	if !ok || d.Name == name || v.o.ReadOnly {
+	if !ok || d.Name == name || v.o.ReadOnly || !bytes.Equal(d.Key.Encode(), key.Public().Encode()) {
 		return
 	}
 	if err := v.state.Rename(d.Name); err != nil {
@@ -176,10 +184,9 @@ func (v *Volume) exported(id [16]byte, waiting int, last meta.OpNo) error {
 
 // noteExported remembers that all pending operations are exported.
 func (v *Volume) noteExported() error {
-	pending := v.view.Pending()
-	last := v.behind.last()
-	if pending.Len() > 0 {
-		last = max(last, pending.Last().No)
+	last := v.behind.last() // what else is pending then is in no journal
+	if pending := v.view.Pending(); v.behind == nil && pending.Len() > 0 {
+		last = pending.Last().No
 	}
 	if last == 0 {
 		return nil
