@@ -38,8 +38,9 @@ type Rebase struct {
 	equal   map[Ref]bool   // files of the operations that hold the same as theirs
 	twins   map[Ref]bool   // those of equal whose name theirs has
 	refused []Refusal
-	unread  []error      // of Same
-	barred  map[Ino]bool // of fills that are not done: others have a lease of what is not there yet
+	unread  []error          // of Same
+	kept    map[Ref]*restore // what a rename replaces that is still to come
+	barred  map[Ino]bool     // of fills that are not done: others have a lease of what is not there yet
 	spent   spent
 }
 
@@ -102,7 +103,7 @@ func NewRebase(was Reader, changes iter.Seq2[Change, Stamp], o RebaseOptions) *R
 	return &Rebase{
 		was: was, changes: changes, o: o,
 		refs: map[Ref]Ref{}, homes: map[Ino]Ino{}, merged: map[Ino]Ino{}, origin: map[Ref]Ref{}, seen: map[Ref]uint64{}, placed: map[name]place{},
-		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, barred: map[Ino]bool{},
+		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, kept: map[Ref]*restore{}, barred: map[Ino]bool{},
 	}
 }
 
@@ -136,7 +137,11 @@ const rounds = 16
 // NewIno or Same.
 func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 	r.spent.begin(at)
-	steps, err := r.whole(c, now, at)
+	if r.keep(c, at) {
+		r.spent.count(c, nil)
+		return nil, nil
+	}
+	steps, err := r.whole(r.alone(c), now, at)
 	switch {
 	case !senseless(err):
 	case r.tentative(at) && gives(c): // and not what stands for it since it was refused

@@ -14,6 +14,7 @@ type learned struct {
 	links   []linked          // in the order of the changes
 	records map[uint64]uint16 // the number that the next record gets, by version
 	made    map[OpNo]made     // of operations for which something is made again
+	kept    map[Ref]OpNo      // what an operation makes again and then replaces
 }
 
 // made is how much is made again for an operation, as restoredMost and attrsRestored
@@ -39,7 +40,8 @@ func (r *Rebase) learn() *learned {
 	if r.known != nil {
 		return r.known
 	}
-	l := &learned{of: map[Ref]said{}, records: map[uint64]uint16{}, made: map[OpNo]made{}}
+	l := &learned{of: map[Ref]said{}, records: map[uint64]uint16{}, made: map[OpNo]made{}, kept: map[Ref]OpNo{}}
+	again := map[Ref]OpNo{}
 	for c, stamp := range r.changes {
 		if ref := contentOf(c); ref != (Ref{}) {
 			s := l.of[ref]
@@ -63,9 +65,13 @@ func (r *Rebase) learn() *learned {
 				l.call(*o.Replaced, o.Parent, o.Name)
 			} else {
 				l.count(*o.Replaced, stamp.No, -1)
+				if no, ok := again[*o.Replaced]; ok && no == stamp.No {
+					l.kept[*o.Replaced] = no
+				}
 			}
 		case *restore:
 			l.call(o.ref, o.parent, o.name)
+			again[o.ref] = stamp.No
 			m := l.made[stamp.No]
 			l.made[stamp.No] = made{m.bytes + o.cost(), m.attrs + o.attrsCost()}
 		case *record:

@@ -10,11 +10,6 @@ func (s *solver) make(o *Make, why error) (steps []Change, again Change, err err
 	switch {
 	case errors.Is(why, ErrNotExist):
 		return s.needed(o.Parent, o)
-	case errors.Is(why, ErrNotDir) && o.Parent != RootRef: // a broken writer made its folder something else
-		n := *o
-		n.Parent = RootRef
-		n.Name, err = s.freeOr(RootRef, o.Name)
-		return s.record(Conflict{Kind: ConflictMoved, Ours: o.Ref, Parent: o.Parent, Name: o.Name}), &n, err
 	case !errors.Is(why, ErrExist):
 		return nil, nil, why
 	}

@@ -101,6 +101,9 @@ func (v *View) before() func(no meta.OpNo) meta.Reader {
 			past.Apply(past.Slot(), p.Batch(), p.Usage)
 			n++
 		}
+		if n == 0 {
+			return past
+		}
 		left = left.from(n)
 		return past
 	}
