@@ -18,9 +18,10 @@ func TestSameAgain(t *testing.T) {
 	must(t, os.WriteFile(here.in("mine"), nil, 0o644)) // it is a device from now on
 	for _, c := range []struct {
 		name string
+		was  string
 		run  func(p *pair, write func())
 	}{
-		{"read by name", func(p *pair, write func()) {
+		{"read by name", "base base", func(p *pair, write func()) {
 			write()
 			p.holds(p.at("f.txt"), []byte("MINE base"))
 			g := p.open("f.txt", os.O_RDWR)
@@ -31,7 +32,7 @@ func TestSameAgain(t *testing.T) {
 			p.holds(p.elsewhere("f.txt"), []byte("MINE BASE"))
 			p.alone("f.txt")
 		}},
-		{"open to others", func(p *pair, write func()) {
+		{"open to others", "base base", func(p *pair, write func()) {
 			g := p.open("f.txt", os.O_RDONLY)
 			write()
 			p.stays(g, []byte("base base"))
@@ -39,11 +40,20 @@ func TestSameAgain(t *testing.T) {
 			p.holds(p.elsewhere("f.txt"), []byte("base base"))
 			p.copied("f.txt", []byte("MINE base"))
 		}},
+		{"empty, open to others", "", func(p *pair, write func()) {
+			g := p.open("f.txt", os.O_RDONLY)
+			write()
+			p.stays(g, nil)
+			p.holds(p.at("f.txt"), nil)
+			p.synced()
+			p.holds(p.elsewhere("f.txt"), nil)
+			p.copied("f.txt", []byte("MINE"))
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := &pair{t, here, there, strings.ReplaceAll(c.name, " ", "-")}
+			p := &pair{t, here, there, strings.NewReplacer(" ", "-", ",", "").Replace(c.name)}
 			must(t, os.Mkdir(there.in(p.dir), 0o755))
-			was := []byte("base base")
+			was := []byte(c.was)
 			p.put("f.txt", was)
 			f := p.open("f.txt", os.O_RDWR)
 			for _, b := range [][]byte{[]byte("else"), was} {
@@ -54,7 +64,7 @@ func TestSameAgain(t *testing.T) {
 			c.run(p, func() {
 				_, err := f.WriteAt([]byte("MINE"), 0)
 				must(t, errors.Join(err, f.Sync()))
-				p.stays(f, []byte("MINE base"))
+				p.stays(f, append([]byte("MINE"), was[min(4, len(was)):]...))
 			})
 			must(t, f.Close())
 		})

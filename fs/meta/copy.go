@@ -10,19 +10,20 @@ import (
 // operations, none to many, are executed on now one after the other, each with a stamp of
 // its own. While they are, the file is called what temp says. to is the inode that holds
 // the old content then; the file itself, where it has the version that it had, and there
-// are no operations then. What another device withholds (see Withheld) is a copy even so.
-func Detach(was, now Reader, ref Ref, at Stamp, o RebaseOptions, temp func(Ino) []byte) (ops []Op, to Ref, err error) {
+// are no operations then. What another device withholds (see Withheld) is a copy even so,
+// and with apart any file that is there.
+func Detach(was, now Reader, ref Ref, at Stamp, o RebaseOptions, apart bool, temp func(Ino) []byte) (ops []Op, to Ref, err error) {
 	n, err := GetInode(was, ref)
 	if err != nil {
 		return nil, Ref{}, err
 	}
 	none := iter.Seq2[Change, Stamp](func(func(Change, Stamp) bool) {})
 	r := NewRebase(was, none, o)
-	steps, err := r.detach(ref, n, now, at)
+	steps, err := r.detach(ref, n, now, at, apart)
 	if errors.Is(err, errNowhere) { // nobody knows any more where it was
 		o.Place = nil
 		r = NewRebase(was, none, o)
-		steps, err = r.detach(ref, n, now, at)
+		steps, err = r.detach(ref, n, now, at, apart)
 	}
 	if err == nil {
 		err = errors.Join(r.Unread()...)
@@ -66,7 +67,7 @@ func Detach(was, now Reader, ref Ref, at Stamp, o RebaseOptions, temp func(Ino) 
 }
 
 // detach returns the steps that keep what the file was.
-func (r *Rebase) detach(ref Ref, n *Inode, now Reader, at Stamp) ([]Change, error) {
+func (r *Rebase) detach(ref Ref, n *Inode, now Reader, at Stamp, apart bool) ([]Change, error) {
 	// It changes nothing, but where the file is another.
 	touch := &Truncate{Ref: ref, Observed: n.Version, Size: n.Size}
 	there, err := absent(GetInode(now, ref))
@@ -78,7 +79,7 @@ func (r *Rebase) detach(ref Ref, n *Inode, now Reader, at Stamp) ([]Change, erro
 		return nil, err
 	}
 	r.spent.begin(at)
-	if there == nil || !withheld {
+	if there == nil || !withheld && !apart {
 		return r.whole(touch, now, at) // what it makes are several operations
 	}
 	s := &solver{r, ref, now, at}

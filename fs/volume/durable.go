@@ -45,7 +45,7 @@ func (d Durability) String() string {
 func (v *Volume) Durable(ref meta.Ref) (Durability, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.frozen(ref) != nil {
+	if f := v.frozen(ref); f != nil && f.by == (Given{}) {
 		return Durability{InStore, v.view.Slot()}, nil // another machine's, which was changed since
 	}
 	if ref = v.at(ref); v.orphans[ref.Ino] != nil || v.dirty[ref.Ino] != nil {
@@ -76,7 +76,7 @@ func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo, open bool) {
 			if o.by == (Given{}) {
 				continue
 			}
-			if no, _, _ := v.view.Newest(meta.InodeKey(o.ref)); o.frozen || no >= o.by.no {
+			if no, _, _ := v.view.Newest(meta.InodeKey(o.ref)); o.frozen || no == o.by.no {
 				last, open = max(last, no), true
 			}
 			continue
@@ -122,6 +122,8 @@ func (v *Volume) copied(handles []meta.Ref) (copied bool) {
 // what is written to a file while a program waits to hear whether it lost its name. Data
 // that floats is not waited for.
 func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
+	ctx, cancel := v.remoteLimit(ctx)
+	defer cancel()
 	last, open := v.newest(refs)
 	waits := last > 0 || open
 	for open {
@@ -146,16 +148,21 @@ func (v *Volume) Confirm(ctx context.Context, refs ...meta.Ref) error {
 	return nil
 }
 
-// await returns when the operations up to last are in the store, for Confirm.
+// remoteLimit ends ctx after the time for which programs wait for the store.
+func (v *Volume) remoteLimit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if v.o.RemoteTimeout > 0 {
+		return context.WithTimeout(ctx, v.o.RemoteTimeout)
+	}
+	return ctx, func() {}
+}
+
+// await returns when the operations up to last are in the store, for Confirm and ConfirmName.
 func (v *Volume) await(ctx context.Context, last meta.OpNo) error {
 	if err := v.persist(); err != nil {
 		return err
 	}
-	if v.o.RemoteTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, v.o.RemoteTimeout)
-		defer cancel()
-	}
+	ctx, cancel := v.remoteLimit(ctx)
+	defer cancel()
 	defer v.confirming.begin()()
 	if err := v.sync.Confirm(ctx, last); err != nil {
 		return fmt.Errorf("wait for the store: %w", err)

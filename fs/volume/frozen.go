@@ -169,11 +169,10 @@ func (v *Volume) detach(f *orphan) (ops []meta.Op, to meta.Ref, err error) {
 	if f.by != (Given{}) {
 		o.Same = nil // nobody waits for bytes to be compared, which were written here
 	}
-	if open := v.open[f.ref.Ino]; open != nil && !open.follows {
-		o.Same = nil // as one file the two would have a cache each in the kernel
-	}
+	open := v.open[f.ref.Ino]
+	apart := open != nil && !open.follows // as one file the two would have a cache each in the kernel
 	err = v.view.Read(func(now meta.Reader) (err error) {
-		ops, to, err = meta.Detach(f.m, now, f.ref, v.stamp(), o, incomplete)
+		ops, to, err = meta.Detach(f.m, now, f.ref, v.stamp(), o, apart, incomplete)
 		return err
 	})
 	for _, op := range ops {

@@ -16,6 +16,7 @@ type orphan struct {
 	home   meta.Ref        // of one that never had a name, and may get one: the directory that it was made in
 	frozen bool            // another machine changed it; what is written to it is to be kept
 	by     Given           // what took its last name, where a program waits to hear whether it did
+	seen   uint64          // the version that it had then
 }
 
 // parting is called before an operation that takes a name from ref. Where it is

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/view"
@@ -279,9 +280,9 @@ func (v *Volume) carry(o *opened, to meta.Ref, was meta.Reader) {
 }
 
 // reappeared keeps what is open without a name apart from a file of its number that has
-// one again: another machine had changed it. Where it has one since what took it is not
-// done as it was meant, what is open is the file again, or a copy of what was written to it
-// meanwhile; v is locked.
+// one again: another machine had changed it. Where what took the name is not done as it was
+// meant, what was written meanwhile is kept: what is open is a copy, or the file made again.
+// If nothing was written it is the file, or frozen as any other that was changed; v is locked.
 func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Ref]meta.Ref) {
 	was := v.orphans[o.ref.Ino]
 	if was == nil || o.ref.Ino >= heldMin {
@@ -295,22 +296,56 @@ func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Re
 		}
 		return
 	}
-	if _, _, there := v.view.Newest(meta.InodeKey(o.ref)); !there {
+	_, _, there := v.view.Newest(meta.InodeKey(o.ref))
+	given := was.by != (Given{}) && replaced.Has(was.by.no)
+	if !there && (!given || moves(replaced, was.by.no)) {
 		return
 	}
 	delete(v.orphans, o.ref.Ino)
 	v.become(o, o.as[0])
 	v.orphans[o.ref.Ino] = was
 	o.guessed = false
-	if was.by == (Given{}) || !replaced.Has(was.by.no) {
+	if !given {
+		was.by = Given{} // it is done
 		return
 	}
 	was.frozen = true
-	// Without that a copy comes to the root directory.
-	_ = v.view.Read(func(r meta.Reader) error { return v.lineage(was.m, r, was.ref) })
+	if there {
+		// Without that a copy comes to where the name was before. If it is not near, so be it.
+		_ = v.view.Read(func(r meta.Reader) error { return v.lineage(was.m, r, was.ref) })
+	}
+	written := v.writtenSince(was)
+	if !written {
+		was.by = Given{} // frozen like any other
+	}
+	if !written && !v.isNow(was, was.ref) {
+		return
+	}
 	if _, err := v.changeable(o.as[0]); err != nil {
 		v.log.Debug("what is open is joined with its file later", "err", err) // by who writes
 	}
+}
+
+// moves says whether something that stands for an operation gives another file a name, or
+// takes one: then the operation is done, otherwise than it was meant.
+func moves(replaced view.Replaced, no meta.OpNo) bool {
+	for _, steps := range replaced.All(no - 1) {
+		return slices.ContainsFunc(steps, func(s meta.Change) bool {
+			switch s.(type) {
+			case *meta.Rename, *meta.Unlink:
+				return true
+			}
+			return false
+		})
+	}
+	return false
+}
+
+// writtenSince says whether a file was written to since an operation took its last name; v
+// is locked.
+func (v *Volume) writtenSince(was *orphan) bool {
+	n, err := meta.GetInode(was.m, was.ref)
+	return err != nil || n.Version != was.seen
 }
 
 // isNow says whether a file of the map holds what an orphan does; v is locked.

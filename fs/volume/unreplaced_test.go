@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +134,138 @@ func TestConfirmWhileItIsReplaced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is written through an open handle, while a rename over its file waits or after that is
+// refused, is kept: whatever another machine did to the file, and by the name that it had.
+func TestWrittenWhileItIsNotReplaced(t *testing.T) {
+	for name, theirs := range theirChanges {
+		for _, when := range []string{"meanwhile", "afterwards", "before and meanwhile"} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
+				h := laptop.opens("b", true)
+				if when == "before and meanwhile" {
+					as(laptop, puts(h, 0, "mine"), synced(h))
+				}
+				given := moved("a", "b").must(laptop)
+				if when != "afterwards" {
+					as(laptop, puts(h, 0, "MINE"), synced(h))
+				}
+				as(desk, theirs...)
+				as(desk, drained)
+				as(laptop, caughtUp, slower(given))
+				if when == "afterwards" {
+					as(laptop, shows(h, "base"), puts(h, 0, "MINE"), synced(h))
+				}
+				laptop.run()
+				err := laptop.v.Confirm(t.Context(), h)
+				if joins := name == "moved away" && when == "afterwards"; joins && err != nil || !joins && !errors.Is(err, publish.ErrConflict) {
+					t.Errorf("the program that wrote hears %v", err)
+				}
+				as(laptop, shows(h, "MINE"), closes(h))
+				laptop.halt()
+				b := "MINE" // there again
+				switch {
+				case strings.HasPrefix(name, "written"):
+					b = "theirs"
+				case name == "replaced":
+					b = "1"
+				case when == "before and meanwhile":
+					b = "mine" // as it was when it was to be replaced
+				case name == "moved away" && when == "meanwhile":
+					b = "base"
+				}
+				as(desk, caughtUp, held("MINE"), read("b", b), lock)
+				if names, _ := desk.list(""); slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "recovered") }) {
+					t.Errorf("its name was not known any more: %q", names)
+				}
+			})
+		}
+	}
+}
+
+// A file that was open, and to which nothing was written, makes no copy because a rename over
+// it is refused. It stays what it was, as any that another machine changes; and where nobody
+// changed it, it is the one by the name.
+func TestOpenWhileItIsNotReplaced(t *testing.T) {
+	for name, theirs := range theirChanges {
+		t.Run(name, func(t *testing.T) {
+			laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
+			h := laptop.opens("b", true)
+			given := moved("a", "b").must(laptop)
+			as(desk, theirs...)
+			as(desk, drained)
+			as(laptop, caughtUp, slower(given), bare, shows(h, "base"))
+			if err := laptop.v.Confirm(t.Context(), h); err != nil {
+				t.Errorf("the program that wrote nothing hears %v", err)
+			}
+			if name == "moved away" {
+				as(laptop, rewrite("b", "MINE"), shows(h, "MINE"))
+			}
+			as(laptop, closes(h), drained, bare, lock)
+			as(desk, caughtUp, bare, lock)
+		})
+	}
+}
+
+// Where a rename is done otherwise than it was meant, since its folder has become another, the
+// file that it replaced is gone: what is written to that ends with the handle.
+func TestReplacedInAFolderOfTwo(t *testing.T) {
+	laptop, desk := remotely(t, write("x", "0"))
+	as(laptop, mkdir("d"), write("d/a", "1"), write("d/b", "base"))
+	h := laptop.opens("d/b", true)
+	dir, name, _, err := laptop.find("d/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := laptop.v.RenameSure(t.Context(), dir, name, dir, []byte("b"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as(laptop, puts(h, 0, "gone"))
+	as(desk, mkdir("d"), drained)
+	as(laptop, caughtUp)
+	if err := laptop.v.Named(given); err != nil {
+		t.Fatalf("the rename: %v", err)
+	}
+	as(laptop, shows(h, "gone"), puts(h, 0, "GONE"), synced(h), bare, closes(h), drained)
+	as(desk, caughtUp, bare, read("d/b", "1"), missing("d/a"), lock)
+	as(laptop, lock)
+}
+
+// A program whose file was replaced, as is settled, waits for nothing that others write to the
+// file that another machine made again.
+func TestConfirmWhenItWasReplaced(t *testing.T) {
+	laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
+	h := laptop.opens("b", true)
+	given := moved("a", "b").must(laptop)
+	as(desk, write("b", "theirs"))
+	as(laptop, drained)
+	if err := laptop.v.Named(given); err != nil {
+		t.Fatalf("the rename: %v", err)
+	}
+	as(desk, drained)
+	as(laptop, caughtUp, shows(h, "base"))
+	as(laptop, held("theirs"))
+	again := laptop.named("theirs")
+	as(laptop, rewrite(again, "another's"), fsync(again))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := laptop.v.Confirm(ctx, h); err != nil {
+		t.Errorf("the program whose file was replaced hears %v", err)
+	}
+	as(laptop, closes(h), lock)
+}
+
+// named is the name of the file in the root folder that holds something; empty: none does.
+func (m *machine) named(content string) string {
+	names, _ := m.list("")
+	for _, name := range names {
+		if read(name, content)(m) == nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // That bytes went to a copy is told to who wrote them, and not to who opens the file, or the
