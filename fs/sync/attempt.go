@@ -150,7 +150,7 @@ func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 
 // packsThere has the store have what a names, before that is sent. The packs went there
 // before, and may be gone with a store that was set back since to where the head is what it
-// was. As long as a was not sent yet the one that came first tells for all.
+// was. As long as a was not sent yet those that came a moment ago need no look.
 func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
 	c, err := s.o.Chain.Open(a.Slot, a.Object)
 	if err != nil {
@@ -164,15 +164,12 @@ func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
 	}
 	look := packs
 	if !a.sent {
-		look = s.uploadedFirst(packs)
+		look = s.uploadedLong(packs)
 	}
-	for i := 0; i < len(look); i++ {
-		p := look[i]
+	for _, p := range look {
 		_, err := s.o.Bucket.Get(ctx, chain.PackName(s.volume, p.Name), -1, -1)
 		s.reached(err)
 		switch {
-		case errors.Is(err, store.ErrNotExist) && len(look) < len(packs):
-			look, i, missing = packs, -1, nil
 		case errors.Is(err, store.ErrNotExist):
 			missing = append(missing, p)
 		case err != nil:
@@ -191,18 +188,17 @@ func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
 	return err
 }
 
-// uploadedFirst is the one of packs that the store took first, if that is longer ago than
-// what was seen of the head holds.
-func (s *Syncer) uploadedFirst(packs []pack.Info) (first []pack.Info) {
+// uploadedLong are those of packs of which it is not known that the store took them more
+// recently than what was seen of the head holds.
+func (s *Syncer) uploadedLong(packs []pack.Info) (long []pack.Info) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	oldest := seenFor
 	for _, p := range packs {
-		if at, ok := s.uploaded[p.Name]; ok && s.since(at) >= oldest {
-			first, oldest = []pack.Info{p}, s.since(at)
+		if at, ok := s.uploaded[p.Name]; !ok || s.since(at) >= seenFor {
+			long = append(long, p)
 		}
 	}
-	return first
+	return long
 }
 
 // resolve looks at what lies in the slot of a, which somebody took: we, when an

@@ -214,11 +214,13 @@ func TestPacksAreGoneBeforeTheirCommit(t *testing.T) {
 	t.Run("it is not made yet", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, b := start(t)
-			w.laptop.bucket = b
+			line := fault.Wrap(b)
+			w.laptop.bucket = line
 			w.laptop.step = func(name string) {
 				if name == "sync.build" && !b.swapped.Load() {
 					time.Sleep(time.Minute)
 					b.swapped.Store(true)
+					line.Add(fault.On(fault.Put, 1, fault.Fail(store.ErrUnavailable)).Prefix(strings.TrimSuffix(chain.PackPrefix(w.vol), "/"))) // and again it takes two
 				}
 			}
 			as(w.laptop, write("b", content))

@@ -68,6 +68,9 @@ func (v *Volume) faceRemoval(l *publish.Loaded, m *move) (*move, error) {
 // While a rollback is being accepted its number may be another's, see accepted.common.
 func (v *Volume) wasRemoved(l *publish.Loaded, m *move) bool {
 	_, number, _ := v.state.Device()
+	if m.was == number { // it has no other yet, and its key tells
+		return v.removal(l) != nil
+	}
 	return publish.Removal(l.Chain.Ledger, m.was) != nil && (v.accepted == nil || v.accepted.common(l.Chain.Ledger, number)[m.was])
 }
 
