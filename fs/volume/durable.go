@@ -76,8 +76,11 @@ func (v *Volume) newest(refs []meta.Ref) (last meta.OpNo, open bool) {
 			if o.by == (Given{}) {
 				continue
 			}
-			if no, _, _ := v.view.Newest(meta.InodeKey(o.ref)); o.frozen || no == o.by.no {
-				last, open = max(last, no), true
+			if pends := v.pends(o.by); pends || o.frozen {
+				open = true
+				if pends {
+					last = max(last, o.by.no)
+				}
 			}
 			continue
 		}

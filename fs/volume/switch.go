@@ -285,10 +285,10 @@ func (v *Volume) carry(o *opened, to meta.Ref, was meta.Reader) {
 // If nothing was written it is the file, or frozen as any other that was changed; v is locked.
 func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Ref]meta.Ref) {
 	was := v.orphans[o.ref.Ino]
-	if was == nil || o.ref.Ino >= heldMin {
+	if was == nil || o.ref.Ino >= heldMin && (was.frozen || was.by == (Given{})) {
 		return
 	}
-	if to, ok := moved[o.ref]; ok && v.isNow(was, to) {
+	if to, ok := moved[was.ref]; ok && v.isNow(was, to) {
 		delete(v.orphans, o.ref.Ino)
 		v.become(o, to)
 		if v.watcher != nil {
@@ -296,7 +296,7 @@ func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Re
 		}
 		return
 	}
-	_, _, there := v.view.Newest(meta.InodeKey(o.ref))
+	_, _, there := v.view.Newest(meta.InodeKey(was.ref))
 	given := was.by != (Given{}) && replaced.Has(was.by.no)
 	if !there && (!given || moves(replaced, was.by.no)) {
 		return
@@ -306,7 +306,9 @@ func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Re
 	v.orphans[o.ref.Ino] = was
 	o.guessed = false
 	if !given {
-		was.by = Given{} // it is done
+		if !v.pends(was.by) {
+			was.by = Given{} // it is done
+		}
 		return
 	}
 	was.frozen = true
@@ -324,6 +326,12 @@ func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Re
 	if _, err := v.changeable(o.as[0]); err != nil {
 		v.log.Debug("what is open is joined with its file later", "err", err) // by who writes
 	}
+}
+
+// pends says whether an operation lies in no slot yet, and may still be refused; v is locked.
+func (v *Volume) pends(by Given) bool {
+	ops := v.view.Pending()
+	return by != (Given{}) && ops.Len() > 0 && ops.First().No <= by.no
 }
 
 // moves says whether something that stands for an operation gives another file a name, or

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -181,6 +182,43 @@ func TestWrittenWhileItIsNotReplaced(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// So it is where another machine gave the file a further name before: it is there again while
+// the rename still waits.
+func TestWrittenWhileItHasAnotherName(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		t.Run(fmt.Sprint("refused ", refused), func(t *testing.T) {
+			laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
+			h := laptop.opens("b", true)
+			given := moved("a", "b").must(laptop)
+			as(desk, links("b", "c"), drained)
+			as(laptop, caughtUp, puts(h, 0, "MINE"), synced(h))
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := laptop.v.Confirm(ctx, h); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("the rename waits, and the program that wrote hears %v", err)
+			}
+			if refused {
+				as(desk, rename("a", "z"), drained)
+				as(laptop, caughtUp, slower(given))
+			}
+			laptop.run()
+			err := laptop.v.Confirm(t.Context(), h)
+			if refused && !errors.Is(err, publish.ErrConflict) || !refused && err != nil {
+				t.Errorf("the program that wrote hears %v", err)
+			}
+			as(laptop, shows(h, "MINE"), closes(h))
+			laptop.halt()
+			as(desk, caughtUp, read("c", "base"))
+			if refused {
+				as(desk, held("MINE"), read("b", "base"), read("z", "1"))
+			} else {
+				as(desk, bare, read("b", "1"), missing("a"))
+			}
+			as(desk, lock)
+		})
 	}
 }
 
