@@ -96,7 +96,7 @@ func (h *era) machines() (l []*machine) {
 }
 
 // mount opens a machine that is locked. One that was removed joins anew, and where the
-// store was set back that is accepted.
+// store was set back that is accepted, by this machine or by who joins.
 func (c *citizen) mount() error {
 	if c.v != nil {
 		return nil
@@ -107,7 +107,7 @@ func (c *citizen) mount() error {
 		err = c.goesOn()
 	}
 	if c.removed && errors.Is(err, publish.ErrRemoved) {
-		if err = c.rejoined(true); err != nil {
+		if _, err = c.rejoining(true); err != nil {
 			c.dies() // it is the removed one until the store knows another
 			return err
 		}
