@@ -192,6 +192,43 @@ func TestNewestFileIsGone(t *testing.T) {
 	}
 }
 
+// What is needed no more goes with its mark, whoever removes it: it is not missed then, however
+// often the process is killed.
+func TestNothingIsMissed(t *testing.T) {
+	settled := SettledRecord{Slot: 1, Last: 1}
+	for name, before := range map[string]func(t *testing.T, d *disk) *disk{
+		"when it is opened": func(t *testing.T, d *disk) *disk {
+			j, _, _ := openOn(t, d, nil)
+			mustAppend(t, j, op(1, "operation"))
+			must(t, j.Settle(settled))
+			return d.kill()
+		},
+		"when it is settled": func(t *testing.T, d *disk) *disk {
+			j, _, _ := openOn(t, d, nil)
+			mustAppend(t, j, op(1, "operation"), pack(1))
+			must(t, j.Settle(settled))
+			d = d.kill()
+			j, _, _ = openOn(t, d, nil)
+			must(t, j.DropPacks(1))
+			return d.kill()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := before(t, newDisk(t))
+			for range 3 {
+				_, recs, report := openOn(t, d, nil)
+				if len(recs) > 0 || len(report.Damaged) > 0 || report.Torn {
+					t.Fatalf("%d records, %+v", len(recs), report)
+				}
+				if names, _ := d.List(); len(names) > 0 {
+					t.Errorf("left: %q", names)
+				}
+				d = d.kill()
+			}
+		})
+	}
+}
+
 // The index says of which inodes the operations were that a torn page took.
 func TestLostOperationsAreNamed(t *testing.T) {
 	d := newDisk(t)

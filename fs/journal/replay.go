@@ -75,7 +75,13 @@ func (j *Journal) replay() (*Waiting, *Report, error) {
 		}
 	}
 	for len(j.live.files) > 0 && j.live.dead(j.live.files[0]) {
-		if err := j.removeOldest(); err != nil {
+		if oldest := j.live.files[0]; len(j.live.files) == 1 && synced.file <= oldest.number {
+			err = j.dropMark()
+		}
+		if err == nil {
+			err = j.removeOldest()
+		}
+		if err != nil {
 			j.log.Warn("journal file not removed", "file", j.live.files[0].number, "err", err)
 			break
 		}

@@ -81,9 +81,15 @@ func (j *Journal) removeDead() {
 			return
 		}
 		oldest := j.live.files[0]
+		var err error
+		if len(j.live.files) == 1 { // j.cur is nil
+			err = j.dropMark()
+		}
 		j.mu.Unlock()
 		// mu is not held, since this takes as long as a sync; only removing lets files leave.
-		err := j.unlink(oldest)
+		if err == nil {
+			err = j.unlink(oldest)
+		}
 		j.mu.Lock()
 		if err == nil {
 			j.live.files = j.live.files[1:]
