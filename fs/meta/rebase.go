@@ -38,9 +38,10 @@ type Rebase struct {
 	equal   map[Ref]bool   // files of the operations that hold the same as theirs
 	twins   map[Ref]bool   // those of equal whose name theirs has
 	refused []Refusal
-	unread  []error          // of Same
-	kept    map[Ref]*restore // what a rename replaces that is still to come
-	barred  map[Ino]bool     // of fills that are not done: others have a lease of what is not there yet
+	undone  []OpNo
+	unread  []error            // of Same
+	kept    map[again]*restore // what a rename replaces that is still to come
+	barred  map[Ino]bool       // of fills that are not done: others have a lease of what is not there yet
 	spent   spent
 }
 
@@ -103,19 +104,22 @@ func NewRebase(was Reader, changes iter.Seq2[Change, Stamp], o RebaseOptions) *R
 	return &Rebase{
 		was: was, changes: changes, o: o,
 		refs: map[Ref]Ref{}, homes: map[Ino]Ino{}, merged: map[Ino]Ino{}, origin: map[Ref]Ref{}, seen: map[Ref]uint64{}, placed: map[name]place{},
-		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, kept: map[Ref]*restore{}, barred: map[Ino]bool{},
+		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, kept: map[again]*restore{}, barred: map[Ino]bool{},
 	}
 }
 
 // Moved is where an inode of the operations is found now.
-type Moved struct{ From, To Ref }
+type Moved struct {
+	From, To Ref
+	Same     bool // another's file, which holds the same and has the name: no copy
+}
 
 // Moved returns the inodes that others stand for now, in no order.
 func (r *Rebase) Moved() []Moved {
 	out := make([]Moved, 0, len(r.refs))
 	for from, to := range r.refs {
 		if from != to {
-			out = append(out, Moved{from, to})
+			out = append(out, Moved{from, to, r.twins[from]})
 		}
 	}
 	return out
@@ -129,6 +133,10 @@ func (r *Rebase) Unread() []error { return r.unread }
 // Refused returns what was tentative and is not done.
 func (r *Rebase) Refused() []Refusal { return r.refused }
 
+// Undone returns, ascending, the operations that were to rename something, and do not any more:
+// what they were to put at a name is not there, and what they were to replace is not replaced.
+func (r *Rebase) Undone() []OpNo { return r.undone }
+
 // rounds is how many things may be in the way of one change: more than there are.
 const rounds = 16
 
@@ -141,7 +149,7 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 		r.spent.count(c, nil)
 		return nil, nil
 	}
-	steps, err := r.whole(r.alone(c), now, at)
+	steps, err := r.whole(r.alone(c, at), now, at)
 	switch {
 	case !senseless(err):
 	case r.tentative(at) && gives(c): // and not what stands for it since it was refused
@@ -150,7 +158,9 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 		steps, err = r.astray(c, now, at)
 	}
 	if o, ok := c.(*Rename); ok && err == nil {
-		steps, err = r.unreplaced(o, steps, now, at)
+		if steps, err = r.unreplaced(o, steps, now, at); err == nil {
+			err = r.undo(o, steps, now, at)
+		}
 	}
 	r.spent.count(c, steps)
 	return inParts(steps, c), err

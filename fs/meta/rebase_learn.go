@@ -14,12 +14,19 @@ type learned struct {
 	links   []linked          // in the order of the changes
 	records map[uint64]uint16 // the number that the next record gets, by version
 	made    map[OpNo]made     // of operations for which something is made again
-	kept    map[Ref]OpNo      // what an operation makes again and then replaces
+	kept    map[again]bool    // what an operation makes again and then replaces
 }
 
 // made is how much is made again for an operation, as restoredMost and attrsRestored
 // count it.
 type made struct{ bytes, attrs int }
+
+// again is an inode that is made again for an operation. A file of several names may be for
+// each that takes one.
+type again struct {
+	ref Ref
+	no  OpNo
+}
 
 // linked is what said.links of an inode is with an operation.
 type linked struct {
@@ -40,8 +47,8 @@ func (r *Rebase) learn() *learned {
 	if r.known != nil {
 		return r.known
 	}
-	l := &learned{of: map[Ref]said{}, records: map[uint64]uint16{}, made: map[OpNo]made{}, kept: map[Ref]OpNo{}}
-	again := map[Ref]OpNo{}
+	l := &learned{of: map[Ref]said{}, records: map[uint64]uint16{}, made: map[OpNo]made{}, kept: map[again]bool{}}
+	restored := map[again]bool{}
 	for c, stamp := range r.changes {
 		if ref := contentOf(c); ref != (Ref{}) {
 			s := l.of[ref]
@@ -65,13 +72,13 @@ func (r *Rebase) learn() *learned {
 				l.call(*o.Replaced, o.Parent, o.Name)
 			} else {
 				l.count(*o.Replaced, stamp.No, -1)
-				if no, ok := again[*o.Replaced]; ok && no == stamp.No {
-					l.kept[*o.Replaced] = no
+				if a := (again{*o.Replaced, stamp.No}); restored[a] {
+					l.kept[a] = true
 				}
 			}
 		case *restore:
 			l.call(o.ref, o.parent, o.name)
-			again[o.ref] = stamp.No
+			restored[again{o.ref, stamp.No}] = true
 			m := l.made[stamp.No]
 			l.made[stamp.No] = made{m.bytes + o.cost(), m.attrs + o.attrsCost()}
 		case *record:

@@ -30,7 +30,7 @@ func (r *Rebase) unreplaced(o *Rename, steps []Change, now Reader, at Stamp) ([]
 			return steps, nil // theirs is in its place, and what was renamed is that
 		}
 	}
-	kept := r.kept[*o.Replaced]
+	kept := r.kept[again{*o.Replaced, at.No}]
 	if kept == nil && !r.learn().of[*o.Replaced].written {
 		return steps, nil
 	}
@@ -46,6 +46,25 @@ func (r *Rebase) unreplaced(o *Rename, steps []Change, now Reader, at Stamp) ([]
 	return append(steps, more...), err
 }
 
+// undo notes a rename for which no step renames anything, or takes theirs for what it renamed.
+func (r *Rebase) undo(o *Rename, steps []Change, now Reader, at Stamp) error {
+	for _, c := range steps {
+		switch c.(type) {
+		case *Rename, *Unlink:
+			return nil
+		}
+	}
+	s := &solver{r, Ref{}, now, at}
+	done, err := s.replaced(o)
+	if senseless(err) {
+		err = nil // a broken writer has put something else there
+	}
+	if err == nil && !done && o.Flags&Exchange == 0 {
+		r.undone = append(r.undone, at.No)
+	}
+	return err
+}
+
 // keep tells of a change that it makes again what the same operation replaces then: with
 // that it is done, or where that is not.
 func (r *Rebase) keep(c Change, at Stamp) bool {
@@ -53,17 +72,18 @@ func (r *Rebase) keep(c Change, at Stamp) bool {
 	if !ok || o.inode.Kind != File {
 		return false
 	}
-	no, ok := r.learn().kept[o.ref]
-	if ok = ok && no == at.No; ok {
-		r.kept[o.ref] = o
+	a := again{o.ref, at.No}
+	if !r.learn().kept[a] {
+		return false
 	}
-	return ok
+	r.kept[a] = o
+	return true
 }
 
 // alone is a rename without what it replaces only to keep it.
-func (r *Rebase) alone(c Change) Change {
+func (r *Rebase) alone(c Change, at Stamp) Change {
 	o, ok := c.(*Rename)
-	if !ok || o.Replaced == nil || r.kept[*o.Replaced] == nil {
+	if !ok || o.Replaced == nil || r.kept[again{*o.Replaced, at.No}] == nil {
 		return c
 	}
 	n := *o
@@ -74,7 +94,7 @@ func (r *Rebase) alone(c Change) Change {
 // replacing has the rename among steps, which replaces nothing, replace what was written to
 // the file that was meant.
 func (r *Rebase) replacing(o *Rename, steps []Change, i int, now Reader, at Stamp) ([]Change, error) {
-	if r.kept[*o.Replaced] == nil && !r.learn().of[*o.Replaced].written {
+	if r.kept[again{*o.Replaced, at.No}] == nil && !r.learn().of[*o.Replaced].written {
 		return steps, nil
 	}
 	n := *steps[i].(*Rename)
@@ -102,7 +122,7 @@ func (r *Rebase) replacing(o *Rename, steps []Change, i int, now Reader, at Stam
 
 // wrote is the file that o was to replace, as it was then; nil: nothing of it is lost.
 func (s *solver) wrote(o *Rename) (*restore, error) {
-	if kept := s.kept[*o.Replaced]; kept != nil {
+	if kept := s.kept[again{*o.Replaced, s.at.No}]; kept != nil {
 		return s.keptAgain(kept)
 	}
 	if _, n, err := s.before(*o.Replaced); err != nil || n != nil {
@@ -148,7 +168,7 @@ func (s *solver) keptAgain(kept *restore) (*restore, error) {
 }
 
 func (s *solver) unreplaced(o *Rename) (more []Change, err error) {
-	if kept := s.kept[*o.Replaced]; kept != nil {
+	if kept := s.kept[again{*o.Replaced, s.at.No}]; kept != nil {
 		if done, err := s.replaced(o); err != nil || done {
 			return nil, err
 		}

@@ -80,7 +80,7 @@ func (v *View) again(slots []Slot, o meta.RebaseOptions) (*executed, error) {
 	keys := touched(slots)
 	differing(v.pending, x.next.pending, keys)
 	x.next.settleDown()
-	x.followed = Followed{Slot: x.next.confirmed.Slot(), Keys: sorted(keys), Moved: re.Moved(), Replaced: Replaced{x.next.ops, changed}, Refused: re.Refused()}
+	x.followed = Followed{Slot: x.next.confirmed.Slot(), Keys: sorted(keys), Moved: re.Moved(), Replaced: Replaced{x.next.ops, changed}, Refused: re.Refused(), Undone: re.Undone()}
 	return x, nil
 }
 

@@ -30,7 +30,7 @@ func (v *View) Jump(c *Confirmed, settled meta.OpNo, o meta.RebaseOptions, commi
 		if err != nil {
 			return Followed{}, err
 		}
-		f.Moved, f.Replaced, f.Refused = re.Moved(), Replaced{next.ops, changed}, re.Refused()
+		f.Moved, f.Replaced, f.Refused, f.Undone = re.Moved(), Replaced{next.ops, changed}, re.Refused(), re.Undone()
 		if err := commit(f); err != nil {
 			return Followed{}, err
 		}

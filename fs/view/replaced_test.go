@@ -62,3 +62,41 @@ func TestReplacedIsToldFromAnyOn(t *testing.T) {
 		}
 	}
 }
+
+// What stands for operations is told when it becomes something else, and not each time that
+// another machine is followed while they wait.
+func TestReplacedIsToldOnce(t *testing.T) {
+	for name, theirs := range map[string]string{
+		"a rename that keeps what it replaces":             "rm f",
+		"a rename that keeps what it replaces, beside one": "put f theirs",
+		"what is gone with its folder":                     "rm d/f\n rmdir d",
+		"a rename that is given up":                        "put f theirs\n rm n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			a, b := p.all[0], p.all[1]
+			p.run(a, "mkdir d\n put d/f base\n put f base\n put n new")
+			p.publish(a)
+			p.follow(b)
+			p.run(b, "put f mine\n mv n f\n put d/f mine\n put last 1")
+			p.run(a, theirs)
+			p.publish(a)
+			p.follow(b)
+			if len(b.replaced) == 0 {
+				t.Fatal("nothing stands for anything")
+			}
+			for i := range 2 {
+				told := b.replaced
+				b.replaced = nil
+				p.run(a, fmt.Sprintf("put other %d", i))
+				p.publish(a)
+				p.follow(b)
+				if len(b.replaced) != 0 {
+					t.Errorf("followed once more, %d operations are told again", len(b.replaced))
+				}
+				b.replaced = told
+			}
+			b.again()
+		})
+	}
+}

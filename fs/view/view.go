@@ -250,6 +250,7 @@ type Followed struct {
 	Replaced Replaced     // operations that mean something else now
 	All      bool         // any key may have another value; Keys are none
 	Refused  []meta.Refusal
+	Undone   []meta.OpNo // renames that are given up, ascending
 }
 
 // Follow applies slots that other devices took, in their order, and executes the
@@ -317,6 +318,7 @@ func (o Ops) changes() iter.Seq2[meta.Change, meta.Stamp] {
 // several of them miss.
 func (v *View) rebase(re *meta.Rebase, ops Ops) (changed []meta.OpNo, err error) {
 	var far []error
+	var before, after []meta.Change // of one operation
 	for p, more := range ops.runs() {
 		var steps []meta.Change
 		var err error
@@ -331,10 +333,14 @@ func (v *View) rebase(re *meta.Rebase, ops Ops) (changed []meta.OpNo, err error)
 			}
 		}
 		if err == nil && len(far) == 0 {
-			if p.Op != nil && (len(steps) != 1 || !meta.SameChange(steps[0], p.Op)) {
-				if n := len(changed); n == 0 || changed[n-1] != p.Stamp.No {
+			if p.Op != nil {
+				before, after = append(before, p.Op), append(after, steps...)
+			}
+			if !more {
+				if !slices.EqualFunc(before, after, meta.SameChange) {
 					changed = append(changed, p.Stamp.No)
 				}
+				before, after = before[:0], after[:0]
 			}
 			err = v.add(steps, p.Stamp, more)
 		}

@@ -15,7 +15,8 @@ type orphan struct {
 	m      *view.Confirmed // its inode, extents and attributes; of one that is frozen it may be all that was
 	home   meta.Ref        // of one that never had a name, and may get one: the directory that it was made in
 	frozen bool            // another machine changed it; what is written to it is to be kept
-	by     Given           // what took its last name, where a program waits to hear whether it did
+	by     Given           // the rename that took its last name, as long as that may be given up
+	sure   bool            // a program waited to hear whether it did
 	seen   uint64          // the version that it had then
 }
 

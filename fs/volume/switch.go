@@ -88,14 +88,15 @@ func (v *Volume) prepare(slots []view.Slot) error {
 			}
 		}
 	}
+	var far error
 	for ino, o := range v.open {
-		if touched[ino] {
-			if _, err := v.stored(o.ref); err != nil && !errors.Is(err, ErrStale) {
-				return err
+		if touched[ino] || len(slots) == 0 {
+			if _, err := v.stored(o.ref); !errors.Is(err, ErrStale) {
+				far = errors.Join(far, err)
 			}
 		}
 	}
-	return nil
+	return far
 }
 
 // shift makes what is open fit the map, which was was before; v is locked.
@@ -113,7 +114,7 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 	}
 	for _, m := range f.Moved {
 		if o := v.open[m.From.Ino]; o != nil {
-			o.copied = o.copied || m.From.Ino != m.To.Ino
+			o.copied = o.copied || m.From.Ino != m.To.Ino && !m.Same
 		} else if v.watcher != nil {
 			v.watcher.Became(nil, m.From, m.To)
 		}
@@ -134,7 +135,7 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 	}
 	for _, o := range v.opened() {
 		ref := o.ref
-		if v.reappeared(o, f.Replaced, moved); o.ref != ref {
+		if v.reappeared(o, f, moved); o.ref != ref {
 			c.Renewed = append(c.Renewed, ref) // what is known by that number is what is open
 		}
 	}
@@ -280,10 +281,11 @@ func (v *Volume) carry(o *opened, to meta.Ref, was meta.Reader) {
 }
 
 // reappeared keeps what is open without a name apart from a file of its number that has
-// one again: another machine had changed it. Where what took the name is not done as it was
-// meant, what was written meanwhile is kept: what is open is a copy, or the file made again.
-// If nothing was written it is the file, or frozen as any other that was changed; v is locked.
-func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Ref]meta.Ref) {
+// one again: another machine had changed it. Where the rename that took the name is given up,
+// or not done as somebody meant who waits for it, what was written meanwhile is kept: what is
+// open is a copy, or the file made again. If nothing was written it is the file, or frozen as
+// any other that was changed; v is locked.
+func (v *Volume) reappeared(o *opened, f view.Followed, moved map[meta.Ref]meta.Ref) {
 	was := v.orphans[o.ref.Ino]
 	if was == nil || o.ref.Ino >= heldMin && (was.frozen || was.by == (Given{})) {
 		return
@@ -297,8 +299,9 @@ func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Re
 		return
 	}
 	_, _, there := v.view.Newest(meta.InodeKey(was.ref))
-	given := was.by != (Given{}) && replaced.Has(was.by.no)
-	if !there && (!given || moves(replaced, was.by.no)) {
+	_, given := slices.BinarySearch(f.Undone, was.by.no)
+	given = given || there && was.sure && f.Replaced.Has(was.by.no)
+	if !there && !given {
 		return
 	}
 	delete(v.orphans, o.ref.Ino)
@@ -332,21 +335,6 @@ func (v *Volume) reappeared(o *opened, replaced view.Replaced, moved map[meta.Re
 func (v *Volume) pends(by Given) bool {
 	ops := v.view.Pending()
 	return by != (Given{}) && ops.Len() > 0 && ops.First().No <= by.no
-}
-
-// moves says whether something that stands for an operation gives another file a name, or
-// takes one: then the operation is done, otherwise than it was meant.
-func moves(replaced view.Replaced, no meta.OpNo) bool {
-	for _, steps := range replaced.All(no - 1) {
-		return slices.ContainsFunc(steps, func(s meta.Change) bool {
-			switch s.(type) {
-			case *meta.Rename, *meta.Unlink:
-				return true
-			}
-			return false
-		})
-	}
-	return false
 }
 
 // writtenSince says whether a file was written to since an operation took its last name; v
@@ -407,8 +395,8 @@ func (v *Volume) changed(o *opened, was meta.Reader) bool {
 		return false
 	}
 	before, err := meta.GetInode(was, o.ref)
-	if err != nil {
-		return false // it came with what was followed
+	if err != nil { // it came with what was followed, or nobody can say that it is what it was
+		return errors.Is(err, meta.ErrUnknown)
 	}
 	n, err := v.stored(o.ref)
 	return err != nil || n.Kind == meta.File && n.Version != before.Version

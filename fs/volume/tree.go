@@ -246,9 +246,8 @@ func (v *Volume) rename(ctx context.Context, sure bool, parent meta.Ref, name []
 				return err
 			}
 		}
-		waits := sure && flags == 0 && v.open[over.Ref.Ino] != nil
 		var was meta.Reader
-		if waits {
+		if flags == 0 && v.open[over.Ref.Ino] != nil {
 			was = v.view.Freeze()
 		}
 		no := v.nextOp
@@ -260,12 +259,10 @@ func (v *Volume) rename(ctx context.Context, sure bool, parent meta.Ref, name []
 		}
 		gone()
 		if o := v.orphans[over.Ref.Ino]; o != nil {
-			o.by, o.seen = g, op.Observed
-			if waits {
-				// If that is not near, what is to be kept of it comes to the root directory.
-				v.places.found(over.Ref, newParent, newName)
-				_ = v.lineage(o.m, was, over.Ref)
-			}
+			o.by, o.sure, o.seen = Given{no}, sure, op.Observed
+			// If that is not near, what is to be kept of it comes to the root directory.
+			v.places.found(over.Ref, newParent, newName)
+			_ = v.lineage(o.m, was, over.Ref)
 		}
 		return nil
 	})

@@ -89,6 +89,81 @@ func TestWrittenAndReplacementGivenUp(t *testing.T) {
 	}
 }
 
+// What is written through an open handle when nobody waits for the rename over its file is kept
+// too where that is given up: whatever another machine did to the file, at once or first.
+func TestWrittenWhileTheReplacementIsGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		first act // that the machine follows before the rename is given up; nil: nothing
+		then  []act
+		b     string
+	}{
+		"moved away":                {nil, []act{rename("a", "x")}, "base"},
+		"written, moved away":       {nil, []act{write("b", "theirs"), rename("a", "x")}, "theirs"},
+		"written, removed":          {nil, []act{write("b", "theirs"), unlink("a")}, "theirs"},
+		"deleted, moved away":       {nil, []act{unlink("b"), rename("a", "x")}, "MINE"},
+		"deleted, then moved away":  {unlink("b"), []act{rename("a", "x")}, "MINE"},
+		"linked, then moved away":   {links("b", "c"), []act{rename("a", "x")}, "base"},
+		"replaced, then moved away": {rename("other", "b"), []act{rename("a", "x")}, "2"},
+	} {
+		for _, when := range []string{"meanwhile", "afterwards"} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				w := newWorld(t)
+				laptop, desk := w.laptop, w.machine("desk")
+				as(laptop, write("a", "1"), write("b", "base"), write("other", "2"), drained)
+				as(desk, caughtUp)
+				h := laptop.opens("b", true)
+				as(laptop, rename("a", "b"))
+				if when == "meanwhile" {
+					as(laptop, puts(h, 0, "MINE"), synced(h))
+				}
+				if c.first != nil {
+					as(desk, c.first, drained)
+					as(laptop, caughtUp)
+				}
+				as(desk, c.then...)
+				as(desk, drained)
+				as(laptop, caughtUp)
+				if when == "afterwards" {
+					as(laptop, shows(h, "base"), puts(h, 0, "MINE"), synced(h))
+				}
+				kept, b := held("MINE"), c.b
+				if b == "base" && when == "afterwards" { // nobody changed it: it is the file, by all of its names
+					b = "MINE"
+					kept = read("b", b)
+				}
+				as(laptop, shows(h, "MINE"), closes(h), drained, kept, lock)
+				as(desk, caughtUp, kept, read("b", b), lock)
+			})
+		}
+	}
+}
+
+// Where another machine has done the same, or the rename gets another name, it is done: what is
+// written to the file that it replaced ends with the handle, and nothing is left of it.
+func TestWrittenWhileTheReplacementIsDoneOtherwise(t *testing.T) {
+	for name, theirs := range map[string]act{
+		"replaced": rename("a", "b"),
+		"written":  write("b", "theirs"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			laptop, desk := w.laptop, w.machine("desk")
+			as(laptop, write("a", "1"), write("b", "base"), drained)
+			as(desk, caughtUp)
+			h := laptop.opens("b", true)
+			as(laptop, rename("a", "b"), puts(h, 0, "gone"), synced(h))
+			as(desk, theirs, drained)
+			as(laptop, caughtUp, shows(h, "gone"), puts(h, 0, "GONE"), synced(h), closes(h), drained, held("1"))
+			for _, content := range []string{"gone", "GONE"} {
+				if as := laptop.named(content); as != "" {
+					t.Errorf("%q holds what was written to a file that was replaced", as)
+				}
+			}
+			as(laptop, lock)
+		})
+	}
+}
+
 // A program that writes to a file while another waits to hear whether a rename replaced it is
 // told that its bytes are in the store when it is known what became of them, and not before.
 func TestConfirmWhileItIsReplaced(t *testing.T) {

@@ -1,0 +1,54 @@
+package volume
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/hushfs/hushfs/fs/meta"
+	"github.com/hushfs/hushfs/fs/view"
+)
+
+// farOf is a state in which one value is not near, until it was brought.
+type farOf struct {
+	meta.Reader
+	key     []byte
+	brought *bool
+}
+
+func (f farOf) Get(k []byte) ([]byte, error) {
+	if bytes.Equal(k, f.key) && !*f.brought {
+		return nil, meta.ErrUnknown
+	}
+	return f.Reader.Get(k)
+}
+
+// A machine that slept, and goes on from where others are, brings first what it knew of the
+// files that are open: those that the others changed stay what they were for who has them open,
+// and what he writes goes to a copy.
+func TestOpenIsBroughtBeforeTheJump(t *testing.T) {
+	laptop, desk := two(t, "base")
+	h := laptop.opens("d/f.txt", true)
+	_, _, a, err := laptop.find("d/f.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	as(desk, rewrite("d/f.txt", "theirs"), drained)
+	was, brought := laptop.v.view, false
+	far := farOf{was.Confirmed(), meta.InodeKey(a.Ref), &brought}
+	laptop.v.view = view.New(view.NewConfirmed(was.Slot(), far, was.Usage()))
+	jump := func() error {
+		return laptop.v.switched(nil, func() (view.Followed, error) {
+			return laptop.v.view.Jump(desk.v.view.Snapshot(), 0, laptop.v.rebase(), laptop.v.replace)
+		})
+	}
+	if err := jump(); !errors.Is(err, meta.ErrUnknown) {
+		t.Errorf("it goes on and does not know what is open: %v", err)
+	}
+	brought = true
+	if err := jump(); err != nil {
+		t.Fatal(err)
+	}
+	as(laptop, shows(h, "base"), puts(h, 0, "MINE"), synced(h), shows(h, "MINE"), read("d/f.txt", "theirs"))
+	as(laptop, read(laptop.copyOf("d", "f.txt"), "MINE"), closes(h))
+}
