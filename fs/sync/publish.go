@@ -189,6 +189,9 @@ func (s *Syncer) publish(ctx context.Context, t view.Taken) error {
 		batch.Puts = append(batch.Puts, meta.KV{Key: meta.PackKey(p.No), Value: ours})
 	}
 	slices.SortFunc(batch.Puts, func(a, b meta.KV) int { return bytes.Compare(a.Key, b.Key) })
+	if err := s.revive(ctx, batch); err != nil {
+		return err
+	}
 	s.o.Step("sync.build")
 	device, number, _ := s.o.State.Device()
 	// Not the number of the first: one before it may change nothing any more, after
