@@ -21,7 +21,11 @@ func (s *Server) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 	}
 	err := s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Lookup(s.ctx(cancel), parent, []byte(name)) })
 	if errors.Is(err, meta.ErrNotExist) {
-		out.SetEntryTimeout(valid) // node id 0: the kernel keeps that there is none
+		missing := valid
+		if parent == meta.RootRef {
+			missing = walked // no message has the kernel drop all that it keeps so, see notifier.anew
+		}
+		out.SetEntryTimeout(missing) // node id 0: the kernel keeps that there is none
 		return fuse.OK
 	}
 	return errno(s.log, "lookup", err)
