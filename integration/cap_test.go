@@ -113,6 +113,46 @@ func TestCapIsHard(t *testing.T) {
 	d.umount()
 }
 
+// Many programs that write at once do not go over it either, while the store is away: the
+// kernel sends many writes at a time, and what waits for a place in a pack counts.
+func TestCapIsHardForManyWriters(t *testing.T) {
+	t.Parallel()
+	m := newDrive(t)
+	d := m.mount(cappedFlags...)
+	const writers, size = 24, 6 << 20
+	source := m.at("source")
+	for i := range writers {
+		must(t, os.WriteFile(fmt.Sprint(source, i), pattern(uint64(i), 0, size), 0o644))
+	}
+	w := m.watchDisk()
+	must(t, os.Rename(m.store, m.store+".away"))
+	var all []*exec.Cmd
+	for i := range writers {
+		// A process of its own: one that has a file open whose close waits can start no other.
+		cp := exec.Command("cp", fmt.Sprint(source, i), m.in(fmt.Sprint("file", i)))
+		must(t, cp.Start())
+		all = append(all, cp)
+	}
+	eventually(t, "new files are refused", time.Minute, func() bool { return m.statusVolume().Refused })
+	must(t, os.Rename(m.store+".away", m.store))
+	for i, cp := range all {
+		if err := cp.Wait(); err != nil {
+			t.Errorf("file%d: %v", i, err)
+		}
+	}
+	m.ok("wait", m.mnt)
+	if most := w.end(); most > capped {
+		t.Errorf("%d bytes on the disk, over the cap of %d", most, capped)
+	}
+	d = d.remount()
+	for i := range writers {
+		if got := read(t, d.m.in(fmt.Sprint("file", i))); string(got) != string(pattern(uint64(i), 0, size)) {
+			t.Errorf("file%d differs on another machine", i)
+		}
+	}
+	d.umount()
+}
+
 // While the store is away writers go on until the cap, then they are slowed, then
 // new files are refused; what was accepted stays. When the store is back all goes
 // on, without a remount.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,10 @@ type room struct {
 	log  *slog.Logger
 	turn chan struct{} // of capacity 1: held by the write that is let in next
 	more chan struct{} // of capacity 1: look again, something was freed
+
+	// coming are the bytes that were let in and that Waiting does not count yet: writes wait
+	// for a place in a pack, and the kernel sends up to a hundred at a time.
+	coming atomic.Int64
 
 	mu         sync.Mutex // guards the fields below; nothing of the volume is taken after it but what the options take
 	progressed time.Time  // newest thing that the store took, or start
@@ -153,9 +158,12 @@ func (r *room) letAll(on bool) {
 	r.again()
 }
 
-// admit returns when n bytes may be written. It fails when ctx ends, and with
-// nothing else. No lock of the volume may be held.
+// admit returns when n bytes may be written; arrived is told then when they were. It
+// fails when ctx ends, and with nothing else. No lock of the volume may be held.
 func (r *room) admit(ctx context.Context, n int64) error { return r.wait(ctx, n, never) }
+
+// arrived is told of bytes that were let in, when Waiting counts them or they do not come.
+func (r *room) arrived(n int64) { r.coming.Add(-n) }
 
 // wait is admit. Where waiting is in vain it refuses when room is as scarce as from.
 func (r *room) wait(ctx context.Context, n int64, from level) error {
@@ -170,7 +178,9 @@ func (r *room) wait(ctx context.Context, n int64, from level) error {
 	for queued := true; queued; {
 		// Whoever has the turn may wait for as long as the store is away, for more than
 		// is left: what is refused at the end of the room alone does not wait behind it.
-		if l := r.look(n); l != ample && r.refuses() {
+		if l := r.look(n); l == ample {
+			return nil
+		} else if r.refuses() {
 			if l >= from {
 				return ErrNoSpace
 			}
@@ -195,9 +205,11 @@ func (r *room) wait(ctx context.Context, n int64, from level) error {
 		switch l := r.look(n); {
 		case l >= from && r.refuses():
 			return ErrNoSpace
-		case l == ample, l == tight && held, l == scarce && held && r.refuses():
+		case l == ample:
+			return nil
+		case l == tight && held, l == scarce && held && r.refuses():
 			r.mu.Lock()
-			r.taken += n
+			r.letIn(n)
 			r.mu.Unlock()
 			return nil
 		}
@@ -245,6 +257,7 @@ func (r *room) look(n int64) level {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.let {
+		r.letIn(n)
 		return ample
 	}
 	now := time.Now()
@@ -254,9 +267,15 @@ func (r *room) look(n int64) level {
 	}
 	l := r.left.level(r.taken + n)
 	if l == ample {
-		r.taken += n
+		r.letIn(n)
 	}
 	return l
+}
+
+// letIn counts bytes as written; mu is held.
+func (r *room) letIn(n int64) {
+	r.taken += n
+	r.coming.Add(n)
 }
 
 // shrink has the cache make way for what was written since it was told last.
@@ -273,9 +292,10 @@ func (r *room) shrink() {
 // measure asks for what is left; mu is held.
 func (r *room) measure(now time.Time) {
 	r.measured, r.taken, r.fresh = now, 0, true
-	r.left.cap, r.left.capAside = r.o.Limit-r.o.Waiting(), min(aside, r.o.Limit/8)
+	coming := r.coming.Load() // before the others are asked: what arrives meanwhile counts twice rather than not at all
+	r.left.cap, r.left.capAside = r.o.Limit-r.o.Waiting()-coming, min(aside, r.o.Limit/8)
 	free, size := r.o.Disk()
-	r.left.disk, r.left.diskAside = free-r.o.Memory(), min(aside, size/10)
+	r.left.disk, r.left.diskAside = free-r.o.Memory()-coming, min(aside, size/10)
 	if r.o.Refused() {
 		r.left.disk = -1
 	}
@@ -424,6 +444,7 @@ func (v *Volume) takeIn(ctx context.Context, data []byte) (locs []pack.Loc, land
 		}
 		leave := v.landing.enter()
 		locs, err := v.packs.Append(ctx, data)
+		v.room.arrived(int64(len(data)))
 		if err == nil {
 			return locs, leave, nil
 		}
@@ -438,17 +459,17 @@ func (v *Volume) takeIn(ctx context.Context, data []byte) (locs []pack.Loc, land
 	}
 }
 
-// others is what the cache must leave of the cap: what lies here beside it, and what
-// can come before it is asked to make way.
-func (v *Volume) others() int64 { return v.local() + headroom }
+// others is what the cache must leave of the cap: what lies here beside it, what was let
+// in, and what can come before it is asked to make way.
+func (v *Volume) others() int64 { return v.room.coming.Load() + v.local() + headroom }
 
 // oldest is since when the oldest operation waits; zero when nothing does. Bytes that
-// float, as those of a large file that is being written, are about to become one.
+// come, or float, as those of a large file that is being written, are about to become one.
 func (v *Volume) oldest() time.Time {
 	pending := v.view.Pending()
 	switch {
 	case pending.Len() > 0:
-	case v.floats():
+	case v.room.coming.Load() > 0, v.floats():
 		return time.Now()
 	default:
 		return time.Time{}
@@ -465,25 +486,4 @@ func (v *Volume) floats() bool {
 	}
 	defer v.mu.Unlock()
 	return len(v.dirty) > 0
-}
-
-// tend looks after the room: it gives the spare file away when the disk is full
-// and takes it back when there is room again.
-func (v *Volume) tend() {
-	if v.o.ReadOnly {
-		return
-	}
-	v.room.look(0)
-	v.room.shrink()
-	v.noted("space for sending", v.spare.keep(isFull(v.packs.Err())))
-}
-
-// yield gives the spare file away after the disk has refused something, and says
-// whether there is more room now.
-func (v *Volume) yield(err error) bool {
-	if !isFull(err) || !v.spare.give() {
-		return false
-	}
-	v.room.again()
-	return true
 }

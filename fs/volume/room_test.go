@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +89,49 @@ func TestRoomCountsWhatItLetIn(t *testing.T) {
 				t.Errorf("MiB %d: %d, want %d", i, got, want)
 			}
 		}
+	})
+}
+
+// What was let in and lies in no pack yet counts also when is measured anew: writers wait
+// for a buffer there, and the kernel sends many writes at a time.
+func TestRoomCountsWhatIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := &yard{free: 1000 * mib, waiting: 440 * mib, oldest: time.Now()}
+		r := y.room()
+		ctx, cancel := context.WithCancel(t.Context())
+		var in atomic.Int64
+		for range 100 {
+			go func() {
+				if r.admit(ctx, mib) == nil {
+					in.Add(mib)
+				}
+			}()
+		}
+		synctest.Wait()
+		if got := in.Load(); got != 8*mib {
+			t.Errorf("%d MiB were let in at once, want the 8 that are outside of what is set aside", got/mib)
+		}
+		time.Sleep(time.Hour)
+		if got := in.Load(); got != 72*mib {
+			t.Errorf("%d MiB were let in, want the 72 that are left", got/mib)
+		}
+		if r.look(0) != scarce || r.look(1) != none {
+			t.Errorf("levels %d, %d", r.look(0), r.look(1))
+		}
+		// They have come, and wait for the store.
+		y.set(func() { y.waiting += in.Load() })
+		r.arrived(in.Load())
+		time.Sleep(measureFor)
+		if left := r.left.cap; r.look(1) != none || left != 0 {
+			t.Errorf("%d bytes are left, want none", left)
+		}
+		y.set(func() { y.waiting = 0 })
+		time.Sleep(holdStep)
+		if r.look(mib) != ample {
+			t.Error("what has come counts twice")
+		}
+		cancel()
+		synctest.Wait()
 	})
 }
 
