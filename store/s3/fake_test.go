@@ -1,6 +1,8 @@
 package s3_test
 
 import (
+	"crypto/md5"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -106,6 +108,11 @@ func TestOnePutWithItsCondition(t *testing.T) {
 		}
 		if !strings.Contains(r.Header.Get("Authorization"), "if-none-match") {
 			t.Error("the condition is not signed")
+		}
+		// A bucket with a default retention of AWS takes no put without it.
+		sum := md5.Sum(make([]byte, sizes[i]))
+		if got, want := r.Header.Get("Content-MD5"), base64.StdEncoding.EncodeToString(sum[:]); got != want {
+			t.Errorf("Content-MD5 of %d bytes: %q, want %q", sizes[i], got, want)
 		}
 	}
 }

@@ -37,10 +37,13 @@ func (b *Bucket) put(ctx context.Context, name string, data []byte) error {
 	}
 	o := minio.PutObjectOptions{
 		DisableMultipart: true,
-		// Over TLS a second checksum protects nothing more. Without, the body
+		// Over TLS a signature of the body protects nothing more. Without, the body
 		// is signed in pieces, and the framing of no piece confuses servers
 		// that keep the connection (versitygw 1.8.0).
 		DisableContentSha256: b.secure || len(data) == 0,
+		// AWS takes nothing without a checksum into a bucket with a default retention.
+		// This one every server knows.
+		SendContentMd5: true,
 	}
 	o.SetMatchETagExcept("*")
 	info, err := b.core.Client.PutObject(ctx, b.bucket, b.key(name), bytes.NewReader(data), int64(len(data)), o)

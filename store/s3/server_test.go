@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
 
 	"github.com/hushfs/hushfs/store"
 	"github.com/hushfs/hushfs/store/s3"
@@ -52,6 +55,48 @@ func TestOverTLS(t *testing.T) {
 			o.Endpoint = "http" + strings.TrimPrefix(o.Endpoint, "https")
 			_, err = s3.Open(t.Context(), o)
 			wantErr(t, err, store.ErrUnavailable)
+		})
+	}
+}
+
+// A bucket whose objects nobody can delete for a day, over HTTP and TLS: names are taken
+// once, and a deleted one is gone from sight.
+func TestObjectLock(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, s3test.Kind) *s3test.Server{"http": s3test.Start, "https": s3test.StartTLS} {
+		t.Run(name, func(t *testing.T) {
+			server := start(t, s3test.MinIO)
+			o := server.Options(t)
+			o.Bucket = "locked"
+			client := server.Client(t)
+			if err := client.MakeBucket(t.Context(), o.Bucket, minio.MakeBucketOptions{ObjectLocking: true}); err != nil {
+				t.Fatal(err)
+			}
+			mode, days, unit := minio.Compliance, uint(1), minio.Days
+			if err := client.SetObjectLockConfig(t.Context(), o.Bucket, &mode, &days, &unit); err != nil {
+				t.Fatal(err)
+			}
+			b := server.OpenWith(t, o)
+			data := slices.Repeat([]byte("data"), 1<<20)
+			if err := b.PutIfAbsent(t.Context(), "v0/a", data); err != nil {
+				t.Fatal(err)
+			}
+			wantErr(t, b.PutIfAbsent(t.Context(), "v0/a", data[1:]), store.ErrExist)
+			info, err := client.StatObject(t.Context(), o.Bucket, "v0/a", minio.StatObjectOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			until, err := time.Parse(time.RFC3339, info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+			if err != nil || time.Until(until) < time.Hour {
+				t.Errorf("retained until %v, %v", until, err)
+			}
+			if err := b.Delete(t.Context(), "v0/a"); err != nil {
+				t.Error(err)
+			}
+			_, err = b.Get(t.Context(), "v0/a", 0, -1)
+			wantErr(t, err, store.ErrNotExist)
+			if err := client.RemoveObject(t.Context(), o.Bucket, "v0/a", minio.RemoveObjectOptions{VersionID: info.VersionID}); err == nil {
+				t.Error("the bytes could be deleted")
+			}
 		})
 	}
 }
