@@ -71,6 +71,7 @@ var errnos = []struct {
 	{volume.ErrShutdown, syscall.EIO},
 	{volume.ErrEnroll, syscall.EIO},
 	{volume.ErrState, syscall.EIO},
+	{volume.ErrUnfinished, syscall.EIO},
 	{publish.ErrHandedOver, syscall.EROFS},
 	{publish.ErrRemoved, syscall.EROFS},
 	{publish.ErrDevice, syscall.EINVAL},

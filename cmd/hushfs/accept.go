@@ -157,15 +157,23 @@ func (a *app) acceptRollback(ctx context.Context, o acceptFlags, storeArg string
 	}
 	done := v.Acceptance()
 	r.Accepted = &done
-	r.Header, err = u.PutBack(ctx, b)
+	var missing error
+	r.Header, missing = u.PutBack(ctx, b)
 	// What waited is to reach the store; after an interruption it stays in the journal.
-	if serr := v.Shutdown(ctx); serr != nil {
-		err = errors.Join(err, serr)
+	if err := v.Shutdown(ctx); err != nil {
+		return explain("the rollback is accepted, but what waited is not in the store", errors.Join(missing, err))
 	}
-	if err != nil {
-		return explain("the rollback is accepted, but what waited is not in the store", err)
+	if missing != nil {
+		return headerMissing("the rollback is accepted, and all that waited is in the store, which shows an older header than this machine saw", missing)
 	}
 	return a.accepted(r)
+}
+
+// headerMissing is the problem that a header could not be put back when all else was done.
+func headerMissing(what string, err error) *problem {
+	p := explain(what, err)
+	p.next = strings.TrimSpace(p.next + " To put the header back later: hushfs accept-rollback STORE")
+	return p
 }
 
 // accepted tells how it went.

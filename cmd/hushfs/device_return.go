@@ -158,7 +158,7 @@ on with.`,
 			// It was opened by its own copy of the header where the store shows an older
 			// one, which the next mount refuses.
 			if _, err := opened.Drive.PutBack(ctx, opened.Bucket); err != nil {
-				return explain("this machine joined the drive, and the store shows an older header than it saw", err)
+				return headerMissing("this machine joined the drive, and the store shows an older header than it saw", err)
 			}
 			return nil
 		})

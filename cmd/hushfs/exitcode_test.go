@@ -64,6 +64,7 @@ func TestExplain(t *testing.T) {
 		"two histories while mounted":       {publish.ErrFork, codeHistory},
 		"set back, and removed there":       {errors.Join(volume.ErrRollback, publish.ErrRemoved), codeRemoved},
 		"foreign journal":                   {volume.ErrJournal, codeState},
+		"interrupted, and only read":        {volume.ErrUnfinished, codeState},
 		"time over":                         {context.DeadlineExceeded, codeTimeout},
 		"interrupted":                       {context.Canceled, codeFailure},
 		"undrained":                         {volume.ErrUndrained, codeUndrained},

@@ -108,8 +108,11 @@ func (a *app) repair(ctx context.Context, at location, state, cache string, hand
 
 func mended(ctx context.Context, v *volume.Volume, r *check.Report) (*check.Repaired, error) {
 	if why := v.Status().Stopped; why != "" {
-		return nil, &problem{code: codeDamaged, what: "nothing was repaired", why: fmt.Errorf("nothing can be written to the drive: %s", why),
-			next: "Bring the objects that were named back from a copy of the store first."}
+		next := "Bring the objects that were named back from a copy of the store first."
+		if r.Forked() {
+			next = "Settle first which history goes on: hushfs heads STORE"
+		}
+		return nil, &problem{code: codeDamaged, what: "nothing was repaired", why: fmt.Errorf("nothing can be written to the drive: %s", why), next: next}
 	}
 	return check.Repair(ctx, v, r, uint32(os.Getuid()), uint32(os.Getgid()))
 }

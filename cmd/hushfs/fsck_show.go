@@ -140,6 +140,8 @@ func (a *app) showEnd(r fsckResult, c code) {
 		a.say("No damage.")
 	case c == codeMended:
 		a.say("All damage is repaired.")
+	case r.Check.Forked():
+		a.say("DAMAGED. Nothing is to be repaired before it is settled which history goes on: hushfs heads STORE")
 	case r.Repair != nil:
 		a.say("Not all damage could be repaired.")
 	case r.Check.Mendable() > 0:

@@ -308,7 +308,8 @@ func (a *app) peek(ctx context.Context, at location, states string) (drive.ID, e
 // unlockFor unlocks the drive: here when this process is about to end, in a
 // child when it is to be the daemon. The handover is the caller's to wipe.
 func (a *app) unlockFor(ctx context.Context, o mountFlags, at location) (drive.ID, []byte, error) {
-	r := unlockRequest{location: at, Secret: o.secret, Older: o.older}
+	// Who only looks may do so by this machine's own header: the older one does not open.
+	r := unlockRequest{location: at, Secret: o.secret, Older: o.readOnly}
 	if !o.foreground {
 		u, err := a.unlock(ctx, r)
 		if err != nil {

@@ -55,6 +55,10 @@ type Options struct {
 	Bad    func(object string, err error)      // told of each object that is damaged
 	Mended func(object string)                 // told when all that was damaged of one has come whole from the bucket; nil is none
 
+	// Lost returns further keys of an epoch, for objects that are of another history than the
+	// one that Key knows; nil is none. Which key it is decides nothing: the name does.
+	Lost func(crypt.Epoch) []*crypt.Key
+
 	Memory int64 // bytes of plaintext kept in memory; 0 means 32 MiB
 	Flight int64 // bytes that may be under way to memory by Prefetch, and as many to the cache; 0 means 16 MiB
 }
@@ -97,6 +101,9 @@ func New(o Options) *Reader {
 	}
 	if o.Local == nil {
 		o.Local = func(Object) (string, bool) { return "", false }
+	}
+	if o.Lost == nil {
+		o.Lost = func(crypt.Epoch) []*crypt.Key { return nil }
 	}
 	if o.Mended == nil {
 		o.Mended = func(string) {}

@@ -51,7 +51,7 @@ func (r *Reader) fetch(ctx context.Context, f *flight, first, count int) ([]*seg
 // request gets count segments, and the tail when it is not known, and checks
 // them. It returns at least the first.
 func (r *Reader) request(ctx context.Context, o Object, first, count int) (got []*segment, p parcel, err error) {
-	if _, ok := r.o.Key(o.Epoch); !ok {
+	if len(r.keys(o.Epoch)) == 0 {
 		return nil, parcel{}, ErrKey
 	}
 	op, claimed, others := r.claim(o)

@@ -21,15 +21,22 @@ func (r *Reader) unlock(o Object, b []byte) (*opener, error) {
 	if tail.Name() != o.Name || tail.Epoch() != o.Epoch || tail.Segments() != o.segments() {
 		return nil, crypt.ErrForged
 	}
-	k, ok := r.o.Key(o.Epoch)
-	if !ok {
-		return nil, ErrKey
+	err = ErrKey
+	for _, k := range r.keys(o.Epoch) {
+		var op *crypt.Opener
+		if op, err = tail.Unlock(k, r.o.Volume, o.Type); err == nil {
+			return &opener{o, op}, nil
+		}
 	}
-	op, err := tail.Unlock(k, r.o.Volume, o.Type)
-	if err != nil {
-		return nil, err
+	return nil, err
+}
+
+// keys are those that an object of an epoch may be sealed under, the likeliest first.
+func (r *Reader) keys(e crypt.Epoch) []*crypt.Key {
+	if k, ok := r.o.Key(e); ok {
+		return append([]*crypt.Key{k}, r.o.Lost(e)...)
 	}
-	return &opener{o, op}, nil
+	return r.o.Lost(e)
 }
 
 // open appends the plaintext of one segment to dst. What lies behind the

@@ -132,10 +132,16 @@ func (c *checker) trouble() {
 			f.Cause = Altered
 		}
 	}
+	next := "what came after needs this object back from a copy of the store"
 	if errors.Is(l.Trouble, publish.ErrFork) {
+		// No object is missing; but one that is damaged may be why they are two.
 		f.Kind, f.Cause = KindHistory, Forged
+		next = "which history goes on is for a person to settle, on each machine, before anything is repaired: hushfs heads STORE. A check, which knows no machine's memory, ends there until the device that signed the other one is removed"
+		if len(l.Damaged) > 0 {
+			next = "bring this object back from a copy of the store, if there is one; if it is of this history all goes on. Else " + next
+		}
 	}
-	f.Detail = fmt.Sprintf("%v. The drive can be read as it was at slot %d; what came after needs this object back from a copy of the store", l.Trouble, l.Chain.Slot)
+	f.Detail = fmt.Sprintf("%v. The drive can be read as it was at slot %d; %s", l.Trouble, l.Chain.Slot, next)
 	c.find(f)
 }
 
@@ -152,7 +158,7 @@ func (c *checker) least(ctx context.Context) error {
 	if (!ok || id != main.MinCommit) && !c.loaded.Chain.Ledger.GaveUp(chain.Slot(main.MinSlot), main.MinLedger) {
 		c.find(Finding{
 			Kind: KindHistory, Severity: Lost, Cause: Missing, Slot: main.MinSlot, Object: chain.SlotName(c.vol, chain.Slot(main.MinSlot)),
-			Detail: "the store shows an older or another history than the drive's header demands",
+			Detail: "the store shows an older or another history than the drive's header demands. What is missing, and what to do: hushfs heads STORE",
 		})
 	}
 	return nil

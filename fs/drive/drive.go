@@ -17,6 +17,9 @@ var (
 	ErrNoDrive  = errors.New("no drive there")             // the store holds no header
 	ErrNotEmpty = errors.New("something is there already") // init never overwrites
 	ErrNewer    = errors.New("drive of a newer format")    // this program is too old for it
+	// ErrBare: objects of a drive are there, and no header.
+	ErrBare = fmt.Errorf("%w: there are objects of one, and no header", ErrNoDrive)
+
 	// ErrUnconfirmed: recovery words alone opened a drive, and nobody said that it
 	// is the right one.
 	ErrUnconfirmed = errors.New("the recovery words do not say which drive they are for")

@@ -114,9 +114,6 @@ func headers(ctx context.Context, b store.Bucket, log *slog.Logger, enough func(
 	return nil, fmt.Errorf("%w: %s, and %d in all", keyslot.ErrHeader, names[0], len(page))
 }
 
-// errBare: objects of a drive are there, and no header.
-var errBare = fmt.Errorf("%w: there are objects of one, and no header", ErrNoDrive)
-
 // nothing says what a store without a header holds instead.
 func nothing(ctx context.Context, b store.Bucket) error {
 	// A volume first: it is what would have to be mounted.
@@ -124,7 +121,7 @@ func nothing(ctx context.Context, b store.Bucket) error {
 		prefix string
 		is     error
 	}{
-		{"v0/s/", errBare},
+		{"v0/s/", ErrBare},
 		{"v1/", fmt.Errorf("%w: v1", ErrNewer)},
 		{"v2/", fmt.Errorf("%w: v2", ErrNewer)},
 	} {

@@ -203,19 +203,49 @@ func (u *Unlocked) take(h *keyslot.Header) error {
 }
 
 // PutBack puts this machine's header into the store again, where the store shows an older
-// one or none, and says whether it was missing. Errors are the store's; another object
-// under its name is ErrExist.
+// one or none, and says whether it was missing. Where something else has its name it takes
+// the number after it: a stranger could keep it away for good. A header that another machine
+// made under this root key is as new, and nothing is missing then. Errors are the store's,
+// ErrRotated and ErrNewer; ErrExist when the next raiseTries numbers are taken.
 func (u *Unlocked) PutBack(ctx context.Context, b store.Bucket) (bool, error) {
-	name, raw := keyslot.ObjectName(u.header.Counter), u.header.Encode()
-	there, err := b.Get(ctx, name, 0, keyslot.MaxSize+1)
-	if err == nil && bytes.Equal(there, raw) {
-		return false, nil
+	h := u.header
+	for range raiseTries {
+		name, raw := keyslot.ObjectName(h.Counter), h.Encode()
+		there, err := b.Get(ctx, name, 0, keyslot.MaxSize+1)
+		if errors.Is(err, store.ErrNotExist) {
+			err = b.PutIfAbsent(ctx, name, raw)
+			switch {
+			case err == nil && h == u.header:
+				return true, nil
+			case err == nil:
+				return true, u.take(h)
+			case errors.Is(err, store.ErrExist): // just now
+				there, err = b.Get(ctx, name, 0, keyslot.MaxSize+1)
+			}
+		}
+		if err != nil {
+			return false, fmt.Errorf("put the drive header back: %w", err)
+		}
+		if other, err := u.believe(name, there); err != nil || other != nil {
+			return false, err
+		}
+		if h, err = u.numbered(h.Counter + 1); err != nil {
+			return false, err
+		}
 	}
-	if err == nil || errors.Is(err, store.ErrNotExist) {
-		err = b.PutIfAbsent(ctx, name, raw)
-	}
+	return false, fmt.Errorf("put the drive header back: the next %d numbers are taken: %w", raiseTries, store.ErrExist)
+}
+
+// numbered is this machine's header under another number.
+func (u *Unlocked) numbered(counter uint64) (*keyslot.Header, error) {
+	k, err := u.header.OpenKeyring(u.root)
 	if err != nil {
-		return false, fmt.Errorf("put the drive header back: %w", err)
+		return nil, err
 	}
-	return true, nil
+	defer k.Wipe()
+	sealed, err := keyslot.SealKeyring(u.root, u.header.Drive, counter, k)
+	if err != nil {
+		return nil, err
+	}
+	return keyslot.New(u.root, u.header.Drive, counter, u.header.Slots, sealed)
 }

@@ -118,7 +118,7 @@ func (o *UnlockOptions) notOlder(ctx context.Context, b store.Bucket, u *Unlocke
 // lockedOut says of an error of headers that somebody may have brought it about
 // by what he put into the store, or took from it.
 func lockedOut(err error) bool {
-	return errors.Is(err, keyslot.ErrHeader) || errors.Is(err, ErrNewer) || errors.Is(err, errBare)
+	return errors.Is(err, keyslot.ErrHeader) || errors.Is(err, ErrNewer) || errors.Is(err, ErrBare)
 }
 
 // try opens the first header that the secret opens.

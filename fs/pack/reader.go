@@ -12,7 +12,7 @@ import (
 	"github.com/hushfs/hushfs/store"
 )
 
-// ReaderOptions of a Reader. All but Memory and Flight must be set.
+// ReaderOptions of a Reader. All up to Bad must be set.
 type ReaderOptions struct {
 	Writer *Writer
 	Bucket store.Bucket
@@ -24,7 +24,8 @@ type ReaderOptions struct {
 	Find func(no meta.PackNo) (Info, error) // its record in signed metadata; ErrUnknown
 	Bad  func(object string, err error)     // told of each object that is damaged
 
-	Mended func(object string) // see block.Options.Mended; nil is none
+	Mended func(object string)            // see block.Options.Mended; nil is none
+	Lost   func(crypt.Epoch) []*crypt.Key // see block.Options.Lost; nil is none
 
 	Memory int64 // bytes of plaintext kept in memory; 0 means 32 MiB
 	Flight int64 // bytes that may be under way by Prefetch; 0 means 16 MiB
@@ -53,6 +54,7 @@ func NewReader(o ReaderOptions) *Reader {
 		Gone:   r.gone,
 		Bad:    o.Bad,
 		Mended: o.Mended,
+		Lost:   o.Lost,
 		Memory: o.Memory,
 		Flight: o.Flight,
 	})

@@ -84,6 +84,10 @@ func (v *Volume) face(ctx context.Context, l *publish.Loaded, whole bool) (*publ
 		l.Trouble = s
 		v.lookBehind(l, s)
 		return l, nil
+	case !s.Fork && errors.Is(l.Trouble, chain.ErrVersion):
+		// What is missing may be what a newer program made, or trimmed. Nothing is given up by
+		// who cannot tell.
+		return nil, fmt.Errorf("%w. What this version can read is less than is known: %v", l.Trouble, s)
 	case v.o.Accept != nil && (s.Removed != nil) == (v.o.Rejoin != nil):
 		return l, v.ask(ctx, l, s)
 	}
@@ -123,12 +127,16 @@ func (v *Volume) compareHeads(ctx context.Context, l *publish.Loaded, whole bool
 // accepted.
 func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 	_, single := l.Chain.Ledger.Writer()
+	then := "accept"
+	if v.o.Rejoin != nil {
+		then = "join anew"
+	}
 	switch {
 	case s.Above > 0:
 		return fmt.Errorf("%w: slot %d is not there and %s is. While it lies there, whatever takes slot %d contradicts it. Bring slot %d back from a copy of the store; if there is none, move the commits above it away",
 			ErrUnacceptable, s.Had.Slot+1, chain.SlotName(l.Chain.Volume, s.Above), s.Had.Slot+1, s.Had.Slot+1)
 	case l.Evidence != nil:
-		return fmt.Errorf("%w: %w. Look which history it is of: hushfs heads STORE. Ask a machine that you trust for the words of slot %d (hushfs heads --slot %d STORE), say them here (hushfs heads --confirm 'WORDS' STORE), then accept", ErrUnacceptable, l.Trouble, l.Chain.Slot, l.Chain.Slot)
+		return fmt.Errorf("%w: %w. Look which history it is of: hushfs heads STORE. Ask a machine that you trust for the words of slot %d (hushfs heads --slot %d STORE), say them here (hushfs heads --confirm 'WORDS' STORE), then %s", ErrUnacceptable, l.Trouble, l.Chain.Slot, l.Chain.Slot, then)
 	case l.Trouble != nil && l.Claim.Slot == 0:
 		return fmt.Errorf("%w: nothing can be written: %w", ErrUnacceptable, l.Trouble)
 	case v.o.ReadOnly:
@@ -180,15 +188,12 @@ func (v *Volume) ask(ctx context.Context, l *publish.Loaded, s *Setback) error {
 
 // waitingOps is how many operations wait in the journal, and the last of it.
 func (v *Volume) waitingOps() (n int, last meta.OpNo, err error) {
-	id, secret := v.state.Journal()
-	dir, known := v.journalDir(id), v.state.Known()
+	_, secret := v.state.Journal()
 	m, err := v.unfinishedMove()
 	if err != nil {
 		return 0, 0, err
 	}
-	if m != nil {
-		dir, id, known = m.path(v, moveName), m.id, m.known
-	}
+	dir, id, _, known := v.waitsIn(m)
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, nil
 	}

@@ -153,6 +153,15 @@ func (v *Volume) keepEpoch(epoch crypt.Epoch) error {
 	return v.epochs.keep(epoch, key)
 }
 
+// lostKeys returns the keys of an epoch that are in the chain no more, for packs of a
+// journal that is shown on another history than that it was made on.
+func (v *Volume) lostKeys(epoch crypt.Epoch) []*crypt.Key {
+	if v.behind == nil {
+		return nil
+	}
+	return v.epochs.of(epoch)
+}
+
 // lostKey returns the key that a pack of the old journal is sealed under, where the chain
 // does not have it: nil where it has, or nobody knows.
 func (a *adoption) lostKey(p pack.Info) *crypt.Key {

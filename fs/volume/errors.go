@@ -16,6 +16,7 @@ var (
 	ErrJournal        = errors.New("journaled changes do not fit the drive any more")                    // nothing is mounted, nothing is lost
 	ErrUndrained      = errors.New("not everything is in the store")                                     // it stays in the journal
 	ErrState          = errors.New("local state folder cannot be used")                                  // foreign or damaged
+	ErrUnfinished     = errors.New("this machine was interrupted")                                       // only a mount that may write goes on with it
 	ErrEnroll         = errors.New("this machine could not be made a device of the drive")               // its first change needs the store (EIO)
 	ErrNoConflict     = errors.New("no such conflict")                                                   // or not any more
 	ErrNoLock         = errors.New("the lock of a file that all machines share needs the store")         // ENOLCK

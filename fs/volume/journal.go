@@ -42,7 +42,7 @@ func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state
 	if m, err = v.faceRemoval(l, m); err != nil {
 		return err
 	}
-	if m != nil {
+	if m != nil && v.removed == nil {
 		return v.renew(ctx, l, m)
 	}
 	if v.o.Rejoin != nil {
@@ -51,14 +51,14 @@ func (v *Volume) openJournal(ctx context.Context, l *publish.Loaded, fresh state
 	if v.accepted != nil {
 		fresh = state.Accepted
 	}
-	id, secret := v.state.Journal()
-	old, err := v.readJournal(v.journalDir(id), id, secret)
+	_, secret := v.state.Journal()
+	dir, id, number, known := v.waitsIn(m)
+	old, err := v.readJournal(dir, id, secret)
 	if err != nil {
 		return err
 	}
 	v.journal = old.journal
-	_, number, _ := v.state.Device()
-	settled, sure, err := old.settled(ctx, l, number, v.state.Known())
+	settled, sure, err := old.settled(ctx, l, number, known)
 	if err != nil {
 		return err
 	}

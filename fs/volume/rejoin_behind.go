@@ -36,7 +36,11 @@ func (v *Volume) mayLeave() error {
 	if err != nil {
 		return err
 	}
-	id, _ := v.state.Journal()
+	m, err := v.unfinishedMove()
+	if err != nil {
+		return err
+	}
+	_, id, _, _ := v.waitsIn(m)
 	return v.exported(id, waiting, last)
 }
 
@@ -58,6 +62,23 @@ func (v *Volume) lookBehind(l *publish.Loaded, s *Setback) {
 	v.behind = &lookback{same: s.Same.Slot, common: from.common(l.Chain.Ledger, self)}
 	v.behind.common[self] = true // its number is its own in both, see removal
 	v.notes.warn("store", fmt.Errorf("%w. What waits here is shown on what the store has, as far as that is sure; what the rest wrote is shown in the root folder as recovered-…", s))
+}
+
+// lookAtMove has what waits be shown that was on its way to the device which this machine
+// became, and which was removed meanwhile. A move is made since numbers of the old device
+// may be another's, or in no history any more.
+func (v *Volume) lookAtMove(l *publish.Loaded, m *move, number meta.Device) {
+	if m == nil || v.behind != nil {
+		return
+	}
+	v.behind = &lookback{common: map[meta.Device]bool{}}
+	if v.accepted != nil {
+		v.behind.common = v.accepted.common(l.Chain.Ledger, number)
+		return
+	}
+	for _, d := range l.Chain.Ledger.AllDevices() {
+		v.behind.common[d.No] = true
+	}
 }
 
 // covers says whether operations that were made on a slot were made on another history.

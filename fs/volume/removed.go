@@ -36,14 +36,16 @@ var errNotRemoved = errors.New("this machine was not removed from the drive")
 // faceRemoval sees whether the device of this machine, or the one that it is just
 // ceasing to be, was removed. It answers the move that is to go on.
 func (v *Volume) faceRemoval(l *publish.Loaded, m *move) (*move, error) {
-	if m != nil && v.wasRemoved(l, m) {
+	_, number, _ := v.state.Device()
+	err := v.removal(l)
+	// Where this machine has a number by now that was removed as well, the move holds all
+	// that waits here: it is shown, or left behind.
+	if m != nil && v.wasRemoved(l, m) && (err == nil || m.was == number) {
 		if err := v.dropMove(m); err != nil {
 			return m, err
 		}
 		m = nil
 	}
-	_, number, _ := v.state.Device()
-	err := v.removal(l)
 	switch {
 	case err == nil && v.o.Rejoin != nil && v.accepted == nil && (m == nil || m.was != 0):
 		return m, errNotRemoved // and no interrupted Rejoin, which goes on
@@ -55,13 +57,14 @@ func (v *Volume) faceRemoval(l *publish.Loaded, m *move) (*move, error) {
 			m = nil // it was about to join anew, and nothing is in that
 		}
 		v.removed = err
+		v.lookAtMove(l, m, number)
 		v.log.Warn("this machine was removed", "err", err)
 		v.notes.warn("device", fmt.Errorf("%w. What it had not sent is shown here and nowhere else, and never will be sent: hushfs device export-pending writes it to a folder", err))
 		return m, nil
 	case v.o.Rejoin == nil:
 		return m, err
 	}
-	return m, v.leaveBehind(l, number)
+	return v.leaveBehind(l, m)
 }
 
 // wasRemoved says whether the device that this machine is just ceasing to be was removed.
@@ -108,38 +111,73 @@ func (v *Volume) dropMove(m *move) error {
 }
 
 // leaveBehind sets the journal of a device that was removed aside, for good, and makes
-// the state that of a machine that was no device yet.
-func (v *Volume) leaveBehind(l *publish.Loaded, number meta.Device) error {
-	id, secret := v.state.Journal()
-	o, err := v.readJournal(v.journalDir(id), id, secret)
+// the state that of a machine that was no device yet. It answers the move that is to go on.
+func (v *Volume) leaveBehind(l *publish.Loaded, m *move) (*move, error) {
+	_, secret := v.state.Journal()
+	dir, id, number, known := v.waitsIn(m)
+	o, err := v.readJournal(dir, id, secret)
 	if err != nil {
-		return err
+		return m, err
 	}
-	settled, _, err := o.settled(v.life, l, number, v.state.Known())
+	settled, _, err := o.settled(v.life, l, number, known)
 	waiting, last := o.waiting.Count(settled), o.waiting.Last()
 	if cerr := o.journal.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = v.exported(id, waiting, last)
+	}
 	if err != nil {
-		return err
+		return m, err
 	}
-	if err := v.exported(id, waiting, last); err != nil {
-		return err
+	if m, err = v.endMoveUndone(m); err != nil {
+		return m, err
 	}
-	from := v.journalDir(id)
 	if waiting > 0 {
-		m := &move{was: number, known: settled, id: id}
-		if err := os.Rename(from, m.path(v, keptName)); err != nil {
-			return pathless(err)
-		}
-	} else if err := os.RemoveAll(from); err != nil {
-		return pathless(err)
+		aside := &move{was: number, known: settled, id: id}
+		err = os.Rename(dir, aside.path(v, keptName))
+	} else {
+		err = os.RemoveAll(dir)
 	}
-	if err := syncDir(v.o.State); err != nil {
-		return pathless(err)
+	if err == nil {
+		err = syncDir(v.o.State)
 	}
+	if err != nil {
+		return m, pathless(err)
+	}
+	v.o.Step("volume.left")
 	v.state.Renew()
-	return nil
+	return m, nil
+}
+
+// endMoveUndone throws away what an unfinished move had moved, before what it was to move is
+// left behind. Where it was part of an acceptance, an empty one takes its place, or it would
+// be forgotten that what was given up is to be said.
+func (v *Volume) endMoveUndone(m *move) (*move, error) {
+	if m == nil || m.was == 0 {
+		return m, nil
+	}
+	id, _ := v.state.Journal()
+	var next *move
+	if v.accepted != nil {
+		next = &move{id: id}
+		if err := os.Mkdir(next.path(v, moveName), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return m, pathless(err)
+		}
+	}
+	return next, pathless(os.RemoveAll(v.journalDir(id)))
+}
+
+// waitsIn is the journal in which this machine's changes wait, of which device it is, and
+// its newest operation that is known to be in the chain: this machine's own, or that of the
+// device that it is just ceasing to be.
+func (v *Volume) waitsIn(m *move) (dir string, id [16]byte, number meta.Device, known meta.OpNo) {
+	if m != nil && m.was != 0 {
+		return m.path(v, moveName), m.id, m.was, m.known
+	}
+	id, _ = v.state.Journal()
+	_, number, _ = v.state.Device()
+	return v.journalDir(id), id, number, v.state.Known()
 }
 
 // Removed is an ErrRemoved of fs/sync when this machine's device was removed, as far as
@@ -194,7 +232,11 @@ func (v *Volume) noteExported() error {
 	if last == 0 {
 		return nil
 	}
-	id, _ := v.state.Journal()
+	m, err := v.unfinishedMove()
+	if err != nil {
+		return err
+	}
+	_, id, _, _ := v.waitsIn(m)
 	name := v.exportedName(id)
 	if err := os.Remove(filepath.Join(v.o.State, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return pathless(err)

@@ -65,7 +65,10 @@ func (v *Volume) unfinishedMove() (*move, error) {
 // beginMove sets the journal of this state apart. It comes before anything else
 // is written: a state that names another journal forgets this one.
 func (v *Volume) beginMove(m *move) error {
-	if v.o.ReadOnly {
+	switch {
+	case v.o.ReadOnly && v.accepted != nil:
+		return v.unfinished(m)
+	case v.o.ReadOnly:
 		return fmt.Errorf("%w: it was copied, and becoming a device of its own needs a writable mount", ErrState)
 	}
 	if v.o.Writer != 0 {
@@ -81,12 +84,24 @@ func (v *Volume) beginMove(m *move) error {
 	return syncDir(v.o.State)
 }
 
+// unfinished is an ErrUnfinished that says what was interrupted.
+func (v *Volume) unfinished(m *move) error {
+	what := "becoming another device"
+	switch {
+	case v.accepted != nil && m.was == 0:
+		what = "joining the drive anew"
+	case v.accepted != nil:
+		what = "accepting a rollback of the store"
+	}
+	return fmt.Errorf("%w: %s", ErrUnfinished, what)
+}
+
 // renew makes this machine a new device and moves what the old device's journal
 // holds into a journal of its own, under new numbers: the old ones may be in
 // use by whoever has the original of this state.
 func (v *Volume) renew(ctx context.Context, l *publish.Loaded, m *move) error {
 	if v.o.ReadOnly {
-		return fmt.Errorf("%w: it was copied, and becoming a device of its own needs a writable mount", ErrState)
+		return v.unfinished(m)
 	}
 	if v.o.Writer != 0 {
 		return fmt.Errorf("%w: its state folder was copied or moved, and the one it came from may still write", ErrWriter)

@@ -16,7 +16,7 @@ import (
 func (v *Volume) wire(l *publish.Loaded, o *old) {
 	v.journal, v.epochs = o.journal, o.keys
 	for _, p := range o.packs {
-		if v.older || len(o.keys.of(p.Epoch)) > 0 {
+		if v.older || v.behind != nil || len(o.keys.of(p.Epoch)) > 0 {
 			continue // the chain may have another key of an epoch of that number
 		}
 		if err := v.keepEpoch(p.Epoch); err != nil {
@@ -47,6 +47,7 @@ func (v *Volume) wire(l *publish.Loaded, o *old) {
 		Find:   v.findPack,
 		Bad:    v.damaged,
 		Mended: v.whole,
+		Lost:   v.lostKeys,
 	})
 	v.wireSync(l, packDir(o.dir))
 }
@@ -95,8 +96,13 @@ func (v *Volume) wireSync(l *publish.Loaded, packs string) {
 	v.locks.uptime = v.sync.Uptime
 }
 
-// closed records a pack whose file is complete and synced.
+// closed records a pack whose file is complete and synced. A device that was removed
+// publishes none: what came inline and filled it stays where it was, and the next mount
+// removes a file that no record names.
 func (v *Volume) closed(i pack.Info) error {
+	if v.removed != nil {
+		return nil
+	}
 	if err := v.keepEpoch(i.Epoch); err != nil {
 		return err
 	}
