@@ -14,6 +14,7 @@ import (
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/check"
 	"github.com/hushfs/hushfs/fs/drive"
+	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/volume"
 )
 
@@ -49,6 +50,7 @@ type headJSON struct {
 	Words  []string `json:"words"`
 	Device int      `json:"device,omitempty"`
 	Name   string   `json:"device_name,omitempty"`
+	Gone   bool     `json:"device_removed,omitempty"` // since then
 	Time   string   `json:"time,omitempty"`
 }
 
@@ -66,6 +68,7 @@ type acceptedJSON struct {
 	To     uint64 `json:"to"`
 	Device int    `json:"device"`
 	Name   string `json:"device_name"`
+	Gone   bool   `json:"device_removed,omitempty"` // since then
 	Time   string `json:"time"`
 }
 
@@ -90,7 +93,7 @@ machine's history, and of no slot before the histories parted, commits of anothe
 history that were seen are settled: this machine passes over them and writes again.
 The drive must be unmounted.
 
-Ends with 0 when all fits, 12 when the store shows less or something else than is
+Ends with 0 when all fits, 1 when --slot is none of this history, 12 when the store shows less or something else than is
 known, 19 when words differ or another history was seen and is not settled.`,
 		Example: `  hushfs heads ~/Cloud/home
   hushfs heads --slot 1234 s3://bucket/home
@@ -215,7 +218,7 @@ const (
 // showHeads prints what Look found, compares, and makes an exit code of it.
 func (a *app) showHeads(ctx context.Context, o headsFlags, id drive.ID, h *volume.Heads, words []string) error {
 	r := headsResult{
-		Drive: id.String(), Store: headOf(h.Store), Machine: headOf(h.Machine), Minimum: headOf(h.Minimum), Setback: setbackOf(h.Setback),
+		Drive: id.String(), Store: headOf(h, h.Store), Machine: headOf(h, h.Machine), Minimum: headOf(h, h.Minimum), Setback: setbackOf(h.Setback),
 		Proofs: []proofJSON{}, Accepted: []acceptedJSON{}, Trouble: h.Trouble,
 	}
 	for _, p := range h.Proofs {
@@ -226,8 +229,9 @@ func (a *app) showHeads(ctx context.Context, o headsFlags, id drive.ID, h *volum
 		r.Proofs = append(r.Proofs, j)
 	}
 	for _, x := range h.Accepted {
+		name, gone := h.Device(x.Device)
 		r.Accepted = append(r.Accepted, acceptedJSON{
-			Slot: uint64(x.At), From: uint64(x.Seen.Slot), To: uint64(x.Had.Slot), Device: int(x.Device), Name: h.Names[x.Device], Time: x.Time.UTC().Format(time.RFC3339),
+			Slot: uint64(x.At), From: uint64(x.Seen.Slot), To: uint64(x.Had.Slot), Device: int(x.Device), Name: name, Gone: gone, Time: x.Time.UTC().Format(time.RFC3339),
 		})
 	}
 	var shown volume.Head
@@ -237,7 +241,7 @@ func (a *app) showHeads(ctx context.Context, o headsFlags, id drive.ID, h *volum
 			return explain("nothing was compared", err)
 		}
 		if ok {
-			shown, r.At = found, headOf(found)
+			shown, r.At = found, headOf(h, found)
 		}
 	}
 	switch {
@@ -274,6 +278,8 @@ func (a *app) showHeads(ctx context.Context, o headsFlags, id drive.ID, h *volum
 		return &told{&problem{code: codeHistory, what: "the store was set back"}}
 	case r.Compared == wordsUnknown:
 		return &told{&problem{code: codeFailure, what: "the words are unknown"}}
+	case o.slot > 0 && r.At == nil && o.compare == "":
+		return &told{&problem{code: codeFailure, what: "there is no such slot"}}
 	}
 	return nil
 }
@@ -293,14 +299,14 @@ func (a *app) sayHeads(o headsFlags, r headsResult, h *volume.Heads) {
 	}
 	if o.slot > 0 {
 		if r.At == nil {
-			a.say("Slot %d: nothing lies there that is part of this history.", o.slot)
+			a.say("Slot %d: nothing lies there that is part of this history; its newest is slot %d.", o.slot, h.Store.Slot)
 		} else {
 			a.say("Slot %d:\n  %s", o.slot, strings.Join(r.At.Words, " "))
 		}
 	}
 	for _, x := range h.Accepted {
 		a.say("In slot %d device %d (%s) said that the store had been set back, and that this was accepted (%s): of what had been up to slot %d, slots above %d were given up.",
-			x.At, x.Device, check.Printable(h.Names[x.Device]), x.Time.Local().Format(time.DateTime), x.Seen.Slot, x.Had.Slot)
+			x.At, x.Device, deviceText(h, x.Device), x.Time.Local().Format(time.DateTime), x.Seen.Slot, x.Had.Slot)
 	}
 	if h.Setback != nil {
 		a.say("THE STORE WAS SET BACK: %s.", check.Printable(h.Setback.Error()))
@@ -343,12 +349,22 @@ func headText(h volume.Head) string {
 	return text
 }
 
-func headOf(h volume.Head) *headJSON {
+// deviceText is what a device is called, and whether it still is one.
+func deviceText(h *volume.Heads, no meta.Device) string {
+	name, gone := h.Device(no)
+	if gone {
+		return check.Printable(name) + ", removed since"
+	}
+	return check.Printable(name)
+}
+
+func headOf(all *volume.Heads, h volume.Head) *headJSON {
 	if h.Slot == 0 {
 		return nil
 	}
 	j := &headJSON{Slot: uint64(h.Slot), Commit: h.ID.String(), Words: h.Words, Device: int(h.Device), Name: h.Name}
 	if h.Device != 0 {
+		_, j.Gone = all.Device(h.Device)
 		j.Time = h.Time.UTC().Format(time.RFC3339)
 	}
 	return j
@@ -367,6 +383,7 @@ type setbackJSON struct {
 	Known   int                  `json:"commits_looked_into"`
 	Waiting int                  `json:"waiting"`
 	Damaged []string             `json:"damaged"`
+	Removed bool                 `json:"removed"` // in what the store has, this machine is no device any more
 }
 
 func setbackOf(s *volume.Setback) *setbackJSON {
@@ -379,6 +396,6 @@ func setbackOf(s *volume.Setback) *setbackJSON {
 	}
 	return &setbackJSON{
 		Fork: s.Fork, By: string(s.By), Seen: uint64(s.Seen.Slot), Had: uint64(s.Store.Slot), Same: uint64(s.Same.Slot), Above: uint64(s.Above),
-		Missing: missing, Files: append([]volume.MissingFile{}, s.Files...), Known: s.Known, Waiting: s.Waiting, Damaged: append([]string{}, s.Damaged...),
+		Missing: missing, Files: append([]volume.MissingFile{}, s.Files...), Known: s.Known, Waiting: s.Waiting, Damaged: append([]string{}, s.Damaged...), Removed: s.Removed != nil,
 	}
 }

@@ -19,12 +19,9 @@ type SealedHint struct {
 
 // ParseHint takes a hint object of at most MaxHint bytes apart, or answers
 // ErrMalformed: magic 8, epoch u32, kcv 32, number of boxes u16, boxes, envelope to
-// the end. The last character of the magic is the version: another is ErrVersion. The
-// result aliases b.
+// the end. The last character of the magic is the version: another is ErrVersion, however
+// long the object is. The result aliases b.
 func ParseHint(b []byte) (*SealedHint, error) {
-	if len(b) > MaxHint {
-		return nil, fmt.Errorf("%w: hint of %d bytes", ErrMalformed, len(b))
-	}
 	d := decoder{b: b}
 	magic := string(d.take(len(hintMagic)))
 	h := &SealedHint{Epoch: crypt.Epoch(d.u32()), Check: d.hash()}
@@ -34,6 +31,8 @@ func ParseHint(b []byte) (*SealedHint, error) {
 		return nil, fmt.Errorf("%w: no hint", ErrMalformed)
 	case magic != hintMagic:
 		return nil, fmt.Errorf("%w: hint", ErrVersion)
+	case len(b) > MaxHint:
+		return nil, fmt.Errorf("%w: hint of %d bytes", ErrMalformed, len(b))
 	case h.Epoch == 0 || n == 0 || n%BoxStep != 0 || n > MaxBoxes || len(d.b) <= n*identity.BoxSize:
 		return nil, fmt.Errorf("%w: hint with %d boxes", ErrMalformed, n)
 	}
@@ -100,7 +99,8 @@ func (h *SealedHint) Open(v crypt.VolumeID, ek *crypt.Key) (*Hint, error) {
 // ek is the key of the hint's epoch; it may be used once this returned nil, since its
 // check value then stands in a ledger that the owner signed. Besides the errors of
 // crypt.Open and DecodeLedger, ErrForged when it is not the object or the ledger that
-// the hint names, and ErrKey when the ledger names another key.
+// the hint names, and ErrKey when the ledger names another key. With ErrVersion comes what
+// DecodeLedger returns.
 func OpenLedger(v crypt.VolumeID, ek *crypt.Key, h *Hint, object []byte) (*Ledger, error) {
 	if int64(len(object)) != h.Ledger.Size {
 		return nil, fmt.Errorf("%w: ledger of another size", ErrForged)
@@ -128,7 +128,7 @@ func (h *Hint) InlineLedger(v crypt.VolumeID, ek *crypt.Key) (*Ledger, error) {
 func (h *Hint) ledger(v crypt.VolumeID, ek *crypt.Key, content []byte) (*Ledger, error) {
 	l, err := DecodeLedger(v, content)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	if l.Head() != h.Ledger.Head || l.Slot() > h.Slot {
 		return nil, fmt.Errorf("%w: the ledger is not the hint's", ErrForged)

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -234,7 +235,9 @@ func (l *Ledger) Encode() []byte {
 }
 
 // DecodeLedger reads what Encode wrote and verifies every record, from the one that
-// makes v. Errors are those of Append; a ledger without records is ErrMalformed.
+// makes v. Errors are those of Append; a ledger without records is ErrMalformed. With
+// ErrVersion comes the ledger up to the record that is not understood, and nil where that
+// one did not even decode.
 func DecodeLedger(v crypt.VolumeID, b []byte) (*Ledger, error) {
 	d := decoder{b: b}
 	n := d.u32()
@@ -248,7 +251,9 @@ func DecodeLedger(v crypt.VolumeID, b []byte) (*Ledger, error) {
 		if err != nil {
 			return nil, fmt.Errorf("ledger: %w", err)
 		}
-		if err := l.Append(r); err != nil {
+		if err := l.Append(r); errors.Is(err, ErrVersion) {
+			return l, fmt.Errorf("ledger: %w", err)
+		} else if err != nil {
 			return nil, fmt.Errorf("ledger: %w", err)
 		}
 	}

@@ -34,9 +34,9 @@ func (s *Syncer) Uptime() time.Duration { return s.o.Uptime() }
 // time: what a machine that slept puts there nobody reads. So after sleepMax it looks for
 // a hint of a later slot. Is there one, and no commit in the next slot, then others went
 // on, and this machine goes where they are: that is errReturned, and whatever was begun
-// on the old state begins anew. Where it is a newer program's alone, this machine cannot
-// go there, and stops. Is there none, the slot of its head must still be there; working
-// is held.
+// on the old state begins anew. Where it is for sure a newer program's alone, this machine
+// cannot go there, and stops. Is there none, nothing may lie above the next slot, and the
+// slot of its head must still be there; working is held.
 //
 // That something lies in the slot of the head, or in the next, proves nothing: commits
 // that announce a checkpoint are never trimmed.
@@ -44,11 +44,11 @@ func (s *Syncer) awake(ctx context.Context) error {
 	if s.o.Uptime()-s.heard < sleepMax {
 		return nil
 	}
-	later, foreign, err := s.newerHint(ctx)
+	later, hint, sure, err := s.newerHint(ctx)
 	if err != nil {
 		return fmt.Errorf("look for newer hints: %w", err)
 	}
-	if later || foreign != "" {
+	if later || sure {
 		object, err := s.get(ctx, chain.SlotName(s.volume, s.slot()), 0)
 		if err == nil && len(object) > 0 {
 			return nil // it is followed first, or lost against
@@ -57,12 +57,15 @@ func (s *Syncer) awake(ctx context.Context) error {
 			return fmt.Errorf("look at slot %d: %w", s.slot(), err)
 		}
 		if !later {
-			return s.stop(newer{fmt.Errorf("a newer version of hushfs wrote %s, and went on from after slot %d. This version cannot go there; what waits stays in the journal of this machine until a newer one is installed", foreign, s.o.Chain.Slot)})
+			return s.stop(newer{fmt.Errorf("a newer version of hushfs wrote %s, and went on from after slot %d. This version cannot go there; what waits stays in the journal of this machine until a newer one is installed", hint, s.o.Chain.Slot)})
 		}
 		if err := s.jump(ctx); err != nil {
 			return err
 		}
 		return errReturned
+	}
+	if ends, err := s.ends(ctx, hint); err != nil || !ends {
+		return err
 	}
 	head := s.o.Chain.Slot
 	object, err := s.get(ctx, chain.SlotName(s.volume, head), chain.MaxCommit)
@@ -77,6 +80,48 @@ func (s *Syncer) awake(ctx context.Context) error {
 	return nil
 }
 
+// ends says whether the chain ends before the next slot; if not, something lies there, to be
+// followed or lost against first. It is an error when nothing does and others above it are
+// there: a commit, as at a mount, or anything at all where hint, unless it is empty, seems
+// to be a newer program's. Then the next slot may be one that was trimmed. Nothing is given
+// up: it passes with what shows it. working is held.
+func (s *Syncer) ends(ctx context.Context, hint string) (bool, error) {
+	next := s.slot()
+	slots, newest, err := someSlots(ctx, s.o.Bucket, s.volume, next)
+	s.reached(err)
+	if err != nil {
+		return false, err
+	}
+	look := edges(slots, newest)
+	if len(look) == 0 || look[0] == next {
+		return len(look) == 0, nil
+	}
+	if hint != "" {
+		err := wentNewer(hint, next, nil)
+		s.setMissing(err)
+		return false, err
+	}
+	for _, slot := range look {
+		object, err := s.get(ctx, chain.SlotName(s.volume, slot), chain.MaxCommit)
+		if errors.Is(err, store.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("look at slot %d: %w", slot, err)
+		}
+		j, err := judge(ctx, s.o.Chain, slot, object, s.confirmed())
+		if err != nil {
+			return false, fmt.Errorf("judge slot %d: %w", slot, err)
+		}
+		if j.Verdict != chain.Junk {
+			err := fmt.Errorf("%w: slot %d is not there, and slot %d is; what waits stays in the journal until the store is what it was", ErrRollback, next, slot)
+			s.setMissing(err)
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // comeBack is awake for who has begun nothing yet; working is held.
 func (s *Syncer) comeBack(ctx context.Context) error {
 	if err := s.awake(ctx); !errors.Is(err, errReturned) {
@@ -85,31 +130,30 @@ func (s *Syncer) comeBack(ctx context.Context) error {
 	return nil
 }
 
-// newerHint says whether there is a good hint of a slot above the head; if not, foreign
-// names one with a record that a newer program made and that is signed, if there is such.
-func (s *Syncer) newerHint(ctx context.Context) (later bool, foreign string, err error) {
+// newerHint says whether there is a good hint of a slot above the head; if not, hint names
+// one that a newer program seems to have made, if there is such, and sure says that who
+// has the right signed what shows that.
+func (s *Syncer) newerHint(ctx context.Context) (later bool, hint string, sure bool, err error) {
 	page, err := s.o.Bucket.List(ctx, chain.HintPrefix(s.volume), "", 1)
 	s.reached(err)
 	if err != nil {
-		return false, "", err
+		return false, "", false, err
 	}
 	if len(page) == 0 {
-		return false, "", nil
+		return false, "", false, nil
 	}
 	if slot, ok := chain.ParseHintName(s.volume, page[0].Name); ok && slot <= s.o.Chain.Slot {
-		return false, "", nil
+		return false, "", false, nil
 	}
 	f, err := findLedger(ctx, s.o.Bucket, s.volume, s.o.Identity, s.hints)
 	switch {
 	case err == nil && f.hint.Slot > s.o.Chain.Slot && s.knownHint(f):
-		return true, "", nil
+		return true, "", false, nil
 	case err != nil && !errors.Is(err, ErrNoKey) && !errors.Is(err, ErrElsewhere):
-		return false, "", err // else what there is of them tells nothing
+		return false, "", false, err // else what there is of them tells nothing
 	}
-	if name, signed := s.hints.newer(s.o.Chain.Slot); signed {
-		return false, name, nil
-	}
-	return false, "", nil
+	h, sure := newerOf(f.over, s.o.Chain.Slot, s.o.Chain.Ledger)
+	return false, h.name, sure, nil
 }
 
 // knownHint says whether a hint is of a ledger that goes on from this machine's, or is

@@ -102,7 +102,7 @@ func (l *Loaded) beginByOlder(ctx context.Context) (bool, error) {
 			}
 			if err != nil && !errors.Is(err, chain.ErrNoBox) { // a newer member has none in older hints
 				slot, _ := chain.ParseHintName(l.o.Volume, i.Name)
-				l.o.Hints.pass(i.Name, passedHint{slot: slot, err: err})
+				l.o.Hints.pass(passedHint{name: i.Name, slot: slot, err: err})
 			}
 			if err != nil || failed[f.hint.Fold] || f.hint.Fold.Slot == 0 {
 				continue

@@ -293,27 +293,72 @@ func someSlots(ctx context.Context, b store.Bucket, vol crypt.VolumeID, from cha
 	if err != nil || all {
 		return slots, nil, err
 	}
-	newest = slots
-	slots, _, err = listPage(ctx, b, vol, chain.SlotName(vol, from+store.DefaultList), from)
-	return slots, newest, err
+	newest, slots = slots, nil
+	// All of them: where other names lie between, a page may leave out the first.
+	after := chain.SlotName(vol, from+store.DefaultList)
+	for range pagesMost {
+		page, err := listNames(ctx, b, vol, after)
+		if err != nil {
+			return nil, nil, err
+		}
+		some, _ := slotsIn(vol, page, from)
+		slots = append(some, slots...)
+		if len(page) < store.DefaultList || page[len(page)-1].Name >= chain.SlotName(vol, from) {
+			return slots, newest, nil
+		}
+		after = page[len(page)-1].Name
+	}
+	return nil, nil, errNames
 }
 
 // listPage returns the slots of a page of a listing, ascending, that are not below from,
-// and whether no others are between.
+// and whether no others are between. Names that are no slots', of which anybody can make
+// very many, are passed over: a page without a slot is none.
 func listPage(ctx context.Context, b store.Bucket, vol crypt.VolumeID, after string, from chain.Slot) (slots []chain.Slot, all bool, err error) {
-	page, err := b.List(ctx, chain.SlotPrefix(vol), after, 0)
-	if err != nil {
-		return nil, false, fmt.Errorf("list commits: %w", err)
+	for range pagesMost {
+		page, err := listNames(ctx, b, vol, after)
+		if err != nil {
+			return nil, false, err
+		}
+		slots, older := slotsIn(vol, page, from)
+		all = older || len(page) < store.DefaultList
+		if all || len(slots) > 0 {
+			return slots, all, nil
+		}
+		after = page[len(page)-1].Name
 	}
-	all = len(page) < store.DefaultList
-	for i := len(page) - 1; i >= 0; i-- { // the newest come first
-		s, ok := chain.ParseSlotName(vol, page[i].Name)
+	return nil, false, errNames
+}
+
+// pagesMost is how many pages of names that are no slots' are passed over, which the store
+// can make up without an end.
+const pagesMost = 1000
+
+var errNames = fmt.Errorf("list commits: there is no end of names that are no slots': %w", store.ErrUnavailable)
+
+// slotsIn are the slots of a page of a listing that are not below from, ascending, and
+// whether one is below.
+func slotsIn(vol crypt.VolumeID, page []store.Info, from chain.Slot) (slots []chain.Slot, older bool) {
+	for _, i := range slices.Backward(page) { // the newest come first
+		s, ok := chain.ParseSlotName(vol, i.Name)
 		if ok && s >= from {
 			slots = append(slots, s)
 		}
-		all = all || ok && s < from
+		older = older || ok && s < from
 	}
-	return slots, all, nil
+	return slots, older
+}
+
+// listNames lists a page of names where slots lie.
+func listNames(ctx context.Context, b store.Bucket, vol crypt.VolumeID, after string) ([]store.Info, error) {
+	page, err := b.List(ctx, chain.SlotPrefix(vol), after, 0)
+	if err != nil {
+		return nil, fmt.Errorf("list commits: %w", err)
+	}
+	if len(page) > 0 && page[len(page)-1].Name <= after {
+		return nil, fmt.Errorf("list commits: the store repeats itself: %w", store.ErrUnavailable)
+	}
+	return page, nil
 }
 
 // deadAbove is how many dead slots lie above the newest checkpoint and below the head:

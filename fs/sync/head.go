@@ -76,9 +76,9 @@ func (s *Syncer) headThere(ctx context.Context) error {
 			return fmt.Errorf("look what is missing: %w", lerr)
 		}
 		err = fmt.Errorf("%w: slot %d, the newest that this machine knows, is gone or another%s; what waits stays in the journal until the store is what it was", ErrRollback, head, what)
-		if hint, _ := s.hints.newer(head); hint != "" {
+		if hint := s.hints.newer(head, s.o.Chain.Ledger); hint.name != "" {
 			// Nobody vouches for it, but it may explain the rest.
-			err = fmt.Errorf("%w. Or others went on from there, and the slot was trimmed: %s seems to be %w", err, hint, chain.ErrVersion)
+			err = fmt.Errorf("%w. Or others went on from there, and the slot was trimmed: %s seems to be %w", err, hint.name, chain.ErrVersion)
 		}
 	}
 	s.setMissing(err)
@@ -91,7 +91,7 @@ func (s *Syncer) headThere(ctx context.Context) error {
 // gone says what is missing besides the newest slot, as far as this machine knows.
 func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 	vol := s.volume
-	below, all, err := listPage(ctx, s.o.Bucket, vol, chain.SlotName(vol, head), 1)
+	below, _, err := listPage(ctx, s.o.Bucket, vol, chain.SlotName(vol, head), 1)
 	s.reached(err)
 	if err != nil {
 		return "", err
@@ -100,7 +100,7 @@ func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 	if len(below) > 0 {
 		had = below[len(below)-1]
 	}
-	if had == 0 && all {
+	if had == 0 {
 		page, err := s.o.Bucket.List(ctx, chain.VolumePrefix(vol), "", 1)
 		s.reached(err)
 		if err != nil {
@@ -114,9 +114,8 @@ func (s *Syncer) gone(ctx context.Context, head chain.Slot) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if had == 0 && !all {
-		// Whoever may write there can put any number of names before the next slot's.
-		return fmt.Sprintf(". Missing: %s", MissingOf(known, same, head, head)), nil
+	if had == 0 {
+		return fmt.Sprintf(". Below it the store has no slot. Missing: %s", MissingOf(known, same, 1, head)), nil
 	}
 	return fmt.Sprintf(". Below it the store has slot %d. Missing: %s", had, MissingOf(known, same, had+1, head)), nil
 }
@@ -186,6 +185,8 @@ func (s *Syncer) setMissing(err error) {
 	s.missing = err
 	s.mu.Unlock()
 	switch {
+	case err != nil && was == nil && !errors.Is(err, ErrRollback):
+		s.log.Error("nothing is written to the store for now", "err", err)
 	case err != nil && was == nil:
 		s.log.Error("nothing is written to the store: it was set back", "err", err)
 	case err == nil && was != nil:

@@ -50,7 +50,7 @@ func TestWhatIsMissing(t *testing.T) {
 			for i := range 1100 {
 				junk(fmt.Sprintf("%s.%d", chain.SlotName(h.Volume, 4), i))(h)
 			}
-		}, ". Missing: at least 1 change, "},
+		}, ". Below it the store has slot 2. Missing: 2 changes, made at "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHistory(t)

@@ -74,7 +74,7 @@ func (s *Syncer) writeHint(ctx context.Context, device *identity.Device, number 
 	st := s.o.Chain
 	h, err := WriteHint(ctx, s.o.Bucket, st, device, number, s.hint)
 	if errors.Is(err, errHintTaken) {
-		s.hints.pass(chain.HintName(st.Volume, st.Slot), passedHint{slot: st.Slot, err: err})
+		s.hints.pass(passedHint{name: chain.HintName(st.Volume, st.Slot), slot: st.Slot, err: err})
 	}
 	if err != nil {
 		return err

@@ -10,6 +10,17 @@ import (
 	"github.com/hushfs/hushfs/fs/view"
 )
 
+// jumpEvery is the least time from a jump that led nowhere, since the store is without what
+// is on the way, to the next: each reads the chain anew.
+const jumpEvery = time.Minute
+
+// astray is why the last jump led nowhere, nil where it did not or there was none, and the
+// uptime then.
+type astray struct {
+	err error
+	up  time.Duration
+}
+
 // jump brings a machine that slept while others folded and trimmed to where they are. The
 // slots between are gone, but the checkpoint's steps show that its head is an ancestor of
 // what is there now. Chain and view go on from there, and what is pending is executed
@@ -20,6 +31,10 @@ func (s *Syncer) jump(ctx context.Context) error {
 	if err := s.show(ctx); err != nil {
 		return err
 	}
+	if s.astray.err != nil && s.o.Uptime()-s.astray.up < jumpEvery {
+		return s.astray.err
+	}
+	s.astray = astray{}
 	l, err := Load(ctx, s.loadOptions())
 	if err != nil {
 		return fmt.Errorf("come back after a sleep: %w", err)
@@ -28,10 +43,12 @@ func (s *Syncer) jump(ctx context.Context) error {
 		s.o.Evidence(l.EvidenceSlot, l.Evidence)
 		return s.stop(l.Trouble)
 	}
-	// A newer program's commit is met again, above where this machine goes on, and stops
-	// it there.
-	if l.Trouble != nil && !errors.Is(l.Trouble, chain.ErrVersion) {
-		return fmt.Errorf("come back after a sleep: %w", l.Trouble) // it may pass
+	// What a newer program did is met again, above where this machine goes on, and ends its
+	// way there.
+	if l.Trouble != nil && (!errors.Is(l.Trouble, chain.ErrVersion) || l.Chain.Slot < s.o.Chain.Slot) {
+		s.astray = astray{fmt.Errorf("come back after a sleep: %w", l.Trouble), s.o.Uptime()} // it may pass
+		s.setMissing(s.astray.err)
+		return s.astray.err
 	}
 	if err := s.descends(ctx, l); err != nil {
 		return err
@@ -104,6 +121,9 @@ func (s *Syncer) landAt(ctx context.Context, l *Loaded) error {
 	s.tables, s.bytes, s.hint, s.end = l.tables, l.bytes, l.hint, end{}
 	s.o.Slots.Drop(l.Chain.Folded().Slot + 1)
 	s.moved, s.heard = time.Now(), s.o.Uptime()
+	if l.Trouble != nil {
+		s.heard -= sleepMax // the slots above may be trimmed
+	}
 	s.setNext(l.Next)
 	s.mu.Lock()
 	s.settled = max(s.settled, settled)

@@ -137,6 +137,7 @@ func Load(ctx context.Context, o LoadOptions) (*Loaded, error) {
 		}
 	}
 	l.claim()
+	l.outgrown(f)
 	return l, nil
 }
 
@@ -292,11 +293,33 @@ func (l *Loaded) claim() {
 	d, known := l.newest.Device(h.Device)
 	if _, still := l.Chain.Ledger.Device(h.Device); !(still && l.ledgers[h.Ledger.Head]) && !goesOn || !known {
 		why := fmt.Errorf("device %d signed it, and it is not of this history", h.Device)
-		l.o.Hints.pass(chain.HintName(l.o.Volume, h.Slot), passedHint{slot: h.Slot, err: why, lies: true})
+		l.o.Hints.pass(passedHint{name: chain.HintName(l.o.Volume, h.Slot), slot: h.Slot, err: why, lies: true})
 		return
 	}
 	l.Claim = chain.Link{Slot: h.Slot, ID: h.Commit}
 	l.Trouble = fmt.Errorf("%w: device %d (%s) vouches for slot %d, and it is not there", ErrRollback, h.Device, d.Name, h.Slot)
+}
+
+// outgrown holds an absent slot below others against the hints that a newer program seems
+// to have made: it went on from here perhaps, and trimmed. That the store was set back
+// may be as well, but who writes on there would write where nobody looks.
+func (l *Loaded) outgrown(f found) {
+	if !l.ended || l.Trouble != nil && !errors.Is(l.Trouble, ErrRollback) {
+		return
+	}
+	if h, _ := newerOf(f.over, l.Chain.Slot, l.Chain.Ledger); h.name != "" {
+		l.Trouble, l.Claim = wentNewer(h.name, l.Next, l.Trouble), chain.Link{}
+	}
+}
+
+// wentNewer is the error of who cannot tell whether a newer program trimmed a slot; why is
+// what else there is to say of it, nil: nothing.
+func wentNewer(hint string, next chain.Slot, why error) error {
+	also := ""
+	if why != nil {
+		also = fmt.Sprintf(" (%v)", why)
+	}
+	return newer{fmt.Errorf("slot %d is not there, and later ones are%s: a newer version of hushfs seems to have written %s, which this version cannot read, and may have trimmed that slot. Nothing is written until a newer version is installed here, or that hint is gone; what waits stays in the journal of this machine", next, also, hint)}
 }
 
 // extends says whether long has records after those of short, and the same before.

@@ -3,6 +3,7 @@ package sync_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"testing"
@@ -100,6 +101,17 @@ func (h *history) options(b store.Bucket) sync.LoadOptions {
 	}
 }
 
+// noSlots puts very many objects where slots lie, under names that are no slots': before
+// all that are, and between.
+func (h *history) noSlots() {
+	h.t.Helper()
+	for n := range store.DefaultList + 1 {
+		for _, before := range []chain.Slot{math.MaxUint64, 900, 12} {
+			h.store.Overwrite(fmt.Sprintf("%s-%04d", chain.SlotName(h.Volume, before), n), []byte("junk"))
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	const far = 1<<63 + 5
 	cases := []struct {
@@ -164,6 +176,12 @@ func TestLoad(t *testing.T) {
 			old, _ := h.store.Get(context.Background(), chain.HintName(h.Volume, 0), 0, -1)
 			h.store.Overwrite(chain.HintName(h.Volume, 9), old)
 		}, 2, 3, 0, 0, nil},
+		{"more names that are no slots' than are listed at a time", func(h *history) {
+			for slot := chain.Slot(1); slot <= 20; slot++ {
+				h.commit(slot)
+			}
+			h.noSlots()
+		}, 20, 21, 0, 0, nil},
 		{"more junk hints than are listed at a time", func(h *history) {
 			h.commit(1)
 			for i := range chain.Slot(200) {

@@ -187,31 +187,52 @@ func TestSleeperBelowANewerProgram(t *testing.T) {
 	}
 }
 
+// magic makes the newest hint, of the head, one of a layout of tomorrow, as far as anybody
+// can tell.
+func (h *history) magic() {
+	h.t.Helper()
+	h.hint()
+	b, err := h.store.Get(h.t.Context(), chain.HintName(h.Volume, h.Slot), 0, -1)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	b[7]++
+	h.store.Overwrite(chain.HintName(h.Volume, h.Slot), b)
+}
+
 // Where the hints above a machine that slept are all of a newer program, that is what it
-// says. By the word of one who may write it stops; what anybody can have put there is told
-// besides what is missing, and stops nobody.
+// says. By the word of one who may write it stops; by what anybody can have put there it
+// sends nothing while the next slot is absent and others are there.
 func TestSleeperBelowNewerHints(t *testing.T) {
-	magic := func(h *history) {
+	signed := func(h *history) { h.hintOfNewer(h.Slot + 1) }
+	envelope := func(h *history) {
 		h.hint()
 		b, err := h.store.Get(h.t.Context(), chain.HintName(h.Volume, h.Slot), 0, -1)
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		b[7]++
+		b[len(b)-crypt.HeaderSize+4]++
 		h.store.Overwrite(chain.HintName(h.Volume, h.Slot), b)
 	}
-	signed := func(h *history) { h.hintOfNewer(h.Slot + 1) }
+	long := func(h *history) {
+		h.store.Overwrite(chain.HintName(h.Volume, h.Slot), append([]byte("HUSHHNT1"), make([]byte, chain.MaxHint)...))
+	}
 	for _, c := range []struct {
 		name              string
 		hint              func(h *history)
-		from              chain.Slot // so much is trimmed, up to slot 5
+		from, to          chain.Slot // so much is gone
 		newer, lost, ends bool
 	}{
-		{"of a layout of tomorrow", magic, 1, true, true, false},
-		{"of a layout of tomorrow, and nothing is missing", magic, 3, false, false, false},
-		{"with a record of tomorrow", signed, 1, true, false, true},
-		{"with a record of tomorrow, and the newest slot is there", signed, 3, true, false, true},
-		{"with a record of tomorrow, and all that was before is there", signed, 6, true, false, true},
+		{"of a layout of tomorrow", (*history).magic, 1, 5, true, false, false},
+		{"of a layout of tomorrow, and the newest slot is there", (*history).magic, 3, 5, true, false, false},
+		{"of a layout of tomorrow, and all that was before is there", (*history).magic, 6, 5, false, false, false},
+		{"of a layout of tomorrow, and nothing was after", (*history).magic, 3, 7, false, false, false},
+		{"of a layout of tomorrow, and the newest slot is the last that is gone", (*history).magic, 2, 7, true, true, false},
+		{"in an envelope of tomorrow", envelope, 3, 5, true, false, false},
+		{"longer than those of today", long, 3, 5, true, false, false},
+		{"with a record of tomorrow", signed, 1, 5, true, false, true},
+		{"with a record of tomorrow, and the newest slot is there", signed, 3, 5, true, false, true},
+		{"with a record of tomorrow, and all that was before is there", signed, 6, 5, true, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHistory(t)
@@ -224,7 +245,7 @@ func TestSleeperBelowNewerHints(t *testing.T) {
 			h.announce(7)
 			c.hint(h)
 			had := h.store.Clone()
-			h.without(c.from, 5)
+			h.without(c.from, c.to)
 			f.slept += 24 * time.Hour
 			if c.from > 5 {
 				// What can be followed is followed first.
@@ -252,6 +273,226 @@ func TestSleeperBelowNewerHints(t *testing.T) {
 			}
 			if err := f.FollowNow(t.Context()); errors.Is(err, chain.ErrVersion) != c.ends || (err != nil) != c.ends {
 				t.Errorf("when all is there again it says %v", err)
+			}
+			if stopped, _ := f.Trouble(); (stopped != "") != c.ends {
+				t.Errorf("and it stops with %q", stopped)
+			}
+		})
+	}
+}
+
+// Junk in a slot that was trimmed makes the one behind it no freer.
+func TestSleeperBelowJunkInATrimmedSlot(t *testing.T) {
+	h := newHistory(t)
+	h.commit(1)
+	h.commit(2)
+	f := h.follower()
+	for slot := chain.Slot(3); slot <= 6; slot++ {
+		h.commit(slot)
+	}
+	h.announce(7)
+	h.magic()
+	h.without(3, 5)
+	h.store.Overwrite(chain.SlotName(h.Volume, 3), []byte("junk"))
+	f.slept += 24 * time.Hour
+	// As who has something to send, and looks for the head before it follows.
+	for range 2 {
+		_ = f.StillThere(t.Context())
+	}
+	if err := f.FollowNow(t.Context()); !errors.Is(err, chain.ErrVersion) {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// A machine that slept fills no hole, as little as one that mounts: a commit above shows
+// that the slot was not free.
+func TestSleeperBelowAHole(t *testing.T) {
+	for name, c := range map[string]struct {
+		above func(h *history)
+		lost  bool
+	}{
+		"a commit above": {func(*history) {}, true},
+		"junk above":     {func(h *history) { h.store.Overwrite(chain.SlotName(h.Volume, 4), []byte("junk")) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory(t)
+			h.commit(1)
+			h.commit(2)
+			f := h.follower()
+			h.commit(3)
+			h.commit(4)
+			h.without(3, 3)
+			c.above(h)
+			f.slept += 24 * time.Hour
+			if err := f.FollowNow(t.Context()); errors.Is(err, sync.ErrRollback) != c.lost || (err != nil) != c.lost {
+				t.Errorf("it says %v", err)
+			}
+		})
+	}
+}
+
+// A hint of a newer program that is of another history, one that was given up, says
+// nothing of this one.
+func TestNewerHintOfAnotherHistory(t *testing.T) {
+	h := newHistory(t)
+	h.commit(1)
+	h.commit(2)
+	other := *h
+	other.State = h.Clone()
+	r, err := h.Ledger.NewAcceptedRecord(h.owner, 3, chain.Accepted{
+		Seen: chain.Link{Slot: 9, ID: chain.ID{9}}, Had: chain.Link{Slot: 2, ID: h.Head}, Device: 1, Time: time.Unix(1, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := h.LastOp[1]
+	h.put(3, chain.Content{First: last + 1, Last: last, Records: []chain.Record{r}})
+	f := h.follower()
+	other.hintOfNewer(9)
+	f.slept += 24 * time.Hour
+	if err := f.FollowNow(t.Context()); err != nil {
+		t.Errorf("it says %v", err)
+	}
+	if stopped, _ := f.Trouble(); stopped != "" {
+		t.Errorf("it stops with %q", stopped)
+	}
+	h.hintOfNewer(9)
+	f.slept += 24 * time.Hour
+	if err := f.FollowNow(t.Context()); !errors.Is(err, chain.ErrVersion) {
+		t.Errorf("of its own history it says %v", err)
+	}
+}
+
+// A machine that mounts takes a hole for what a newer program trimmed where hints say so
+// that it cannot read: it writes nothing, whether or not it knows what lies above.
+func TestLoadBelowNewerHints(t *testing.T) {
+	junk := func(h *history) {
+		for slot := chain.Slot(6); slot <= 7; slot++ { // as under a key that it does not have
+			h.store.Overwrite(chain.SlotName(h.Volume, slot), []byte("junk"))
+		}
+	}
+	for name, c := range map[string]struct {
+		have     func(h *history)
+		from, to chain.Slot
+		want     error
+	}{
+		"commits above":                   {(*history).magic, 3, 5, chain.ErrVersion},
+		"what it cannot read above":       {func(h *history) { h.magic(); junk(h) }, 3, 5, chain.ErrVersion},
+		"with a record of tomorrow":       {func(h *history) { h.hintOfNewer(8); junk(h) }, 3, 5, chain.ErrVersion},
+		"no such hint, commits above":     {func(*history) {}, 3, 5, sync.ErrRollback},
+		"no such hint, and junk above":    {junk, 3, 5, nil},
+		"nothing is gone":                 {(*history).magic, 3, 2, nil},
+		"nothing is above":                {(*history).magic, 3, 7, nil},
+		"a hint that vouches, and no end": {func(h *history) { h.hint(); h.hintOfNewer(8) }, 3, 6, chain.ErrVersion},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory(t)
+			for slot := chain.Slot(1); slot <= 7; slot++ {
+				h.commit(slot)
+			}
+			c.have(h)
+			h.without(c.from, c.to)
+			l, err := h.load(h.store)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !errors.Is(l.Trouble, c.want) || (l.Trouble == nil) != (c.want == nil) {
+				t.Errorf("it says %v", l.Trouble)
+			}
+			if errors.Is(c.want, chain.ErrVersion) && (errors.Is(l.Trouble, sync.ErrRollback) || l.Claim.Slot > 0) {
+				t.Errorf("it says %v, and that slot %d is missing", l.Trouble, l.Claim.Slot)
+			}
+		})
+	}
+}
+
+// A machine that slept goes as far as the last hint that it can read, and no further where
+// a newer program trimmed what comes then. It does not read the chain anew at each look.
+func TestSleeperBelowWhatANewerProgramTrimmed(t *testing.T) {
+	h := newHistory(t)
+	h.commit(1)
+	h.commit(2)
+	f := h.follower()
+	for slot := chain.Slot(3); slot <= 6; slot++ {
+		h.commit(slot)
+	}
+	h.announce(7)
+	h.hint()
+	for slot := chain.Slot(8); slot <= 12; slot++ {
+		h.commit(slot)
+	}
+	h.magic()
+	h.without(1, 6)
+	h.without(8, 10)
+	f.slept += 24 * time.Hour
+	for n := range 3 {
+		asked := len(f.store.Log())
+		if err := f.FollowNow(t.Context()); !errors.Is(err, chain.ErrVersion) || errors.Is(err, sync.ErrRollback) {
+			t.Errorf("look %d: it says %v", n, err)
+		}
+		if f.chain.Slot != 7 {
+			t.Errorf("look %d: it shows slot %d, want 7", n, f.chain.Slot)
+		}
+		if asked = len(f.store.Log()) - asked; n > 0 && asked > 8 {
+			t.Errorf("look %d: it asked %d times", n, asked)
+		}
+	}
+}
+
+// Where the store is without what it would go on over it waits, and does not read the chain
+// anew at each look. When all is there again it goes on.
+func TestSleeperWithoutAWay(t *testing.T) {
+	for name, c := range map[string]struct {
+		hint func(h *history)
+		want error
+	}{
+		"a newer program went on": {(*history).magic, chain.ErrVersion},
+		"nobody says why":         {func(*history) {}, sync.ErrRollback},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory(t)
+			for slot := chain.Slot(1); slot <= 4; slot++ {
+				h.commit(slot)
+			}
+			h.announce(5)
+			h.commit(6)
+			f := h.follower()
+			h.commit(7)
+			h.hint()
+			for slot := chain.Slot(8); slot <= 12; slot++ {
+				h.commit(slot)
+			}
+			c.hint(h)
+			had := h.store.Clone()
+			h.without(1, 4)
+			h.without(6, 10)
+			f.slept += 24 * time.Hour
+			for n := range 3 {
+				asked := len(f.store.Log())
+				if err := f.FollowNow(t.Context()); !errors.Is(err, c.want) {
+					t.Errorf("look %d: it says %v", n, err)
+				}
+				if stopped, _ := f.Trouble(); !strings.Contains(stopped, "slot 6 is not there") {
+					t.Errorf("look %d: it stops with %q", n, stopped)
+				}
+				if asked = len(f.store.Log()) - asked; n > 0 && asked > 8 {
+					t.Errorf("look %d: it asked %d times", n, asked)
+				}
+			}
+			for slot := chain.Slot(6); slot <= 10; slot++ {
+				name := chain.SlotName(h.Volume, slot)
+				object, err := had.Get(t.Context(), name, 0, -1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.store.Overwrite(name, object)
+			}
+			f.slept += 2 * time.Minute
+			if err := f.FollowNow(t.Context()); err != nil || f.chain.Slot != 12 {
+				t.Errorf("when all is there again: %v, at slot %d", err, f.chain.Slot)
+			}
+			if stopped, _ := f.Trouble(); stopped != "" {
+				t.Errorf("it stops with %q", stopped)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/store"
 )
@@ -28,9 +29,41 @@ type PassedHints struct {
 }
 
 type passedHint struct {
+	name string
 	slot chain.Slot // by its name
 	err  error
 	lies bool // it is whole, and says what is not so
+}
+
+// newer says whether a newer program made the hint, as far as it looks so, and whether
+// that is for sure: then a record of its ledger shows it, and it is of the history of a
+// ledger; by all else anybody can make a hint look so. Where it is for sure of another
+// history, one that was given up perhaps, it says nothing of this one.
+func (h passedHint) newer(mine *chain.Ledger) (looks, sure bool) {
+	if r := (newerRecord{}); errors.As(h.err, &r) {
+		n := mine.Len()
+		sure = len(r.upto) >= n && r.upto[n-1] == mine.Head()
+		return sure, sure
+	}
+	return errors.Is(h.err, chain.ErrVersion) || errors.Is(h.err, crypt.ErrVersion), false
+}
+
+// newerOf is one of hints, of a slot above one, that looks as if a newer program had made
+// it, if there is one that does so for sure; none has no name.
+func newerOf(hints []passedHint, above chain.Slot, mine *chain.Ledger) (one passedHint, sure bool) {
+	for _, h := range hints {
+		if h.slot <= above {
+			continue
+		}
+		looks, sure := h.newer(mine)
+		if sure {
+			return h, true
+		}
+		if looks && one.name == "" {
+			one = h
+		}
+	}
+	return one, false
 }
 
 // NewPassedHints begins with none; tell may be nil. It must not call back.
@@ -53,15 +86,15 @@ const (
 )
 
 // pass notes that a hint was passed over.
-func (p *PassedHints) pass(name string, h passedHint) {
+func (p *PassedHints) pass(h passedHint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.named) < hintsKept && !p.named[name] {
-		p.named[name] = true
-		p.log.Warn("hint passed over", "object", name, "err", h.err)
+	if len(p.named) < hintsKept && !p.named[h.name] {
+		p.named[h.name] = true
+		p.log.Warn("hint passed over", "object", h.name, "err", h.err)
 	}
-	if _, again := p.passed[name]; again || len(p.passed) < hintsKept {
-		p.passed[name] = h
+	if _, again := p.passed[h.name]; again || len(p.passed) < hintsKept {
+		p.passed[h.name] = h
 		p.tell(p.err())
 	}
 }
@@ -79,21 +112,13 @@ func (p *PassedHints) has(name string) bool {
 	return ok
 }
 
-// newer is the name of a hint of a slot above one that was passed over as a newer
-// program's; empty: none was. signed says that a record in it shows that: by all else
-// anybody can make a hint look so.
-func (p *PassedHints) newer(above chain.Slot) (name string, signed bool) {
+// newer is a hint of a slot above one that looks as if a newer program had made it; none
+// has no name.
+func (p *PassedHints) newer(above chain.Slot, mine *chain.Ledger) passedHint {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for n, h := range p.passed {
-		if h.slot <= above || !errors.Is(h.err, chain.ErrVersion) {
-			continue
-		}
-		if name = n; errors.As(h.err, new(newer)) {
-			return name, true
-		}
-	}
-	return name, false
+	h, _ := newerOf(slices.Collect(maps.Values(p.passed)), above, mine)
+	return h
 }
 
 // forget takes out those for which which is true.

@@ -175,6 +175,7 @@ type Syncer struct {
 	end     end           // of the object of the head
 	sight   sight
 	quiet   quiet
+	astray  astray
 	unseen  unseen // what the chain was moved over and the view was not
 	width   int    // see ahead
 	forks   forks
