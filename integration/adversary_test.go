@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type besieged struct {
 	s *adversary.Siege
 	d *daemon // nil while it is not mounted
 	n string
+
+	heard int // bytes of the daemon's log that were noted
 }
 
 // rises mounts; what the command says when it does not is for others to judge.
@@ -29,15 +32,45 @@ func (m *besieged) rises() bool {
 	if m.d != nil {
 		return true
 	}
+	m.s.Mounts(m.n)
 	d := m.start(nil, m.mountArgs("--io-timeout", "2s", "--drain-timeout", "2s", "--timeout", "60s")...)
+	m.heard = 0
 	if !d.comesUp() {
+		m.s.Logs(m.n, d.logged())
+		m.s.Refuses(m.n, d.logged())
 		if code := d.await(); code == 2 || code < 0 { // of a crash in Go, or a signal
 			m.t.Errorf("%s: the daemon died:\n%s", m.n, d.logged())
 		}
 		return false
 	}
 	m.d = d
+	m.tells()
 	return true
+}
+
+// tells notes what the machine says of its store, in its log and by its status.
+func (m *besieged) tells() {
+	m.t.Helper()
+	if m.d == nil {
+		return
+	}
+	m.hears(m.d)
+	m.soon("the status", func() {
+		if r := m.run("status", "--json"); r.code != 0 {
+			m.t.Errorf("%s: status: %d, %s", m.n, r.code, r.stderr)
+		} else if err := m.s.Shows(m.n, r.stdout); err != nil {
+			m.t.Errorf("%s: status: %v", m.n, err)
+		}
+	})
+}
+
+// hears notes what a daemon logged since.
+func (m *besieged) hears(d *daemon) {
+	m.t.Helper()
+	text := d.logged()
+	whole := strings.LastIndexByte(text, '\n') + 1
+	m.s.Logs(m.n, text[m.heard:whole])
+	m.heard = whole
 }
 
 // soon runs what must come back, whatever the store does.
@@ -95,14 +128,20 @@ func (m *besieged) falls(kill bool) {
 	if m.d == nil {
 		return
 	}
+	m.tells()
 	d := m.d
 	m.d = nil
+	defer m.hears(d)
 	if kill {
 		d.kill()
 		m.detach()
 		return
 	}
-	m.soon("unmounting", func() { m.run("umount", m.mnt) })
+	m.soon("unmounting", func() {
+		for m.run("umount", m.mnt).code == 7 { // another program has it open now and then
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
 	m.soon("draining", func() { d.await() })
 }
 
@@ -167,11 +206,21 @@ func siege(t *testing.T, r *rand.Rand, attacks []adversary.Attack, at, rounds in
 				}
 			}
 		}
+		for _, m := range both {
+			if err := s.Named(m.n, m.tells); err != nil {
+				t.Errorf("attack %d: %v", at+n+1, err)
+			}
+		}
 		end()
 		if s.Split() {
 			return n + 1 // two histories: each goes on with its own, and here is but one
 		}
+		done := s.Settles()
 		converges(t, both)
+		for _, m := range both {
+			m.tells()
+		}
+		done()
 	}
 	return n
 }

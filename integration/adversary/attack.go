@@ -12,10 +12,13 @@ import (
 type Attack struct {
 	Name string
 
-	// Loud attacks are named, in the log or by the status, by each machine that was told
-	// something untrue. The others cannot be told from a slow or an idle store, or are
-	// settled by a second look.
-	Loud bool
+	// An attack is named, in the log and by the status, by each machine that was told
+	// something untrue. Quiet says why one may say nothing now and then; but in some story
+	// one must have said it in both.
+	Quiet string
+
+	// Unlogged says why no log need ever name it, Unshown why no status.
+	Unlogged, Unshown string
 
 	// Splits says that both machines may be shown a history of their own and write to it.
 	// Then there is no one tree to come to: each refuses the other's, by name.
@@ -28,6 +31,17 @@ type Attack struct {
 	// the honest machines meanwhile is there, as far as they were told so.
 	begin func(s *siege, r *rand.Rand) (end func())
 }
+
+// Why attacks are not named by each machine that was told something untrue.
+const (
+	again = "the next answer may be right: what came whole when it was asked for again is no damage"
+	idle  = "it cannot be told from a store that others do not write to, or from a slow one"
+	fails = "it cannot be told from a store that fails now and then: the next try mends it"
+	alone = "each has a history of its own, and finds it when one meets the other's: see siege.apart"
+	above = "who looks there finds nobody's commit, and no machine comes to where it lies"
+	door  = "who unlocks says it in his log; a mount that is there asks for no header"
+	same  = "what the machine wanted to be there is there"
+)
 
 // Attacks are all that there are.
 func Attacks() []Attack {

@@ -28,15 +28,15 @@ func (d *dice) n(n int) int {
 // answers are the attacks that lie in what a machine is told, and leave what is there.
 func answers() []Attack {
 	return []Attack{
-		{Name: "bits are flipped on the way", begin: reading(1, 3, func(d *dice, b []byte) []byte {
+		{Name: "bits are flipped on the way", Quiet: again, begin: reading(1, 3, func(d *dice, b []byte) []byte {
 			if len(b) > 0 {
 				b[d.n(len(b))] ^= 1 << d.n(8)
 			}
 			return b
 		})},
-		{Name: "objects are cut short", begin: reading(1, 3, func(d *dice, b []byte) []byte { return b[:d.n(len(b))] })},
-		{Name: "objects are made longer", begin: reading(1, 3, func(d *dice, b []byte) []byte { return append(b, make([]byte, 1+d.n(100))...) })},
-		{Name: "segments are exchanged", begin: reading(1, 1, func(d *dice, b []byte) []byte {
+		{Name: "objects are cut short", Quiet: again, begin: reading(1, 3, func(d *dice, b []byte) []byte { return b[:d.n(len(b))] })},
+		{Name: "objects are made longer", Quiet: again, begin: reading(1, 3, func(d *dice, b []byte) []byte { return append(b, make([]byte, 1+d.n(100))...) })},
+		{Name: "segments are exchanged", Quiet: again, begin: reading(1, 1, func(d *dice, b []byte) []byte {
 			const size = 64<<10 + 16
 			n := len(b) / size
 			if n < 2 {
@@ -49,7 +49,7 @@ func answers() []Attack {
 			copy(b[j*size:], x)
 			return b
 		})},
-		{Name: "a segment is dropped", begin: reading(1, 2, func(d *dice, b []byte) []byte {
+		{Name: "a segment is dropped", Quiet: again, begin: reading(1, 2, func(d *dice, b []byte) []byte {
 			const size = 64<<10 + 16
 			if n := len(b) / size; n > 0 {
 				i := d.n(n)
@@ -57,7 +57,7 @@ func answers() []Attack {
 			}
 			return b
 		})},
-		{Name: "a segment comes twice", begin: reading(1, 2, func(d *dice, b []byte) []byte {
+		{Name: "a segment comes twice", Quiet: again, begin: reading(1, 2, func(d *dice, b []byte) []byte {
 			const size = 64<<10 + 16
 			if n := len(b) / size; n > 0 {
 				i := d.n(n)
@@ -65,9 +65,9 @@ func answers() []Attack {
 			}
 			return b
 		})},
-		{Name: "zeros for everything", Loud: true, begin: reading(1, 1, func(_ *dice, b []byte) []byte { return make([]byte, len(b)) })},
-		{Name: "zeros now and then", begin: reading(1, 2, func(_ *dice, b []byte) []byte { return make([]byte, len(b)) })},
-		{Name: "another part than was asked for", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "zeros for everything", begin: reading(1, 1, func(_ *dice, b []byte) []byte { return make([]byte, len(b)) })},
+		{Name: "zeros now and then", Quiet: again, begin: reading(1, 2, func(_ *dice, b []byte) []byte { return make([]byte, len(b)) })},
+		{Name: "another part than was asked for", Quiet: again, begin: func(s *siege, r *rand.Rand) func() {
 			d := &dice{r: r}
 			return s.store.Tell(func(ctx context.Context, c Call, do func() Answer) (Answer, bool) {
 				if c.Op != "get" || d.n(2) > 0 {
@@ -83,9 +83,9 @@ func answers() []Attack {
 				return Answer{Data: other}, !bytes.Equal(other, a.Data)
 			})
 		}},
-		{Name: "another object of the same kind", begin: swapped(true)},
-		{Name: "another object of any kind", begin: swapped(false)},
-		{Name: "two answers in turn", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "another object of the same kind", Quiet: again, begin: swapped(true)},
+		{Name: "another object of any kind", Quiet: again, begin: swapped(false)},
+		{Name: "two answers in turn", Quiet: again, begin: func(s *siege, r *rand.Rand) func() {
 			d := &dice{r: r}
 			turn := map[string]int{}
 			var mu sync.Mutex
@@ -106,7 +106,7 @@ func answers() []Attack {
 				return a, true
 			})
 		}},
-		{Name: "objects are said to be missing", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "objects are said to be missing", Quiet: again, begin: func(s *siege, r *rand.Rand) func() {
 			d := &dice{r: r}
 			return s.store.Tell(func(ctx context.Context, c Call, do func() Answer) (Answer, bool) {
 				if c.Op != "get" || d.n(3) > 0 {
@@ -115,35 +115,35 @@ func answers() []Attack {
 				return Answer{Err: store.ErrNotExist}, do().Err == nil
 			})
 		}},
-		{Name: "the store refuses", begin: failing(3, store.ErrDenied)},
-		{Name: "the store does not answer", begin: failing(3, store.ErrUnavailable)},
-		{Name: "the store is full", begin: failing(4, store.ErrFull)},
-		{Name: "an error is said and the object kept", begin: putting(func(d *dice, c Call, do func() Answer) (Answer, bool) {
+		{Name: "the store refuses", Quiet: fails, begin: failing(3, store.ErrDenied)},
+		{Name: "the store does not answer", Quiet: fails, begin: failing(3, store.ErrUnavailable)},
+		{Name: "the store is full", Quiet: fails, Unshown: fails, begin: failing(4, store.ErrFull)},
+		{Name: "an error is said and the object kept", Quiet: fails, Unshown: fails, begin: putting(func(d *dice, c Call, do func() Answer) (Answer, bool) {
 			if d.n(2) > 0 {
 				return Answer{}, false
 			}
 			do()
 			return Answer{Err: store.ErrUnavailable}, true
 		})},
-		{Name: "a taken name is said of every put", begin: putting(func(d *dice, c Call, do func() Answer) (Answer, bool) {
+		{Name: "a taken name is said of every put", Unlogged: same, Unshown: same, begin: putting(func(d *dice, c Call, do func() Answer) (Answer, bool) {
 			do()
 			return Answer{Err: store.ErrExist}, true
 		})},
-		{Name: "a taken name is said and nothing kept", begin: putting(func(d *dice, c Call, do func() Answer) (Answer, bool) {
+		{Name: "a taken name is said and nothing kept", Quiet: fails, Unshown: fails, begin: putting(func(d *dice, c Call, do func() Answer) (Answer, bool) {
 			if d.n(2) > 0 {
 				return Answer{}, false
 			}
 			return Answer{Err: store.ErrExist}, true
 		})},
-		{Name: "what is put comes twice", begin: putting(func(_ *dice, c Call, do func() Answer) (Answer, bool) {
+		{Name: "what is put comes twice", Unlogged: same, Unshown: same, begin: putting(func(_ *dice, c Call, do func() Answer) (Answer, bool) {
 			do()
 			return do(), true
 		})},
-		{Name: "packs are acknowledged and not kept", begin: dropping("p")},
-		{Name: "hints and tables are acknowledged and not kept", begin: dropping("ktab")},
-		{Name: "commits are acknowledged and not kept", Splits: true, begin: dropping("l")},
-		{Name: "a put overwrites, and is told yes", Splits: true, begin: overwriting},
-		{Name: "commits are exchanged as they come", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "packs are acknowledged and not kept", Quiet: fails, begin: dropping("p")},
+		{Name: "hints and tables are acknowledged and not kept", Quiet: fails, begin: dropping("ktab")},
+		{Name: "commits are acknowledged and not kept", Quiet: fails, Splits: true, begin: dropping("l")},
+		{Name: "a put overwrites, and is told yes", Unlogged: alone, Unshown: alone, Splits: true, begin: overwriting},
+		{Name: "commits are exchanged as they come", Quiet: fails, begin: func(s *siege, r *rand.Rand) func() {
 			// 412-and-swap: the machine is told that it lost, and shown an older commit in
 			// the place of its own.
 			return s.store.Tell(func(ctx context.Context, c Call, do func() Answer) (Answer, bool) {
@@ -154,27 +154,29 @@ func answers() []Attack {
 				if len(old) == 0 {
 					return Answer{}, false
 				}
-				s.store.Truth.Overwrite(c.Name, s.object(old[r.IntN(len(old))]))
+				if s.store.Truth.PutIfAbsent(ctx, c.Name, s.object(old[r.IntN(len(old))])) != nil {
+					return Answer{}, false // another's lies there, who was told so
+				}
 				return Answer{Err: store.ErrExist}, true
 			})
 		}},
-		{Name: "the newest is not listed", begin: listing(func(_ *dice, infos []store.Info) []store.Info { return infos[min(1, len(infos)):] })},
-		{Name: "nothing is listed", begin: listing(func(*dice, []store.Info) []store.Info { return nil })},
-		{Name: "a listing is out of order", begin: listing(func(d *dice, infos []store.Info) []store.Info {
+		{Name: "the newest is not listed", Quiet: idle, begin: listing(func(_ *dice, infos []store.Info) []store.Info { return infos[min(1, len(infos)):] })},
+		{Name: "nothing is listed", Quiet: idle, begin: listing(func(*dice, []store.Info) []store.Info { return nil })},
+		{Name: "a listing is out of order", Quiet: idle, begin: listing(func(d *dice, infos []store.Info) []store.Info {
 			for i := range infos {
 				j := d.n(i + 1)
 				infos[i], infos[j] = infos[j], infos[i]
 			}
 			return infos
 		})},
-		{Name: "a listing has everything twice", begin: listing(func(_ *dice, infos []store.Info) []store.Info {
+		{Name: "a listing has everything twice", Quiet: idle, begin: listing(func(_ *dice, infos []store.Info) []store.Info {
 			var out []store.Info
 			for _, i := range infos {
 				out = append(out, i, i)
 			}
 			return out
 		})},
-		{Name: "a listing has names that are none", begin: listing(func(d *dice, infos []store.Info) []store.Info {
+		{Name: "a listing has names that are none", Quiet: idle, begin: listing(func(d *dice, infos []store.Info) []store.Info {
 			for i := range infos {
 				if name := []byte(infos[i].Name); d.n(2) == 0 && len(name) > 0 {
 					name[d.n(len(name))] ^= byte(1 + d.n(255))
@@ -183,13 +185,13 @@ func answers() []Attack {
 			}
 			return append(infos, store.Info{Name: ""}, store.Info{Name: "../../etc/passwd", Size: -1}, store.Info{Name: "v0/s/", Size: 1 << 62})
 		})},
-		{Name: "a listing gives wrong sizes", begin: listing(func(d *dice, infos []store.Info) []store.Info {
+		{Name: "a listing gives wrong sizes", Unlogged: "a mount believes no size that is listed", Unshown: "a mount believes no size that is listed", begin: listing(func(d *dice, infos []store.Info) []store.Info {
 			for i := range infos {
 				infos[i].Size = []int64{-1, 0, 1, 1 << 20, 1 << 40, 1<<63 - 1}[d.n(6)]
 			}
 			return infos
 		})},
-		{Name: "the newest commits are hidden", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "the newest commits are hidden", Quiet: idle, begin: func(s *siege, r *rand.Rand) func() {
 			// Freeze: whoever reads is kept at what was there. It cannot be told from a
 			// drive that nobody writes to, until one writes itself.
 			there := map[string]bool{}

@@ -17,7 +17,7 @@ import (
 // or the signing key of a device that was removed.
 func keys() []Attack {
 	return []Attack{
-		{Name: "commits are enveloped again", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "commits are enveloped again", begin: func(s *siege, r *rand.Rand) func() {
 			var ends []func()
 			for _, n := range s.newestOf(r, "l", 2) {
 				if b := s.resealed(n, nil); b != nil {
@@ -26,7 +26,7 @@ func keys() []Attack {
 			}
 			return all(ends)
 		}},
-		{Name: "commits enveloped again lie in new slots", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "commits enveloped again lie in new slots", begin: func(s *siege, r *rand.Rand) func() {
 			for _, n := range s.draw(r, "l", 2) {
 				if b := s.resealed(n, nil); b != nil {
 					s.plant(chain.SlotName(s.volume, s.head()+1), b)
@@ -34,8 +34,8 @@ func keys() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "commits are altered with the epoch key", Loud: true, begin: altering((*siege).newestOf, "l", 2)},
-		{Name: "altered commits lie in new slots", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "commits are altered with the epoch key", begin: altering((*siege).newestOf, "l", 2)},
+		{Name: "altered commits lie in new slots", begin: func(s *siege, r *rand.Rand) func() {
 			for _, n := range s.draw(r, "l", 3) {
 				if b := s.resealed(n, mutate(r)); b != nil {
 					s.plant(chain.SlotName(s.volume, s.head()+1), b)
@@ -43,13 +43,13 @@ func keys() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "packs are altered with the epoch key", Loud: true, begin: altering((*siege).draw, "p", 3)},
-		{Name: "tables are altered with the epoch key", Loud: true, begin: altering((*siege).draw, "t", 3)},
-		{Name: "ledgers are altered with the epoch key", Loud: true, Of: "a", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "packs are altered with the epoch key", begin: altering((*siege).draw, "p", 3)},
+		{Name: "tables are altered with the epoch key", begin: altering((*siege).draw, "t", 3)},
+		{Name: "ledgers are altered with the epoch key", Of: "a", begin: func(s *siege, r *rand.Rand) func() {
 			end := altering((*siege).draw, "a", 3)(s, r)
 			return all([]func(){end, s.unledgered(r)})
 		}},
-		{Name: "objects are enveloped as another kind", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "objects are enveloped as another kind", begin: func(s *siege, r *rand.Rand) func() {
 			var ends []func()
 			for _, n := range s.draw(r, "lapt", 3) {
 				content, tail := s.opened(n)
@@ -63,7 +63,7 @@ func keys() []Attack {
 			}
 			return all(ends)
 		}},
-		{Name: "a removed device writes", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "a removed device writes", begin: func(s *siege, r *rand.Rand) func() {
 			for _, again := range []bool{false, true} {
 				st, err := s.read()
 				if err != nil {
@@ -82,7 +82,7 @@ func keys() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "a removed device leads to a history that is none", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "a removed device leads to a history that is none", begin: func(s *siege, r *rand.Rand) func() {
 			st, err := s.read()
 			if err != nil {
 				return nothing

@@ -18,7 +18,7 @@ import (
 // since an honest store takes nothing away; what was changed is as it was in the end.
 func rest() []Attack {
 	return []Attack{
-		{Name: "objects are damaged", Loud: true, begin: spoiling("lktap", 4, func(r *rand.Rand, b []byte) []byte {
+		{Name: "objects are damaged", begin: spoiling("lktap", 4, func(r *rand.Rand, b []byte) []byte {
 			for range 1 + r.IntN(3) {
 				if len(b) > 0 {
 					b[r.IntN(len(b))] ^= byte(1 + r.IntN(255))
@@ -26,24 +26,24 @@ func rest() []Attack {
 			}
 			return b
 		})},
-		{Name: "objects are truncated", Loud: true, begin: spoiling("lktap", 4, func(r *rand.Rand, b []byte) []byte { return b[:r.IntN(len(b)+1)] })},
-		{Name: "objects are deleted", begin: spoiling("ktap", 4, func(*rand.Rand, []byte) []byte { return nil })},
-		{Name: "commits are deleted", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "objects are truncated", begin: spoiling("lktap", 4, func(r *rand.Rand, b []byte) []byte { return b[:r.IntN(len(b)+1)] })},
+		{Name: "objects are deleted", Quiet: idle, begin: spoiling("ktap", 4, func(*rand.Rand, []byte) []byte { return nil })},
+		{Name: "commits are deleted", Quiet: idle, begin: func(s *siege, r *rand.Rand) func() {
 			var ends []func()
 			for _, name := range s.newestOf(r, "l", 3) {
 				ends = append(ends, s.store.Spoil(name, nil))
 			}
 			return all(ends)
 		}},
-		{Name: "every pack is deleted", begin: spoiling("p", 1000, func(*rand.Rand, []byte) []byte { return nil })},
-		{Name: "the tail's header is changed", Loud: true, begin: spoiling("lktap", 6, func(r *rand.Rand, b []byte) []byte {
+		{Name: "every pack is deleted", Quiet: idle, begin: spoiling("p", 1000, func(*rand.Rand, []byte) []byte { return nil })},
+		{Name: "the tail's header is changed", begin: spoiling("lktap", 6, func(r *rand.Rand, b []byte) []byte {
 			const header = 76 // magic, suite, type, epoch, salt, commitment: where a downgrade would be
 			if n := len(b); n >= header {
 				b[n-header+r.IntN(12)] ^= byte(1 + r.IntN(255))
 			}
 			return b
 		})},
-		{Name: "bombs in the place of objects", Loud: true, begin: spoiling("lktaph", 4, func(r *rand.Rand, b []byte) []byte {
+		{Name: "bombs in the place of objects", begin: spoiling("lktaph", 4, func(r *rand.Rand, b []byte) []byte {
 			switch r.IntN(4) {
 			case 0:
 				return make([]byte, 3<<20)
@@ -60,7 +60,7 @@ func rest() []Attack {
 			}
 			return b
 		})},
-		{Name: "objects change places", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "objects change places", begin: func(s *siege, r *rand.Rand) func() {
 			var ends []func()
 			for _, k := range []string{"l", "p", "t", "k"} {
 				if two := s.newestOf(r, k, 2); len(two) == 2 {
@@ -70,7 +70,7 @@ func rest() []Attack {
 			}
 			return all(ends)
 		}},
-		{Name: "slots are squatted", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "slots are squatted", begin: func(s *siege, r *rand.Rand) func() {
 			for i := range 1 + r.IntN(60) {
 				junk := make([]byte, r.IntN(2000))
 				for j := range junk {
@@ -80,7 +80,7 @@ func rest() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "a slot far ahead is squatted", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "a slot far ahead is squatted", Unlogged: above, Unshown: above, begin: func(s *siege, r *rand.Rand) func() {
 			for _, far := range []chain.Slot{s.head() + 5, s.head() + 1000, 1 << 40, 1 << 63, math.MaxUint64 - 1} {
 				if r.IntN(2) == 0 {
 					s.plant(chain.SlotName(s.volume, far), []byte("junk"))
@@ -88,19 +88,19 @@ func rest() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "old commits lie in new slots", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "old commits lie in new slots", begin: func(s *siege, r *rand.Rand) func() {
 			for _, n := range s.draw(r, "l", 3) {
 				s.plant(chain.SlotName(s.volume, s.head()+1), s.object(n))
 			}
 			return nothing
 		}},
-		{Name: "objects of other kinds lie in new slots", Loud: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "objects of other kinds lie in new slots", begin: func(s *siege, r *rand.Rand) func() {
 			for _, n := range s.draw(r, "ktap", 3) {
 				s.plant(chain.SlotName(s.volume, s.head()+1), s.object(n))
 			}
 			return nothing
 		}},
-		{Name: "hints are injected", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "hints are injected", Quiet: idle, begin: func(s *siege, r *rand.Rand) func() {
 			for i, n := range s.draw(r, "klat", 12) {
 				b := s.object(n)
 				if r.IntN(2) == 0 && len(b) > 0 {
@@ -114,15 +114,15 @@ func rest() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "headers are injected", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "headers are injected", Quiet: door, Unshown: door, begin: func(s *siege, r *rand.Rand) func() {
 			for i := range 1 + r.IntN(20) {
 				s.plant(keyslot.ObjectName(uint64(1000+i*r.IntN(5))), s.header(r))
 			}
 			return nothing
 		}},
-		{Name: "all is rolled back for one", Splits: true, begin: rolledBack(1)},
-		{Name: "all is rolled back for both", Splits: true, begin: rolledBack(2)},
-		{Name: "a part is rolled back", begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "all is rolled back for one", Quiet: idle, Splits: true, begin: rolledBack(1)},
+		{Name: "all is rolled back for both", Quiet: idle, Splits: true, begin: rolledBack(2)},
+		{Name: "a part is rolled back", Quiet: idle, begin: func(s *siege, r *rand.Rand) func() {
 			was, kinds := s.past[r.IntN(len(s.past))], ""
 			for range 20 { // until it is older in that
 				kinds = []string{"k", "a", "ka", "t", "p", "h", "kah"}[r.IntN(7)]
@@ -153,7 +153,7 @@ func rest() []Attack {
 				return Answer{}, false
 			})
 		}},
-		{Name: "each is shown a store of its own", Splits: true, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "each is shown a store of its own", Unlogged: alone, Unshown: alone, Splits: true, begin: func(s *siege, r *rand.Rand) func() {
 			if s.store.showing() {
 				return nothing
 			}
@@ -200,7 +200,7 @@ func nothing() {}
 func (s *siege) plant(name string, data []byte) {
 	if s.store.Truth.PutIfAbsent(ctx(), name, data) == nil {
 		s.store.mu.Lock()
-		s.store.spoil[name] = nil
+		s.store.spoil[name], s.store.junk[name] = nil, true
 		s.store.mu.Unlock()
 	}
 }

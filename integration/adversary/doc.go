@@ -10,8 +10,9 @@
 // begin and end between them. Tell plays one and judges. Whatever the store does, no
 // machine may show a byte or a name that nobody wrote, or one file's bytes under the name
 // of another, take a forgery for true, hang or crash; what was done to it is named in its
-// log or by its status; and once the store is honest again both machines come to one tree,
-// in which everything is that a program was promised. Where it showed two histories, who
-// goes on with the one that is left has lost nothing of its own. A story that fails is made
-// shorter, and printed; an attack that deceives nobody fails as well.
+// log and by its status; and once the store is honest again both machines come to one tree,
+// in which everything is that a program was promised: also of one file that both change at
+// the same time. Where it showed two histories, who goes on with the one that is left has
+// lost nothing of its own. A story that fails is made shorter, and printed; an attack that
+// deceives nobody, or of which nobody says anything though somebody should, fails as well.
 package adversary

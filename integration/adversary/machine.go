@@ -1,18 +1,14 @@
 package adversary
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/hushfs/hushfs/fs/drive"
@@ -43,9 +39,13 @@ type machine struct {
 	unlock []byte
 	truth  *ledger
 	log    *lines // what it logged, from WARN on, and why it did not open
+	shown  *lines // what its status said that it had not said just before, and why it did not open
 	calm   bool   // the store is honest yet: only the computer is slow
 
-	v     *volume.Volume // nil while locked
+	last  map[string]bool // what the status said when it was looked at last
+	told  func() int      // how often it was told something untrue so far
+	begun int             // told, when it was mounted last
+	v     *volume.Volume  // nil while locked
 	stop  context.CancelFunc
 	ended chan struct{}
 }
@@ -81,6 +81,7 @@ func (m *machine) open() error {
 	if err != nil {
 		return broken("unlock: %v", err)
 	}
+	m.begun = m.told()
 	err = withinOf(m.name+" opens", 10*time.Second, func(ctx context.Context) (err error) {
 		m.v, err = volume.Open(ctx, volume.Options{
 			Bucket: m.bucket, Drive: u, State: filepath.Join(m.dir, "state"), Cache: filepath.Join(m.dir, "cache"), CacheSize: -1,
@@ -91,7 +92,7 @@ func (m *machine) open() error {
 	})
 	if err != nil {
 		m.v = nil
-		m.log.note(err.Error())
+		m.refuses(err)
 		u.Wipe()
 		return err
 	}
@@ -110,6 +111,7 @@ func (m *machine) shut(d time.Duration) error {
 	if m.v == nil {
 		return nil
 	}
+	m.watch()
 	v := m.v
 	m.v = nil
 	err := withinOf(m.name+" locks", d, v.Shutdown)
@@ -175,6 +177,42 @@ func (m *machine) replace(f *file, size int) error {
 	})
 }
 
+// edit writes over a shared file what it has not held yet, through one handle by which it
+// has read what it replaces, whatever other machines do meanwhile.
+func (m *machine) edit(f *file) error {
+	return within(m.name+" edits", func(ctx context.Context) error {
+		a, err := m.v.Lookup(ctx, meta.RootRef, []byte(f.name))
+		if err != nil {
+			return err
+		}
+		at, err := m.v.Open(ctx, a.Ref, true)
+		if err != nil {
+			return err
+		}
+		defer m.v.Release(at)
+		before, err := m.content(ctx, at)
+		if err != nil {
+			return err
+		}
+		read, err := m.truth.shows(m.name, f.name, before)
+		if err != nil {
+			return err
+		}
+		content, no := m.truth.instead(f, read)
+		if err := m.v.Write(ctx, at, 0, content); err != nil {
+			return err
+		}
+		if err := m.v.Flush(ctx, at); err != nil {
+			return err
+		}
+		if err := m.v.Fsync(ctx, at); err != nil {
+			return err
+		}
+		m.truth.owe(f, no, m.name)
+		return nil
+	})
+}
+
 // rename gives a file another name.
 func (m *machine) rename(f *file, to string) error {
 	m.truth.name(to, f, true)
@@ -201,8 +239,8 @@ func (m *machine) drain(d time.Duration) error {
 
 // look reads all that there is. What is refused is counted, and an error when nothing may
 // be; what is shown must be true.
-func (m *machine) look(all bool) (found map[uint64]uint64, tree []string, err error) {
-	found = map[uint64]uint64{}
+func (m *machine) look(all bool) (found map[version]bool, tree []string, err error) {
+	found = map[version]bool{}
 	err = withinOf(m.name+" reads", 5*patience, func(ctx context.Context) error {
 		list, err := m.v.List(ctx, meta.RootRef)
 		if err != nil {
@@ -227,7 +265,7 @@ func (m *machine) look(all bool) (found map[uint64]uint64, tree []string, err er
 			if err != nil {
 				return err
 			}
-			found[v.file] = max(found[v.file], v.no)
+			found[v] = true
 			tree = append(tree, fmt.Sprintf("%s = %d.%d", name, v.file, v.no))
 		}
 		return nil
@@ -247,53 +285,6 @@ func (m *machine) content(ctx context.Context, ref meta.Ref) ([]byte, error) {
 	b := make([]byte, a.Inode.Size)
 	n, err := m.v.Read(ctx, ref, 0, b)
 	return b[:n], err
-}
-
-// complaint is what the machine has said of its store since the log had so many lines;
-// empty: nothing.
-func (m *machine) complaint(since int) string {
-	if said := m.log.since(since); said != "" || m.v == nil {
-		return said
-	}
-	s := m.v.Status()
-	return strings.Join(append(append(slices.Clone(s.Damaged), s.Warnings...), s.Stopped+s.Offline), " ")
-}
-
-// lines are what was said; of a log, what is at level WARN or above.
-type lines struct {
-	mu   sync.Mutex
-	said []string
-}
-
-var _ io.Writer = (*lines)(nil)
-
-func (l *lines) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("level=WARN")) || bytes.Contains(b, []byte("level=ERROR")) {
-		l.note(string(b))
-	}
-	return len(b), nil
-}
-
-// note adds a line, if there is anything in it.
-func (l *lines) note(text string) {
-	if text = strings.TrimSpace(text); text == "" {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.said = append(l.said, text)
-}
-
-func (l *lines) len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.said)
-}
-
-func (l *lines) since(n int) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.said[min(n, len(l.said)):], "\n")
 }
 
 // removeAll takes the machine's folders away.

@@ -35,7 +35,12 @@ type siege struct {
 	volume   crypt.VolumeID
 	truth    *ledger
 	machines []*machine
+	both     *file // which both machines change
 	unlock   []byte
+	on       []Attack // that have begun
+	guests   int      // newcomers so far
+	said     map[string]Said
+	copies   int   // of the file that both change, at most
 	split    bool  // the store showed two histories and both were written to
 	unable   error // an attack could not be made
 
@@ -58,7 +63,7 @@ type thief struct {
 // newSiege makes a drive with two machines that wrote to it, a third that was removed,
 // two epochs and a checkpoint.
 func newSiege(dir string) (*siege, error) {
-	s := &siege{store: NewStore(), truth: newLedger(), older: map[string]bool{}}
+	s := &siege{store: NewStore(), truth: newLedger(), older: map[string]bool{}, said: map[string]Said{}}
 	s.store.alike = s.sameHint
 	laptop := s.machine(dir, "laptop")
 	if err := os.MkdirAll(laptop.dir, 0o700); err != nil {
@@ -109,6 +114,12 @@ func newSiege(dir string) (*siege, error) {
 		}
 		s.remember()
 	}
+	if err := s.make(laptop); err != nil {
+		return nil, err
+	}
+	if err := s.some(desktop, 0); err != nil {
+		return nil, err
+	}
 	// Both begin with all that there is, or a commit that one never saw could be taken from it.
 	if err := s.some(laptop, 0); err != nil {
 		return nil, err
@@ -120,7 +131,10 @@ func newSiege(dir string) (*siege, error) {
 
 // machine is a further one.
 func (s *siege) machine(dir, name string) *machine {
-	return &machine{name: name, dir: filepath.Join(dir, name), bucket: s.store.Face(name), unlock: s.unlock, truth: s.truth, log: &lines{}}
+	return &machine{
+		name: name, dir: filepath.Join(dir, name), bucket: s.store.Face(name), unlock: s.unlock, truth: s.truth,
+		log: &lines{known: &known{said: map[string]bool{}, learns: true}}, shown: &lines{known: &known{}}, told: func() int { return s.store.Bites(name) },
+	}
 }
 
 // some has a machine write files, and lock.
@@ -142,6 +156,22 @@ func (s *siege) some(m *machine, n int) error {
 		return fmt.Errorf("%s locks: %w", m.name, err)
 	}
 	return nil
+}
+
+// make has a machine make the file that both change, and lock.
+func (s *siege) make(m *machine) error {
+	if err := m.open(); err != nil {
+		return fmt.Errorf("%s opens: %w", m.name, err)
+	}
+	m.calm = true
+	defer func() { m.calm = false }()
+	var content []byte
+	s.both, content = s.truth.share(m.name)
+	if err := m.put(s.both, s.both.name, content, true); err != nil {
+		return fmt.Errorf("%s makes a file of both: %w", m.name, err)
+	}
+	s.truth.owe(s.both, 1, m.name)
+	return m.shut(20 * time.Second)
 }
 
 // steal copies the key of a machine that is locked.

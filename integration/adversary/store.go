@@ -53,6 +53,7 @@ type Store struct {
 	lies  map[int]Lie
 	next  int
 	spoil map[string][]byte      // what was put, by the names of objects that are something else now; nil: nothing
+	junk  map[string]bool        // names that were free, and under which it put what is nobody's
 	made  map[[32]byte]bool      // hashes of the commits that the machines made
 	shown map[string]*mem.Bucket // what a machine is shown instead of the truth
 	bites map[string][]Call      // by machine: what it was told that is untrue
@@ -64,7 +65,7 @@ type Store struct {
 
 // NewStore returns a store that is honest yet.
 func NewStore() *Store {
-	return &Store{Truth: mem.New(), lies: map[int]Lie{}, spoil: map[string][]byte{}, made: map[[32]byte]bool{}, shown: map[string]*mem.Bucket{}, bites: map[string][]Call{}}
+	return &Store{Truth: mem.New(), lies: map[int]Lie{}, spoil: map[string][]byte{}, junk: map[string]bool{}, made: map[[32]byte]bool{}, shown: map[string]*mem.Bucket{}, bites: map[string][]Call{}}
 }
 
 // Tell adds a lie until the function that it returns is called. Of several the first
@@ -171,6 +172,13 @@ func (s *Store) Bites(who string) int {
 	return len(s.bites[who])
 }
 
+// told are all who were told something untrue.
+func (s *Store) told() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.bites))
+}
+
 // Since are the requests, from the one with that number on, that were answered untruly.
 func (s *Store) Since(who string, n int) []Call {
 	s.mu.Lock()
@@ -179,18 +187,25 @@ func (s *Store) Since(who string, n int) []Call {
 }
 
 // bit notes that a machine was told something untrue.
-func (s *Store) bit(c Call) {
+func (s *Store) bit(who string, c Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.Data = nil
-	s.bites[c.Who] = append(s.bites[c.Who], c)
+	s.bites[who] = append(s.bites[who], c)
 }
 
 // untrue tells whether an answer is another one than that of a store which has was, nil is
-// nothing, under the name: of an object that is something else now, a part may be true.
+// nothing, under the name: of an object that is something else now, a part may be true. What
+// was junk before tells nobody anything, whatever it is now.
 func (s *Store) untrue(c Call, was []byte, a Answer) bool {
 	if was == nil {
 		return !errors.Is(a.Err, store.ErrNotExist)
+	}
+	s.mu.Lock()
+	junk := s.junk[c.Name]
+	s.mu.Unlock()
+	if junk && a.Err == nil {
+		return false
 	}
 	from, to, err := store.Range(int64(len(was)), c.Off, c.Len)
 	if err != nil || a.Err != nil {
@@ -221,11 +236,16 @@ func hides(c Call, a, other Answer) bool {
 }
 
 // Face is the store as one machine sees it.
-func (s *Store) Face(who string) store.Bucket { return face{s, who} }
+func (s *Store) Face(who string) store.Bucket { return face{s, who, who} }
+
+// guest is the store as one machine sees it, for another one, to which what that is told
+// is put down.
+func (s *Store) guest(who, name string) store.Bucket { return face{s, who, name} }
 
 type face struct {
-	s   *Store
-	who string
+	s    *Store
+	who  string
+	name string // of who is told what who is told
 }
 
 func (f face) call(ctx context.Context, c Call, do func(b *mem.Bucket) Answer) Answer {
@@ -264,7 +284,7 @@ func (f face) call(ctx context.Context, c Call, do func(b *mem.Bucket) Answer) A
 	}
 	for _, l := range lies {
 		if a, bit := l(ctx, c, func() Answer { return do(b) }); bit {
-			f.s.bit(c)
+			f.s.bit(f.name, c)
 			return a
 		}
 	}
@@ -273,7 +293,7 @@ func (f face) call(ctx context.Context, c Call, do func(b *mem.Bucket) Answer) A
 	case a.Err != nil && ctx.Err() != nil: // it is told nothing
 	case elsewhere == nil && c.Op == "get" && spoilt && f.s.untrue(c, was, a),
 		(c.Op == "get" || c.Op == "list") && slices.ContainsFunc(others, func(o *mem.Bucket) bool { return hides(c, a, do(o)) }):
-		f.s.bit(c)
+		f.s.bit(f.name, c)
 	}
 	return a
 }

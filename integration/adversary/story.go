@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hushfs/hushfs/fs/drive"
@@ -16,7 +18,7 @@ import (
 
 // Deed is one line of a story.
 type Deed struct {
-	Who  string // a machine, or "store"
+	Who  string // a machine, "both", or "store"
 	What string // see machine.do, or the name of an attack; "honest" ends all attacks
 	Draw uint64 // all that is left to chance in it
 }
@@ -56,7 +58,7 @@ func InTurn(seed uint64, attacks []Attack) Story {
 		}
 		st.Deeds = append(st.Deeds, Deed{"store", "remembers", r.Uint64()}, Deed{one, "writes", r.Uint64()}, Deed{"store", a.Name, r.Uint64()})
 		for _, d := range []Deed{
-			{Who: one, What: "sends"}, {Who: two, What: "remounts"}, {Who: two, What: "replaces"}, {Who: two, What: "sends"},
+			{Who: "both", What: "edit"}, {Who: one, What: "sends"}, {Who: two, What: "remounts"}, {Who: two, What: "replaces"}, {Who: two, What: "sends"},
 			{Who: one, What: "reads"}, {Who: two, What: "reads"}, {Who: one, What: "remounts"}, {Who: one, What: "reads"}, {Who: two, What: "newcomer"},
 			{Who: "store", What: "honest"},
 		} {
@@ -75,6 +77,9 @@ func Draw(seed uint64, rounds int) Story {
 	names := []string{"laptop", "desktop"}
 	machine := func(n int) {
 		for range n {
+			if r.IntN(5) == 0 {
+				st.Deeds = append(st.Deeds, Deed{"both", "edit", 0})
+			}
 			st.Deeds = append(st.Deeds, Deed{names[r.IntN(2)], acts[r.IntN(len(acts))], r.Uint64()})
 		}
 	}
@@ -99,11 +104,12 @@ func Draw(seed uint64, rounds int) Story {
 
 // Outcome is what became of a story.
 type Outcome struct {
-	Attacks int            // that were begun
-	Bites   int            // answers that were untrue
-	Of      map[string]int // by attack: answers that were untrue while it lasted; see Attack.Of
-	Named   int            // attacks that a machine complained of
-	Split   bool           // the machines were shown two histories, and wrote to both
+	Attacks int             // that were begun
+	Bites   int             // answers that were untrue
+	Of      map[string]int  // by attack: answers that were untrue while it lasted; see Attack.Of
+	Said    map[string]Said // by attack that was alone: who said so
+	Copies  int             // of the file that both change, in the end
+	Split   bool            // the machines were shown two histories, and wrote to both
 }
 
 // Tell plays a story in a folder of its own, and judges. The error says which rule was
@@ -120,16 +126,15 @@ func Tell(s Story) (o Outcome, err error) {
 	}
 	defer w.end()
 	var ends []func()
-	var on []Attack
 	var begun []map[string]mark // of each that is on
 	marks := map[string]mark{}
-	o.Of = map[string]int{}
+	o.Of, o.Said = map[string]int{}, w.said
 	honest := func() {
-		for i, a := range on {
+		for i, a := range w.on {
 			o.Of[a.Name] += w.bitten(a.Of, begun[i])
 		}
 		all(ends)()
-		ends, on, begun = nil, nil, nil
+		ends, w.on, begun = nil, nil, nil
 	}
 	for i, d := range s.Deeds {
 		err := func() error {
@@ -137,21 +142,23 @@ func Tell(s Story) (o Outcome, err error) {
 			case d.Who == "store" && d.What == "remembers":
 				w.remember()
 			case d.Who == "store" && d.What == "honest":
-				err := w.named(on, marks, &o)
+				err := w.named(marks)
 				honest()
 				if err != nil {
 					return err
 				}
 				return w.healed()
 			case d.Who == "store":
-				if len(on) == 0 {
+				if len(w.on) == 0 {
 					marks = w.marks()
 				}
 				a := find(d.What)
-				on, begun = append(on, a), append(begun, w.marks())
+				w.on, begun = append(w.on, a), append(begun, w.marks())
 				ends = append(ends, a.begin(w, sub(d.Draw)))
 				o.Attacks++
 				return w.unable
+			case d.Who == "both":
+				return w.edits()
 			default:
 				return w.do(d)
 			}
@@ -170,6 +177,7 @@ func Tell(s Story) (o Outcome, err error) {
 		o.Bites += w.store.Bites(m.name)
 	}
 	err = w.healed()
+	o.Copies = w.copies
 	if o.Split = w.split; err == nil && w.split {
 		err = w.apart()
 	}
@@ -192,13 +200,10 @@ func (w *siege) healed() error {
 	return w.converge()
 }
 
-// mark is what a machine had said and been told at some moment.
-type mark struct{ said, bites int }
-
 func (w *siege) marks() map[string]mark {
 	out := map[string]mark{}
 	for _, m := range w.machines {
-		out[m.name] = mark{m.log.len(), w.store.Bites(m.name)}
+		out[m.name] = w.mark(m)
 	}
 	return out
 }
@@ -206,8 +211,8 @@ func (w *siege) marks() map[string]mark {
 // bitten is how often machines were told something untrue of some kinds of objects since
 // then; no kinds are all.
 func (w *siege) bitten(kinds string, since map[string]mark) (n int) {
-	for _, m := range w.machines {
-		for _, c := range w.store.Since(m.name, since[m.name].bites) {
+	for _, who := range w.store.told() {
+		for _, c := range w.store.Since(who, since[who].bites) {
 			if kinds == "" || strings.Contains(kinds, kind(c.Name)) {
 				n++
 			}
@@ -216,23 +221,11 @@ func (w *siege) bitten(kinds string, since map[string]mark) (n int) {
 	return n
 }
 
-// named wants who was told something untrue by a loud attack to have said so.
-func (w *siege) named(on []Attack, since map[string]mark, o *Outcome) error {
-	loud := len(on) > 0 && !slices.ContainsFunc(on, func(a Attack) bool { return !a.Loud })
+// named wants each machine that was told something untrue to have said so.
+func (w *siege) named(since map[string]mark) error {
 	for _, m := range w.machines {
-		if w.store.Bites(m.name) == since[m.name].bites {
-			continue
-		}
-		said := func() bool { return m.complaint(since[m.name].said) != "" }
-		// It may be in the middle of a second look.
-		for until := time.Now().Add(time.Minute); loud && !said() && time.Now().Before(until); {
-			time.Sleep(20 * time.Millisecond)
-		}
-		if said() {
-			o.Named++
-		} else if loud {
-			lies := w.store.Since(m.name, since[m.name].bites)
-			return broken("%s was told untrue things %d times and says nothing: %v", m.name, len(lies), lies[:min(len(lies), 10)])
+		if err := w.says(m, since[m.name], m.watch); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -246,6 +239,19 @@ func (w *siege) named1(name string) *machine {
 		}
 	}
 	panic("adversary: no machine is called " + name)
+}
+
+// edits has both machines change one file at the same time, as far as they are mounted.
+func (w *siege) edits() error {
+	errs := make([]error, len(w.machines))
+	var g sync.WaitGroup
+	for i, m := range w.machines {
+		if errs[i] = w.mounts(m); errs[i] == nil && m.v != nil {
+			g.Go(func() { errs[i] = rule(m.edit(w.both)) })
+		}
+	}
+	g.Wait()
+	return errors.Join(errs...)
 }
 
 // do does what a machine does. That something is refused is no fault while the store is
@@ -299,12 +305,15 @@ func (w *siege) do(d Deed) error {
 // mounts mounts a machine, as far as it lets itself be. One that saw more than it is shown
 // must not.
 func (w *siege) mounts(m *machine) error {
-	was := m.v
+	was, said := m.v, m.log.len()
 	if err := m.open(); err != nil {
 		return rule(err)
 	}
 	if was == nil && w.older[m.name] && m.v.Status().Stopped == "" {
 		return broken("%s takes an older state than it saw for true", m.name)
+	}
+	if was == nil && w.older[m.name] && m.log.len() == said {
+		return broken("%s is shown an older state than it saw, and says nothing of that in its log", m.name)
 	}
 	return nil
 }
@@ -325,10 +334,14 @@ func (w *siege) newcomer(draw uint64) error {
 	}
 	defer os.RemoveAll(dir)
 	who := w.machines[draw%uint64(len(w.machines))].name // sees the store as that one does
-	b := w.store.Face(who)
-	m := &machine{name: who, dir: dir, bucket: b, truth: w.truth, log: w.named1(who).log}
+	w.guests++
+	m := w.machine(dir, fmt.Sprintf("newcomer %d", w.guests))
+	host := w.named1(who)
+	m.log.known, m.shown.known = host.log.known.clone(), host.shown.known
+	m.bucket = w.store.guest(who, m.name)
+	b := m.bucket
 	err = withinOf("a newcomer unlocks", 20*time.Second, func(ctx context.Context) error {
-		u, err := drive.Unlock(ctx, b, drive.UnlockOptions{Passphrase: passphrase})
+		u, err := drive.Unlock(ctx, b, drive.UnlockOptions{Passphrase: passphrase, Log: slog.New(slog.NewTextHandler(m.log, nil))})
 		if err == nil {
 			defer u.Wipe()
 			m.unlock = u.Handover()
@@ -339,13 +352,16 @@ func (w *siege) newcomer(draw uint64) error {
 		return err
 	})
 	if err != nil {
-		m.log.note(err.Error())
+		m.refuses(err)
 		return rule(err)
 	}
 	if err := m.open(); err != nil {
 		return rule(err)
 	}
 	_, _, err = m.look(false)
+	if err == nil {
+		err = w.says(m, mark{}, m.watch)
+	}
 	if serr := m.shut(0); errors.Is(serr, errBroken) {
 		return serr
 	}
@@ -355,6 +371,9 @@ func (w *siege) newcomer(draw uint64) error {
 // converge wants both machines, now that the store is honest, to mount, to send what
 // waits, and to come to one tree with all in it that was promised.
 func (w *siege) converge() error {
+	for _, m := range w.machines {
+		defer m.shown.known.listen()() // what an attack put under free names stays, and is no news
+	}
 	for round := range 2 {
 		for _, m := range w.machines {
 			_ = m.shut(0)
@@ -385,6 +404,8 @@ func (w *siege) converge() error {
 		if s := m.v.Status(); s.Stopped != "" {
 			return broken("%s writes nothing to an honest store: %s", m.name, s.Stopped)
 		}
+		m.watch()
+		w.copies = max(w.copies, copies(tree, w.both.name))
 		trees = append(trees, tree)
 	}
 	w.last = newest(w.store.Truth)
@@ -392,6 +413,16 @@ func (w *siege) converge() error {
 		return broken("the machines do not come to one tree:\n  %s\nand\n  %s", strings.Join(trees[0], "\n  "), strings.Join(trees[1], "\n  "))
 	}
 	return nil
+}
+
+// copies are how many there are of a file in a tree, besides itself.
+func copies(tree []string, name string) (n int) {
+	for _, line := range tree {
+		if strings.HasPrefix(line, name+" (conflict") {
+			n++
+		}
+	}
+	return n
 }
 
 // apart wants each machine, when the store has shown two histories and shows one of them

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -28,6 +30,11 @@ type file struct {
 	newest   uint64 // version that was written
 	promised uint64 // the newest that fsync promised; 0: none
 	deleted  bool   // or it was tried
+
+	// A file of both machines is changed in place by each, also at the same time.
+	shared bool
+	owed   map[uint64]string // by version: who was promised it
+	seen   map[uint64]bool   // versions that somebody read and then wrote over
 }
 
 // given is what a name stands for.
@@ -54,6 +61,35 @@ func (l *ledger) create(owner, dir string, size int) (*file, []byte) {
 	return f, l.version(f, size)
 }
 
+// share notes a new file that both machines change, and which owner is about to make.
+func (l *ledger) share(owner string) (*file, []byte) {
+	f, content := l.create(owner, "", sharedSize)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.shared, f.owner = true, "both"
+	f.owed, f.seen = map[uint64]string{}, map[uint64]bool{}
+	return f, content
+}
+
+// sharedSize is that of each version of a shared file: it is written over in one go.
+const sharedSize = 3000
+
+// instead notes that who read a version of a shared file is about to write over it.
+func (l *ledger) instead(f *file, read version) (content []byte, no uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.seen[read.no] = true
+	content = l.version(f, sharedSize)
+	return content, f.newest
+}
+
+// owe notes that a version of a shared file was promised to somebody.
+func (l *ledger) owe(f *file, no uint64, who string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.owed[no] = who
+}
+
 // rewrite notes another content of a file that is about to be written.
 func (l *ledger) rewrite(f *file, size int) []byte {
 	l.mu.Lock()
@@ -63,7 +99,7 @@ func (l *ledger) rewrite(f *file, size int) []byte {
 
 func (l *ledger) version(f *file, size int) []byte {
 	f.newest++
-	b := fmt.Appendf(nil, "hushfs %d %d %d\n", f.id, f.newest, size)
+	b := fmt.Appendf(nil, "hushfs %d %06d %d\n", f.id, f.newest, size)
 	r := rand.NewChaCha8(sha256.Sum256(b))
 	more := make([]byte, size)
 	_, _ = r.Read(more)
@@ -156,17 +192,27 @@ func (l *ledger) near(content []byte) string {
 	return fmt.Sprintf("%d bytes, the first %d of them zeros, beginning with %q", len(content), zeros, head)
 }
 
-// missing says which promise a tree does not hold, of one owner's, or of all when that is
-// empty; found are the versions in it.
-func (l *ledger) missing(owner string, found map[uint64]uint64) (lost []string) {
+// missing says which promise a tree does not hold, to one machine, or to all when that is
+// empty; found are the versions in it. Of a shared file each that was promised must be
+// there, in its place or in a copy, unless somebody wrote over it who had read it.
+func (l *ledger) missing(who string, found map[version]bool) (lost []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	newest := map[uint64]uint64{}
+	for v := range found {
+		newest[v.file] = max(newest[v.file], v.no)
+	}
 	for id := uint64(1); id <= l.next; id++ {
 		f := l.files[id]
-		if owner != "" && f.owner != owner || f.deleted || f.promised == 0 || found[id] >= f.promised {
+		for _, no := range slices.Sorted(maps.Keys(f.owed)) {
+			if (who == "" || f.owed[no] == who) && !f.seen[no] && !found[version{id, no}] {
+				lost = append(lost, fmt.Sprintf("file %d (%s) of both: version %d was promised to %s, and nobody wrote over it who read it", id, f.name, no, f.owed[no]))
+			}
+		}
+		if who != "" && f.owner != who || f.deleted || f.promised == 0 || newest[id] >= f.promised {
 			continue
 		}
-		lost = append(lost, fmt.Sprintf("file %d (%s) of %s: version %d was promised, version %d is there", id, f.name, f.owner, f.promised, found[id]))
+		lost = append(lost, fmt.Sprintf("file %d (%s) of %s: version %d was promised, version %d is there", id, f.name, f.owner, f.promised, newest[id]))
 	}
 	return lost
 }
