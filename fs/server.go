@@ -29,6 +29,11 @@ type Options struct {
 	ReadOnly   bool   // nothing is changed
 	FsName     string // first column of df; holds no secret
 	Log        *slog.Logger
+
+	// Attach, unless it is nil, puts the mount where it is to be. It is given one that
+	// answers and is nowhere in the tree of files yet; only root can make such. It is
+	// called once, and when it fails the mount is gone.
+	Attach func(tree *os.File) error
 }
 
 // Server is one mount. It ends when the mount is taken away.
@@ -61,7 +66,8 @@ const (
 	inflight   = (background + 24) << 20
 )
 
-// Mount mounts v at dir, an empty directory, and returns when the mount answers.
+// Mount mounts v at dir, an empty directory, and returns when the mount answers. Where
+// Options.Attach is given, that does it, and dir does not count.
 func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -96,7 +102,7 @@ func Mount(v *volume.Volume, dir string, o Options) (*Server, error) {
 	if o.ReadOnly {
 		opts.Options = append(opts.Options, "ro")
 	}
-	srv, err := fuse.NewServer(withVirtual(s), dir, opts)
+	srv, err := newServer(withVirtual(s), dir, opts, o.Attach)
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
@@ -139,9 +145,6 @@ func (s *Server) Wait() {
 	s.srv.Wait()
 	s.notify.close()
 }
-
-// Unmount takes the mount away; it fails while programs use it.
-func (s *Server) Unmount() error { return s.srv.Unmount() }
 
 // panicked keeps the mount alive when a request meets a mistake of ours.
 func (s *Server) panicked(v any) fuse.Status {

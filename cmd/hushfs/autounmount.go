@@ -50,12 +50,12 @@ func (a *app) unmountHelper(ctx context.Context, args []string) error {
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return fmt.Errorf("watch the daemon: %w", err)
 	}
-	return a.clearWhenDead(context.WithoutCancel(ctx), args[0])
+	return clearWhenDead(context.WithoutCancel(ctx), args[0])
 }
 
 // clearWhenDead takes away the mount at dir, whose daemon has just ended. The kernel
 // may need a moment to see that it is gone; one that answers is somebody else's by now.
-func (a *app) clearWhenDead(ctx context.Context, dir string) error {
+func clearWhenDead(ctx context.Context, dir string) error {
 	const moment = 50 * time.Millisecond
 	for range 200 {
 		if !isHushMount(dir) {
@@ -67,7 +67,7 @@ func (a *app) clearWhenDead(ctx context.Context, dir string) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, unix.ENOTCONN):
-			return a.clearDead(ctx, dir)
+			return takeDead(ctx, dir)
 		}
 		time.Sleep(moment)
 	}

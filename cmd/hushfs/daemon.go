@@ -60,13 +60,14 @@ type server struct {
 	done   chan struct{}      // closed when result is there
 	result control.Result     // how the drain ended; read after done
 
-	mu    sync.Mutex     // guards the fields below
-	vol   *volume.Volume // nil before it is open
-	mount *fs.Server     // nil before it is mounted
-	phase control.Phase
-	until time.Time     // of the drain
-	last  volume.Status // as asked for last
-	doing string        // what it is at while it starts, where that takes long
+	mu     sync.Mutex     // guards the fields below
+	vol    *volume.Volume // nil before it is open
+	mount  *fs.Server     // nil before it is mounted
+	phase  control.Phase
+	until  time.Time     // of the drain
+	last   volume.Status // as asked for last
+	doing  string        // what it is at while it starts, where that takes long
+	hidden []string      // names in the folder below the mount: written just before it was there
 
 	passes int // how many want that writes pass that would wait for room
 }
@@ -138,7 +139,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 	}
 	s.opened(v)
 
-	m, err := fs.Mount(v, c.Mountpoint, fs.Options{
+	m, err := s.appear(ctx, v, fs.Options{
 		AllowOther: c.AllowOther, OwnFiles: c.OwnFiles, ReadOnly: c.ReadOnly, FsName: fsSource + u.ID.Short()[:8], Log: log,
 	})
 	if err != nil {
@@ -148,8 +149,7 @@ func (a *app) serve(ctx context.Context, c daemonConfig, secret []byte, held *lo
 		if errors.Is(closing, volume.ErrUndrained) {
 			closing = nil
 		}
-		return &problem{code: codeFUSE, what: "the kernel did not mount the drive", why: errors.Join(err, closing),
-			next: "Ordinary users need fusermount3 set-uid root (package fuse3); in a container also the right to mount."}
+		return notShown(err, closing)
 	}
 	s.showing(m)
 	go func() { m.Wait(); close(s.gone) }()

@@ -57,7 +57,7 @@ func (s *server) Status() control.Status {
 	}
 	return control.Status{
 		PID: os.Getpid(), Mountpoint: s.c.Mountpoint, Store: s.c.Store, Endpoint: endpoint, Probe: s.probe,
-		Phase: phase, Doing: doing, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Why: s.why, Volume: s.last,
+		Phase: phase, Doing: doing, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Why: s.why, Hidden: s.hidden, Volume: s.last,
 		Goroutines: runtime.NumGoroutine(),
 	}
 }

@@ -71,7 +71,8 @@ the daemon: SIGINT or SIGTERM unmounts and sends the rest, a second one leaves
 the rest in the local journal, for the next mount.
 
 A drive can be mounted once by a user. If an earlier mount of it still sends,
-mount says so and waits for it. A mount whose daemon died is cleaned up.`,
+mount says so and waits for it. A mount whose daemon died stays, so that programs
+go on to get errors, until the drive is open and takes its place.`,
 		Example: `  hushfs mount ~/Cloud/home ~/Drive
   hushfs mount --passphrase-command 'pass show hushfs' file:///srv/photos ~/Photos
   hushfs mount --recovery-file words ~/Cloud/home ~/Drive
@@ -198,6 +199,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	defer func() {
 		if err != nil {
 			m.undo()
+			a.sayDead(m)
 		}
 	}()
 
@@ -240,7 +242,7 @@ func (a *app) mount(ctx context.Context, o mountFlags, storeArg, dirArg string) 
 	}
 	if o.foreground {
 		return a.serve(ctx, c, handover, held, a.logger(a.stderr), func(s control.Status) error {
-			m.made = nil
+			m.made, m.dead = nil, false
 			a.mounted(s)
 			a.unwritten = nil // the code is about how it ends, hours from now
 			return nil
@@ -334,6 +336,9 @@ func (a *app) mounted(s control.Status) {
 	a.say("Mounted at %s. %s waiting. Lock with: hushfs umount %s", s.Mountpoint, count(s.Volume.PendingOps, "change"), shellQuote(s.Mountpoint))
 	if s.Why != "" {
 		a.warn("mounted read-only: %s", s.Why)
+	}
+	if len(s.Hidden) > 0 {
+		a.warn("%s", hiddenText(s.Mountpoint, s.Hidden))
 	}
 	if s.Volume.Stopped != "" {
 		a.warn("what is mounted may be old, and nothing is sent: %s", check.Printable(s.Volume.Stopped))

@@ -19,6 +19,7 @@ import (
 type mountpoint struct {
 	dir  string   // absolute, symbolic links resolved
 	made []string // folders that were made for it, outermost first
+	dead bool     // a mount whose daemon has died lies there
 }
 
 const (
@@ -29,16 +30,25 @@ const (
 
 // prepareMountpoint makes dir fit for a mount: there, a folder, empty, ours,
 // and apart from the folders avoid, which the drive itself needs. A mount whose
-// daemon has died is taken away first.
+// daemon has died stays: see server.appear.
 func (a *app) prepareMountpoint(ctx context.Context, dir string, avoid map[string]string) (*mountpoint, error) {
 	refuse := func(next, format string, args ...any) error {
 		return &problem{code: codeMountpoint, what: fmt.Sprintf(format, args...), next: next}
 	}
-	if err := a.clearDead(ctx, dir); err != nil {
+	dead, err := deadAt(ctx, dir)
+	if err != nil {
 		return nil, err
 	}
+	if dead != "" {
+		m := &mountpoint{dir: dead, dead: true}
+		if err := m.checkDead(refuse, avoid); err != nil {
+			return nil, explain("the mountpoint cannot be used", err)
+		}
+		fmt.Fprintf(a.stderr, "The daemon of an earlier mount at %s has died; its mount is replaced when the drive is open.\n", dead)
+		return m, nil
+	}
 	var i os.FileInfo
-	err := answers(ctx, statTimeout, func() (err error) { i, err = os.Stat(dir); return err })
+	err = answers(ctx, statTimeout, func() (err error) { i, err = os.Stat(dir); return err })
 	m := &mountpoint{dir: dir}
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -145,31 +155,6 @@ func (m *mountpoint) apart(refuse func(next, format string, args ...any) error, 
 	return nil
 }
 
-// clearDead takes away mounts at dir whose daemon is gone; they answer ENOTCONN
-// and would hide the folder for ever. dir may be a link to the mountpoint.
-func (a *app) clearDead(ctx context.Context, dir string) error {
-	mounts, err := hushMounts()
-	if err != nil {
-		return err
-	}
-	dir = resolveTo(dir, mounts)
-	for range 16 { // mounts can lie on one another
-		if answering(ctx, dir) {
-			return nil
-		}
-		if !isHushMount(dir) {
-			return &problem{code: codeMountpoint, what: fmt.Sprintf("a dead mount of another program is at %s", dir),
-				next: "Take it away first: fusermount3 -u -z " + shellQuote(dir)}
-		}
-		fmt.Fprintf(a.stderr, "The daemon of an earlier mount at %s has died; its mount is taken away.\n", dir)
-		if err := detach(ctx, dir, true); err != nil {
-			return &problem{code: codeMountpoint, what: "a dead mount cannot be taken away", why: err,
-				next: "Try: fusermount3 -u -z " + shellQuote(dir)}
-		}
-	}
-	return &problem{code: codeMountpoint, what: "dead mounts lie on one another at " + dir, next: "Choose another folder."}
-}
-
 // answering reports whether dir is not a mount whose daemon is gone. The kernel
 // keeps attributes longer than daemons live, but statfs(2) always asks.
 func answering(ctx context.Context, dir string) bool {
@@ -181,10 +166,7 @@ func answering(ctx context.Context, dir string) bool {
 // hushMounts are the folders at which the kernel shows a mount of hushfs,
 // living or dead.
 func hushMounts() ([]string, error) {
-	found, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
-		ours := i.FSType == "fuse."+fsSubtype || strings.HasPrefix(i.FSType, "fuse") && strings.HasPrefix(i.Source, fsSource)
-		return !ours, false
-	})
+	found, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return !isHush(i), false })
 	if err != nil {
 		return nil, fmt.Errorf("read the table of mounts: %w", err)
 	}
@@ -193,6 +175,10 @@ func hushMounts() ([]string, error) {
 		dirs = append(dirs, i.Mountpoint)
 	}
 	return dirs, nil
+}
+
+func isHush(i *mountinfo.Info) bool {
+	return i.FSType == "fuse."+fsSubtype || strings.HasPrefix(i.FSType, "fuse") && strings.HasPrefix(i.Source, fsSource)
 }
 
 func isHushMount(dir string) bool {

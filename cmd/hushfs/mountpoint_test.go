@@ -71,6 +71,31 @@ func TestPrepareMountpoint(t *testing.T) {
 	}
 }
 
+// Between the look before the passphrase and the mount programs can have written.
+func TestFolderIsLookedAtAgain(t *testing.T) {
+	dir := t.TempDir()
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	if err := stillEmpty(folder, dir); err != nil {
+		t.Errorf("an empty folder: %v", err)
+	}
+	for _, name := range []string{"a", "b\x1b[2J", "c", "d", "e", "f", "g"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := explain("", stillEmpty(folder, dir))
+	if p == nil || p.code != codeMountpoint || !strings.Contains(p.text(), "not encrypted") || !strings.HasSuffix(p.what, ", and 2 more") {
+		t.Fatalf("%v", p)
+	}
+	if strings.Contains(p.text(), "\x1b") {
+		t.Error("a name reaches the terminal as it is")
+	}
+}
+
 func TestUndoKeepsWhatIsUsed(t *testing.T) {
 	base := t.TempDir()
 	made, err := makeFolders(filepath.Join(base, "a/b/c"))

@@ -154,6 +154,9 @@ func statusText(s control.Status, now time.Time) string {
 	if s.Why != "" {
 		line("Mounted read-only: %s.", check.Printable(s.Why))
 	}
+	if len(s.Hidden) > 0 {
+		line("%s.", capital(hiddenText(s.Mountpoint, s.Hidden)))
+	}
 	for _, w := range v.Warnings {
 		line("Warning: %s", check.Printable(w))
 	}

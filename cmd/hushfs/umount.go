@@ -93,7 +93,7 @@ func (a *app) umount(ctx context.Context, o umountFlags, arg string) error {
 // sent is not known here, so this is no success.
 func (a *app) clearDied(ctx context.Context, died error) error {
 	p := explain("unmount", died)
-	if err := detach(ctx, p.dir, true); err != nil {
+	if err := takeDead(ctx, p.dir); err != nil {
 		return errors.Join(died, err)
 	}
 	return &problem{code: codeUndrained, what: p.what + " has died; the dead mount was taken away",

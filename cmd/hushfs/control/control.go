@@ -52,6 +52,7 @@ type Status struct {
 	Program    string        `json:"program"`       // version of the daemon
 	Goroutines int           `json:"goroutines"`    // that the daemon has now; many that stay are a fault
 	Why        string        `json:"read_only_why"` // why it is mounted read-only though nobody asked for that; else empty
+	Hidden     []string      `json:"hidden"`        // names in the folder below the mount: programs wrote them just before it was there
 	Volume     volume.Status `json:"volume"`
 }
 
