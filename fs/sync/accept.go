@@ -12,7 +12,9 @@ import (
 // right history, although seen was known. This machine must be a device. Called again
 // after an error it may say so twice, which does no harm.
 func (s *Syncer) Accept(ctx context.Context, seen, had chain.Link) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	if err := s.halted(); err != nil {
 		return err

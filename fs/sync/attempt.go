@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hushfs/hushfs/fs/chain"
 	"github.com/hushfs/hushfs/fs/journal"
@@ -137,16 +140,62 @@ func (s *Syncer) send(ctx context.Context, a *attempt) (*chain.Commit, error) {
 		// Unknown: it may lie there now, or still arrive. Only the same bytes
 		// may be sent again.
 		level := slog.LevelWarn
-		if wait > backoffMin {
+		if s.unsent {
 			level = slog.LevelDebug // it was said
 		}
+		s.unsent = true
 		s.log.Log(ctx, level, "commit not acknowledged", "slot", uint64(a.Slot), "err", err, "again in", wait)
-		if err := s.pause(ctx, wait); err != nil {
+		taken, err := s.pauseAt(ctx, a.Slot, wait)
+		if err != nil {
 			return nil, err
+		}
+		if taken {
+			return s.resolve(ctx, a)
 		}
 		wait = min(2*wait, backoffMax)
 	}
 }
+
+// pauseAt is pause before slot is tried again, and ends when something lies in it, which it
+// says. Who can read and not send, as where the store is full, would else show nothing of
+// what others do: the follower finds it, and waits for working. The slot is looked for as
+// often as the follower does while the mount is in use, else before each try. That the store
+// answers such a look is not noted: nothing can be sent all the same.
+func (s *Syncer) pauseAt(ctx context.Context, slot chain.Slot, d time.Duration) (taken bool, err error) {
+	s.setNextTry(time.Now().Add(d))
+	defer s.setNextTry(time.Time{})
+	over := time.NewTimer(d)
+	defer over.Stop()
+	tick := time.NewTicker(backoffMin)
+	defer tick.Stop()
+	looked := time.Now()
+	for again := false; !again; {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-s.wake: // somebody begins to wait
+			again = true
+		case <-over.C:
+			again = true
+		case <-tick.C:
+			// The follower takes the note away that the mount is used, until it has found
+			// something and waits.
+			if !s.polling.used.Load() || time.Since(looked) < max(s.o.Poll, pollEvery) {
+				continue
+			}
+		}
+		_, err := s.o.Bucket.Get(ctx, chain.SlotName(s.volume, slot), 0, 1)
+		if err == nil {
+			return true, nil
+		}
+		looked = time.Now()
+	}
+	return false, nil
+}
+
+// looks is how many packs are looked for at a time: who looks for one after the other on a
+// slow line loses each slot meanwhile to others, and follows nobody.
+const looks = 16
 
 // packsThere has the store have what a names, before that is sent. The packs went there
 // before, and may be gone with a store that was set back since to where the head is what it
@@ -166,21 +215,29 @@ func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
 	if !a.sent {
 		look = s.uploadedLong(packs)
 	}
+	var mu sync.Mutex // guards missing
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(looks)
 	for _, p := range look {
-		_, err := s.o.Bucket.Get(ctx, chain.PackName(s.volume, p.Name), -1, -1)
-		s.reached(err)
-		switch {
-		case errors.Is(err, store.ErrNotExist):
-			missing = append(missing, p)
-		case err != nil:
-			return fmt.Errorf("look whether a pack is still there: %w", err)
-		}
+		g.Go(func() error {
+			there, err := s.packThere(gctx, p)
+			if err == nil && !there {
+				mu.Lock()
+				defer mu.Unlock()
+				missing = append(missing, p)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	if len(missing) == 0 {
 		return nil
 	}
 	s.log.Warn("packs that were sent are not in the store, and are sent again", "packs", len(missing))
 	s.forgetUploads()
+	s.end.seen = false // the head may have gone with them
 	err = s.uploadAll(ctx, missing)
 	if errors.Is(err, errLocal) {
 		return s.stop(err)
@@ -188,8 +245,32 @@ func (s *Syncer) packsThere(ctx context.Context, a *attempt) error {
 	return err
 }
 
+// packThere says whether the store has a pack. One that it has needs no further look for a
+// moment: who loses the slot meanwhile would else look for all of them again, for each.
+func (s *Syncer) packThere(ctx context.Context, p pack.Info) (bool, error) {
+	at := s.moment()
+	_, err := s.o.Bucket.Get(ctx, chain.PackName(s.volume, p.Name), -1, -1)
+	s.reached(err)
+	if errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look whether a pack is still there: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// That something lies under the name of another is no proof that it is this pack: who
+	// uploads it has to compare it still.
+	if _, ok := s.uploaded[p.Name]; ok {
+		s.uploaded[p.Name] = at
+	}
+	return true, nil
+}
+
 // uploadedLong are those of packs of which it is not known that the store took them more
-// recently than what was seen of the head holds.
+// recently than what was seen of the head holds. That counts from the beginning of an upload,
+// or of a look: the store may have taken a pack, or found it, at once, been set back to before
+// that, and answered after.
 func (s *Syncer) uploadedLong(packs []pack.Info) (long []pack.Info) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,6 +329,7 @@ func (s *Syncer) won(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	}
 	if len(j.Commit.Records) > 0 {
 		s.o.Keys.learn(s.o.Chain)
+		s.surveyed.Store(s.o.Chain.Clone())
 		s.owing = true
 	}
 	s.bytes += int64(len(a.Object))
@@ -256,6 +338,7 @@ func (s *Syncer) won(ctx context.Context, a *attempt) (*chain.Commit, error) {
 	s.sighted()
 	s.keep(a.Slot, a.Object)
 	s.setNext(a.Slot + 1)
+	s.unsent = false
 	return j.Commit, nil
 }
 
@@ -325,5 +408,7 @@ func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, o
 		return nil
 	}
 	s.attempt = a
-	return s.conclude(ctx)
+	err := s.conclude(ctx)
+	s.setFailure(err) // what is on its way still goes first, also where nothing else waits
+	return err
 }

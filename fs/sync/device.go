@@ -85,7 +85,9 @@ func (s *Syncer) RenameDevice(ctx context.Context, no meta.Device, name string) 
 // tried again while other machines are faster, until it answers none. Then it sees that
 // a hint leads to the ledger.
 func (s *Syncer) administer(ctx context.Context, make func(slot chain.Slot, l *chain.Ledger) ([]chain.Record, error)) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	s.o.Step("device.begin")
 	device, number, _ := s.o.State.Device()
@@ -135,7 +137,9 @@ func (s *Syncer) owes() bool { return s.owing && s.hint.Ledger.Head != s.o.Chain
 // Owed leads new machines to a ledger that this machine knows and is to see to: what a
 // crash interrupted.
 func (s *Syncer) Owed(ctx context.Context) error {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	if !s.owes() || s.halted() != nil {
 		return nil
@@ -143,9 +147,11 @@ func (s *Syncer) Owed(ctx context.Context) error {
 	return s.leadTo(ctx)
 }
 
-// noticeSelf takes over what the ledger says of this machine's own device: its name, or
-// that it was removed, which stops the machine. One that only reads goes on to follow.
+// noticeSelf takes over what the ledger says: what devices there are, for who asks, and of
+// this machine's own its name, or that it was removed, which stops the machine. One that
+// only reads goes on to follow.
 func (s *Syncer) noticeSelf() {
+	s.surveyed.Store(s.o.Chain.Clone())
 	_, number, name := s.o.State.Device()
 	if d, ok := s.o.Chain.Ledger.Device(number); ok && d.Name != name && !s.o.Reading {
 		if err := s.o.State.Rename(d.Name); err != nil {
@@ -182,15 +188,13 @@ const (
 )
 
 // Survey returns the chain as it is now: its ledger, its devices and when they were seen.
-// What other machines did is followed first, where the store answers soon; while much is
-// being published it is the state of the last survey, if there was one. It is not to be
+// What other machines did is followed first, where the store answers soon. While much is
+// being published, or what is on its way does not arrive, the ledger is the newest that this
+// machine knows, and when devices were seen is that of the last survey. It is not to be
 // changed.
 func (s *Syncer) Survey(ctx context.Context) *chain.State {
 	if !s.lockSoon(ctx, surveyLock) {
-		if st := s.surveyed.Load(); st != nil {
-			return st
-		}
-		s.working.Lock()
+		return s.surveyed.Load()
 	}
 	defer s.working.Unlock()
 	if s.halted() == nil {
@@ -210,12 +214,8 @@ func (s *Syncer) Survey(ctx context.Context) *chain.State {
 }
 
 // Devices returns all devices that there ever were, as of the newest slot that this
-// machine knows, and the newest commit of each. It waits for whoever publishes.
-func (s *Syncer) Devices() ([]chain.Device, map[meta.Device]chain.Seen) {
-	s.working.Lock()
-	defer s.working.Unlock()
-	return s.o.Chain.Ledger.AllDevices(), s.o.Chain.Seen()
-}
+// machine knows. It waits for nobody.
+func (s *Syncer) Devices() []chain.Device { return s.surveyed.Load().Ledger.AllDevices() }
 
 // lockSoon takes working, unless somebody holds it for longer than most.
 func (s *Syncer) lockSoon(ctx context.Context, most time.Duration) bool {

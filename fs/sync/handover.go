@@ -64,7 +64,9 @@ func (h Heir) find(l *chain.Ledger, mine meta.Device) (meta.Device, error) {
 // What is pending must have been published before. Called again after an error it goes
 // on where it was.
 func (s *Syncer) HandOver(ctx context.Context, heir Heir) (meta.Device, error) {
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return 0, err
+	}
 	defer s.working.Unlock()
 	device, from, _ := s.o.State.Device()
 	if n := s.o.View.Pending().Len(); n > 0 {

@@ -162,6 +162,7 @@ type Syncer struct {
 
 	working sync.Mutex // held by who publishes, follows or enrols; taken before mu; guards what follows
 	attempt *attempt   // a commit whose outcome is not known; no other is made before it is
+	unsent  bool       // the store did not take the last commit that was sent, which the log says once
 	untold  *taken     // a slot of ours that state and journal were not told of yet
 	behind  bool       // state, and maybe journal, do not know yet where the view went
 	swept   time.Time
@@ -186,7 +187,7 @@ type Syncer struct {
 	dead     atomic.Uint64 // slots that were passed over since New
 	trim     trimming
 
-	surveyed atomic.Pointer[chain.State] // see Survey
+	surveyed atomic.Pointer[chain.State] // with the newest ledger, for who does not hold working; see Survey
 
 	mu       sync.Mutex // guards the fields below; taken before the view's lock
 	next     chain.Slot // the slot to be tried: above the head, dead slots jumped
@@ -238,7 +239,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 	if l.earlier {
 		heard -= sleepMax // the slots above may be trimmed
 	}
-	return &Syncer{
+	s := &Syncer{
 		o:        o,
 		log:      o.Log,
 		volume:   o.Chain.Volume,
@@ -262,6 +263,8 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		hints:    l.o.Hints,
 		trim:     trimming{next: time.Now().Add(trimFirst)},
 	}
+	s.surveyed.Store(o.Chain.Clone())
+	return s
 }
 
 // Trouble says why nothing is published, for good or until the store is what it was,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
 )
@@ -71,27 +70,13 @@ func (v *Volume) look(ctx context.Context) meta.Look {
 	}
 }
 
-// deviceNames asks what devices are called. Whoever publishes knows, and may be at work:
-// it is not waited for long.
+// deviceNames says what devices are called.
 func (v *Volume) deviceNames() map[meta.Device]string {
-	got := make(chan map[meta.Device]string, 1)
-	go func() {
-		names := map[meta.Device]string{}
-		all, _ := v.sync.Devices()
-		for _, d := range all {
-			names[d.No] = d.Name
-		}
-		got <- names
-	}()
-	wait := time.NewTimer(time.Second)
-	defer wait.Stop()
-	select {
-	case names := <-got:
-		return names
-	case <-wait.C:
-		_, number, name := v.state.Device()
-		return map[meta.Device]string{number: name}
+	names := map[meta.Device]string{}
+	for _, d := range v.sync.Devices() {
+		names[d.No] = d.Name
 	}
+	return names
 }
 
 // Loses says what of a conflict would be gone if keep were chosen, nil when nothing

@@ -98,7 +98,7 @@ func (v *Volume) leases(ctx context.Context, each func(meta.Reader, func(meta.In
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	devices, _ := v.sync.Devices()
+	devices := v.sync.Devices()
 	_, self, _ := v.state.Device()
 	var out []Leased
 	for _, h := range found {
@@ -175,7 +175,7 @@ func (v *Volume) Locked(ctx context.Context) ([]Locked, error) {
 	if err != nil {
 		return nil, err
 	}
-	devices, _ := v.sync.Devices()
+	devices := v.sync.Devices()
 	_, self, _ := v.state.Device()
 	for i := range found {
 		l := &found[i]

@@ -10,9 +10,12 @@ import (
 	"github.com/hushfs/hushfs/fs/meta"
 	"github.com/hushfs/hushfs/fs/pack"
 	publish "github.com/hushfs/hushfs/fs/sync"
+	"github.com/hushfs/hushfs/store"
 )
 
-// attempts settles a commit that was on its way when the machine stopped.
+// attempts settles a commit that was on its way when the machine stopped. Where a slow line
+// or a full store takes too long it stays on its way, as in a machine that is at work: what
+// it brings is done here, nothing else is sent before, and Run goes on with it.
 func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error {
 	if o.attempt == nil || v.o.ReadOnly {
 		return nil
@@ -26,13 +29,17 @@ func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error 
 	stored := func() []pack.Info {
 		var stored []pack.Info
 		for _, p := range o.packs {
-			if i, err := v.knownPack(ctx, p.No); err == nil && i == p {
+			if i, err := v.knownPack(v.life, p.No); err == nil && i == p { // maybe when ctx has long ended
 				stored = append(stored, p)
 			}
 		}
 		return stored
 	}
 	err = v.sending(ctx, func(ctx context.Context) error { return v.sync.Resolve(ctx, c, a.Last, ours, stored) })
+	if !ours && errors.Is(err, store.ErrTimeout) && ctx.Err() == nil {
+		v.log.Warn("a commit that was on its way is not in the store yet", "slot", a.Slot, "err", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("settle the commit of slot %d: %w", a.Slot, err)
 	}
