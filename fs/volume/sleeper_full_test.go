@@ -56,7 +56,8 @@ func TestSleeperWithAFullDisk(t *testing.T) {
 						m.bucket = line
 						as(w.laptop, commits("a", 12), folded)
 						as(m, write("mine", "1"), drained, write("late", "2"), fsync("late"))
-						line.Add(fault.On(fault.Put, 1, fate).Prefix(w.prefix("l")), fault.On(fault.Put, 2, fault.Fail(store.ErrUnavailable)).Prefix(w.prefix("l")).Onwards())
+						line.Add(fault.On(fault.Put, 1, fate).Prefix(w.prefix("l")), fault.On(fault.Put, 2, fault.Fail(store.ErrUnavailable)).Prefix(w.prefix("l")).Onwards(),
+							fault.On(fault.Get, 1, fault.Fail(store.ErrUnavailable)).Prefix(w.prefix("l")).Onwards()) // nor is it found there
 						ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 						defer cancel()
 						if err := m.v.sync.Publish(ctx); err == nil {
