@@ -147,6 +147,28 @@ func TestLease(t *testing.T) {
 	here.fsck(0, "--data")
 }
 
+// TestLeaseGivenBackUnseen has a machine that was not told yet that another gave a lease
+// back: before it refuses, and advises to take it away, it asks the store.
+func TestLeaseGivenBackUnseen(t *testing.T) {
+	t.Parallel()
+	there := newDrive(t)
+	here := there.another()
+	dThere, dHere := there.mount(), here.mount("--poll", hour)
+	must(t, os.Mkdir(there.in("db"), 0o755))
+	there.ok("lease", there.in("db"))
+	here.ok("sync", here.mnt)
+	here.refused(leasedByOther, []string{"is leased by", "--steal"}, "lease", here.in("db"))
+	there.ok("lease", "--release", there.in("db"))
+	if l := here.leases(); len(l) != 1 {
+		t.Fatalf("it is known already: %+v", l)
+	}
+	if text := here.ok("lease", here.in("db")); !strings.Contains(text, "Leased to this machine: /db") {
+		t.Error(text)
+	}
+	dHere.umount()
+	dThere.umount()
+}
+
 // holding counts the files below a folder that hold exactly b.
 func holding(t *testing.T, dir string, b []byte) (n int) {
 	t.Helper()

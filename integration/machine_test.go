@@ -273,6 +273,7 @@ type status struct {
 		Damaged    []string         `json:"damaged"`
 		Warnings   []string         `json:"warnings"`
 		Offline    string           `json:"offline"`
+		NotTaken   string           `json:"not_taken"`
 		Stopped    string           `json:"stopped"`
 		Requests   map[string]int64 `json:"requests"`
 	} `json:"volume"`

@@ -150,7 +150,7 @@ func TestDiskOfTheServerIsFull(t *testing.T) {
 		must(t, writeSynced(m.in("large"+itoa(i)), os.O_CREATE, pattern(uint64(i), 0, 8<<20)))
 	}
 	eventually(t, "status says that it is full", time.Minute, func() bool {
-		return strings.Contains(m.status()[0].Volume.Offline, "store is full")
+		return strings.Contains(m.status()[0].Volume.NotTaken, "store is full")
 	})
 	if !wait() {
 		t.Error("a program failed")
@@ -162,7 +162,7 @@ func TestDiskOfTheServerIsFull(t *testing.T) {
 	}
 	server.Grow(t, "400m")
 	m.ok("wait", m.mnt)
-	if v := m.status()[0].Volume; v.Offline != "" || !v.Stored {
+	if v := m.status()[0].Volume; v.NotTaken != "" || v.Offline != "" || !v.Stored {
 		t.Errorf("with room: %+v", v)
 	}
 	d = d.remount()

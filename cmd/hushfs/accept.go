@@ -91,7 +91,7 @@ func (a *app) acceptRollback(ctx context.Context, o acceptFlags, storeArg string
 	if err := o.secret.check(); err != nil {
 		return err
 	}
-	words, err := spoken(o.confirm)
+	words, err := spoken("confirm", o.confirm)
 	if err != nil {
 		return err
 	}
@@ -143,6 +143,7 @@ func (a *app) acceptRollback(ctx context.Context, o acceptFlags, storeArg string
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Log: log, Writer: writer(u),
 		Accept: func(s *volume.Setback) error {
 			r.Setback = setbackOf(s)
+			r.Setback.Waiting = &s.Waiting
 			return a.confirmRollback(ctx, u, s, words)
 		},
 	})

@@ -22,15 +22,17 @@ type user struct {
 
 // users finds the processes that use the mount at dir, as far as this user may
 // look into them. Where none shows that it does, they are those that were killed and
-// cannot end: what they had open is not told any more.
-func users(dir string) []user { return usersIn("/proc", dir) }
+// cannot end: what they had open is not told any more. This process itself, to which a
+// shell may have given a file there, counts only where nobody else does: who asks looks
+// for others.
+func users(dir string) []user { return usersIn("/proc", dir, os.Getpid()) }
 
-func usersIn(proc, dir string) []user {
+func usersIn(proc, dir string, self int) []user {
 	pids, err := filepath.Glob(filepath.Join(proc, "[0-9]*"))
 	if err != nil {
 		return nil
 	}
-	var found, late []user
+	var found, late, own []user
 	for _, process := range pids {
 		pid, err := strconv.Atoi(filepath.Base(process))
 		if err != nil {
@@ -49,16 +51,20 @@ func usersIn(proc, dir string) []user {
 			stuck = stuck || ending(thread)
 		}
 		switch {
+		case how != "" && pid == self:
+			own = append(own, user{pid, "this command itself", how})
 		case how != "":
 			found = append(found, user{pid, comm(process), how})
 		case stuck:
 			late = append(late, user{pid, comm(process), "killed, and waits in the kernel"})
 		}
 	}
-	if len(found) == 0 {
-		return late
+	for _, some := range [][]user{found, late} {
+		if len(some) > 0 {
+			return some
+		}
 	}
-	return found
+	return own
 }
 
 // ending reports whether a thread is past its end and held up by a file system, of
@@ -106,7 +112,7 @@ func busyText(dir string) string {
 	if in := below(dir); len(in) > 0 {
 		return "something is mounted in it, at " + in[len(in)-1]
 	}
-	return "no process that you may look into shows a file open there; it may be one of another user, a loop device or a file used for swap"
+	return "no process that you may look into has a file open there now; if one opens and closes files all the time, end it or try again; else it may be one of another user, a loop device or a file used for swap"
 }
 
 // uses is how the process or thread at proc uses the mount at dir, "" when it does

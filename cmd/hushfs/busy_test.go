@@ -66,11 +66,18 @@ func TestUsers(t *testing.T) {
 			fakeThread(t, p+"/17/task/17", "D", exiting, "request_wait_answer")
 			fakeThread(t, p+"/18", "S", 0, "0", "/mnt/x")
 		}, "pid 18 (a (b) c: open file)"},
+		{"this command, and another", func(p string) {
+			fakeThread(t, p+"/99", "S", 0, "0", "/mnt/x/file")
+			fakeThread(t, p+"/17", "S", 0, "0", "/mnt/x/file")
+		}, "pid 17 (a (b) c: open file)"},
+		{"this command, and nobody else", func(p string) {
+			fakeThread(t, p+"/99", "S", 0, "0", "/mnt/x/file")
+		}, "pid 99 (this command itself: open file)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			proc := t.TempDir()
 			c.make(proc)
-			if got := usersText(usersIn(proc, "/mnt/x")); got != c.want {
+			if got := usersText(usersIn(proc, "/mnt/x", 99)); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
@@ -79,7 +86,7 @@ func TestUsers(t *testing.T) {
 
 // When nobody shows a file, it is said what else it may be.
 func TestBusyWithoutUsers(t *testing.T) {
-	if got := busyText("/proc/self/no such mount"); !strings.Contains(got, "another user") {
+	if got := busyText("/proc/self/no such mount"); !strings.Contains(got, "another user") || !strings.Contains(got, "try again") {
 		t.Errorf("%q", got)
 	}
 }

@@ -98,6 +98,11 @@ func (s *server) wait(ctx context.Context, what string, wait func(*volume.Volume
 		return nil
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 		now := s.Status().Volume
+		if why := v.Refusal(); why != nil {
+			p := explain(what, why) // it is not on its way: somebody has to do something
+			p.why = fmt.Errorf("%w; %s", p.why, waiting(now))
+			return p
+		}
 		p := &problem{code: codeTimeout, what: what, why: errors.New(waiting(now)), next: "It is on its way; wait again, or look: hushfs status"}
 		if now.Offline != "" {
 			p.why = fmt.Errorf("the store cannot be reached: %s; %w", now.Offline, p.why)

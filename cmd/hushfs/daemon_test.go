@@ -190,7 +190,10 @@ func TestStatusText(t *testing.T) {
 		"draining": {func(s *control.Status) { s.Phase, s.DrainUntil = control.Draining, now.Add(time.Hour) }, []string{"unmounted, sending for at most another 1h0m"}},
 		"detached": {func(s *control.Status) { s.Phase = control.Detached }, []string{"programs still have files open"}},
 		"off line": {func(s *control.Status) { s.Volume.Offline = "no answer" }, []string{"cannot be reached: no answer"}},
-		"stopped":  {func(s *control.Status) { s.Volume.Stopped = "lost a slot" }, []string{"Nothing more is sent: lost a slot"}},
+		"full": {func(s *control.Status) {
+			s.Volume.NotTaken, s.Volume.NotTakenNext = "the store is full", "make room in the store"
+		}, []string{"Nothing more is sent: the store is full.", "What to do: make room in the store."}},
+		"stopped": {func(s *control.Status) { s.Volume.Stopped = "lost a slot" }, []string{"Nothing more is sent: lost a slot"}},
 		"damaged": {func(s *control.Status) { s.Volume.Damaged, s.Volume.Warnings = []string{"v0/p/x"}, []string{"look"} },
 			[]string{"1 object", "    v0/p/x", "Warning: look"}},
 		"read-only": {func(s *control.Status) { s.Volume.ReadOnly = true }, []string{"mounted read-only"}},

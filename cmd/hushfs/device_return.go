@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -41,6 +42,14 @@ func (a *app) deviceExport(ctx context.Context, o deviceFlags, storeArg, folder 
 	to, err := filepath.Abs(folder)
 	if err != nil {
 		return err
+	}
+	// Looked at before a passphrase is asked for.
+	if there, err := os.ReadDir(to); err == nil && len(there) > 0 {
+		n := fmt.Sprintf("%d entries", len(there))
+		if len(there) == 1 {
+			n = "1 entry"
+		}
+		return &problem{code: codeNotEmpty, what: "nothing was exported: FOLDER is not empty (" + n + ")", next: "Choose an empty folder, or one that is not there yet."}
 	}
 	var x *volume.Exported
 	err = a.unlocked(ctx, o, storeArg, func(vo *volume.Options) { vo.ReadOnly = true }, func(v *volume.Volume) error {
@@ -131,7 +140,7 @@ on with.`,
 		if err := o.check(); err != nil {
 			return err
 		}
-		words, err := spoken(confirm)
+		words, err := spoken("confirm", confirm)
 		if err != nil {
 			return err
 		}

@@ -316,7 +316,7 @@ func (r doctorResult) text() string {
 	case r.Problems == 0 && r.Warnings == 0:
 		b.WriteString("\nAll is well.")
 	case r.Problems == 0:
-		fmt.Fprintf(&b, "\nNothing stands in the way of a mount; %s.", count(r.Warnings, "warning"))
+		fmt.Fprintf(&b, "\nNothing that can be seen without the passphrase stands in the way of a mount; %s.", count(r.Warnings, "warning"))
 	default:
 		fmt.Fprintf(&b, "\n%s, %s.", capital(count(r.Problems, "problem")), count(r.Warnings, "warning"))
 	}

@@ -64,6 +64,9 @@ func (e *examination) daemon(s control.Status) {
 	if v.Stopped != "" {
 		say("daemon-stopped", "sends nothing more: "+v.Stopped, "What is written waits in the journal", "See \"What status says\" in docs/operations.md.")
 	}
+	if v.NotTaken != "" {
+		say("daemon-stopped", "sends nothing more: "+v.NotTaken, "What is written waits in the journal, and goes out by itself when the store takes it", capital(v.NotTakenNext)+".")
+	}
 	if v.Offline != "" {
 		say("daemon-offline", "cannot reach its store: "+v.Offline, "What is written waits in the journal, and goes out by itself", "Look at the way to the store: hushfs doctor "+shellQuote(s.Mountpoint))
 	}

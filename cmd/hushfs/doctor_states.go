@@ -164,7 +164,7 @@ func (e *examination) journal(name, dir string, living *control.Status) (bad boo
 	if packs.files > 0 {
 		text += fmt.Sprintf(", with %s of file data", size(packs.bytes))
 	}
-	e.warn("journal-waiting", fmt.Sprintf("%s: %s, since %s", name, text, since.Local().Format(time.DateTime)), "They are safe on this disk, and nowhere else", "Mount the drive: it sends them.")
+	e.warn("journal-waiting", fmt.Sprintf("%s: %s, since %s", name, text, since.Local().Format(time.DateTime)), "They are safe on this disk, and nowhere else", "Mount the drive: it sends them, or says why it cannot.")
 	return true
 }
 

@@ -138,6 +138,7 @@ var rules = []struct {
 	{block.ErrDamaged, codeStore, "Objects of STORE are damaged or missing, and nothing was mounted. Bring them back from a copy of the store."},
 	{publish.ErrConflict, codeUndrained, "Nothing is lost: the changes stay sealed in the journal of this machine, and its next mount may be refused because of them. Keep the state folder; to go on meanwhile, move it away: this machine then joins the drive as a new one."},
 	{publish.ErrRemoved, codeRemoved, "Nothing it has not sent will be taken. To look at the drive: hushfs mount --read-only STORE DIR. To save what waits here: hushfs device export-pending STORE FOLDER. To join again as a new machine: hushfs device rejoin STORE"},
+	{volume.ErrNotRemoved, codeFailure, "Nothing was changed, and nothing is to be done: it is a device of the drive, or becomes one with its first change. Mount it: hushfs mount STORE DIR"},
 	{volume.ErrUnexported, codeRemoved, "Save them first: hushfs device export-pending STORE FOLDER. Or leave them in the state folder: --discard"},
 	{volume.ErrUndrained, codeUndrained, "The rest is safe in the journal of this machine; the next mount sends it."},
 	{volume.ErrUnacceptable, codeFork, "Nothing was changed, and the store stays refused."},

@@ -109,9 +109,9 @@ known, 19 when words differ or another history was seen and is not settled.`,
 	f.StringVar(&o.confirm, "confirm", "", "the `WORDS` are of a machine that you trust: what contradicts them is passed over from now on")
 	f.DurationVar(&o.timeout, "timeout", 0, "with --confirm, wait at most this `DURATION`, as 90s, for an earlier mount that still sends (default: as long as it takes)")
 	return a.command(c, func(ctx context.Context, args []string) error {
-		for flag, words := range map[string]string{"compare": o.compare, "confirm": o.confirm} {
-			if f.Changed(flag) && strings.TrimSpace(words) == "" {
-				return usage("--%s is empty: nothing would be compared", flag) // as of a variable that is not set
+		for _, given := range []struct{ flag, words, what string }{{"compare", o.compare, "compared"}, {"confirm", o.confirm, "settled"}} {
+			if f.Changed(given.flag) && strings.TrimSpace(given.words) == "" {
+				return usage("--%s is empty: nothing would be %s", given.flag, given.what) // as of a variable that is not set
 			}
 		}
 		return a.heads(ctx, o, args[0])
@@ -138,7 +138,11 @@ func (a *app) heads(ctx context.Context, o headsFlags, storeArg string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	words, err := spoken(o.compare + o.confirm)
+	flag := "compare"
+	if o.confirm != "" {
+		flag = "confirm"
+	}
+	words, err := spoken(flag, o.compare+o.confirm)
 	if err != nil {
 		return err
 	}
@@ -196,14 +200,14 @@ func (a *app) heads(ctx context.Context, o headsFlags, storeArg string) error {
 	return a.showHeads(ctx, o, u.ID, h, words)
 }
 
-// spoken reads words that somebody said; none are nil.
-func spoken(text string) ([]string, error) {
+// spoken reads words that somebody said, given with a flag; none are nil.
+func spoken(flag, text string) ([]string, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
 	words, err := keyslot.ParseSpoken(text)
 	if err != nil {
-		return nil, usage("the words to compare: %v", strings.TrimPrefix(err.Error(), keyslot.ErrWords.Error()+": "))
+		return nil, usage("--%s takes the words that hushfs heads shows: %v", flag, strings.TrimPrefix(err.Error(), keyslot.ErrWords.Error()+": "))
 	}
 	return words, nil
 }
@@ -337,8 +341,17 @@ func (a *app) sayHeads(o headsFlags, r headsResult, h *volume.Heads) {
 	case wordsDifferent:
 		a.say("DIFFERENT: the other machine has another history, or its words are of another slot.")
 	case wordsUnknown:
-		a.say("UNKNOWN: no slot that is known here has these words. The other machine has seen newer changes, or another history: ask it for the words of slot %d.", h.Store.Slot)
+		a.say("%s", unknownText(o.slot, h.Store.Slot))
 	}
+}
+
+// unknownText says what it may mean that words are of no slot that was looked at: only the
+// newest slots are known here by heart, any other is looked up by its number.
+func unknownText(asked uint64, newest chain.Slot) string {
+	if asked > 0 {
+		return fmt.Sprintf("UNKNOWN: slot %d is none that can be compared here. The other machine has seen newer changes, or another history: ask it for the words of slot %d.", asked, newest)
+	}
+	return fmt.Sprintf("UNKNOWN: no slot that is known here has these words. The other machine is behind by much, has seen newer changes, or has another history. Ask it which slot they are of, and compare with that one: hushfs heads --slot N --compare 'WORDS' STORE. Where it is above %d, ask it for the words of slot %d.", newest, newest)
 }
 
 func headText(h volume.Head) string {
@@ -381,7 +394,7 @@ type setbackJSON struct {
 	Missing json.RawMessage      `json:"missing"`
 	Files   []volume.MissingFile `json:"files"`
 	Known   int                  `json:"commits_looked_into"`
-	Waiting int                  `json:"waiting"`
+	Waiting *int                 `json:"waiting,omitempty"` // nil: who says so has not looked into the journal
 	Damaged []string             `json:"damaged"`
 	Removed bool                 `json:"removed"` // in what the store has, this machine is no device any more
 }
@@ -396,6 +409,6 @@ func setbackOf(s *volume.Setback) *setbackJSON {
 	}
 	return &setbackJSON{
 		Fork: s.Fork, By: string(s.By), Seen: uint64(s.Seen.Slot), Had: uint64(s.Store.Slot), Same: uint64(s.Same.Slot), Above: uint64(s.Above),
-		Missing: missing, Files: append([]volume.MissingFile{}, s.Files...), Known: s.Known, Waiting: s.Waiting, Damaged: append([]string{}, s.Damaged...), Removed: s.Removed != nil,
+		Missing: missing, Files: append([]volume.MissingFile{}, s.Files...), Known: s.Known, Damaged: append([]string{}, s.Damaged...), Removed: s.Removed != nil,
 	}
 }

@@ -38,7 +38,28 @@ When a drive cannot be mounted: hushfs doctor STORE DIR`,
 	for _, t := range topics() {
 		root.AddCommand(&cobra.Command{Use: t.name, Short: t.short, Long: t.long})
 	}
+	refuseUnknownTopics(root)
 	return root
+}
+
+// refuseUnknownTopics has help fail for what there is no help on: cobra's own says so, and
+// that it worked.
+func refuseUnknownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		show := help.Run
+		help.Run = nil
+		help.RunE = func(c *cobra.Command, args []string) error {
+			if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+				return &problem{code: codeUsage, what: "there is no help on " + shellQuote(strings.Join(args, " ")), next: "What there is: hushfs help"}
+			}
+			show(c, args)
+			return nil
+		}
+	}
 }
 
 type topic struct{ name, short, long string }

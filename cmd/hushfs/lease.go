@@ -108,7 +108,10 @@ func inDrive(path string) error {
 // leaseError explains what the mount answered of a path.
 func leaseError(what, path string, err error) error {
 	path = shellQuote(path)
+	var told *problem
 	switch {
+	case errors.As(err, &told):
+		return told
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOTSUP):
 		return &problem{code: codeNotMounted, what: what + ": " + path + " is not in a mounted drive", next: "Mount the drive first: hushfs mount STORE DIR"}
 	case errors.Is(err, unix.ENODATA):
@@ -163,24 +166,13 @@ func getXattr(path, name string) ([]byte, error) {
 // takeLease takes a lease; from another machine only when its name was typed.
 func (a *app) takeLease(o leaseFlags, path string) error {
 	const what = "lease"
-	have, err := leaseAt(path)
+	// First as if nobody had it: what this machine knows may be old, and a mount that is to
+	// take a lease asks the store what is so now.
+	err := unix.Setxattr(path, volume.LeaseAttr, []byte("take"), 0)
+	if errors.Is(err, unix.EBUSY) {
+		err = a.stealLease(o, path)
+	}
 	if err != nil {
-		return leaseError(what, path, err)
-	}
-	value := "take"
-	if have != nil && !have.This {
-		named := fmt.Sprintf("%s is leased by %s (device %d)", check.Printable(have.Path), check.Printable(have.Name), have.Device)
-		if o.steal == "" {
-			if o.steal, err = a.askHolder(named, path); err != nil {
-				return err
-			}
-		}
-		if o.steal != have.Name {
-			return &problem{code: codeLeased, what: what + ": " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME " + shellQuote(path)}
-		}
-		value = "steal " + have.Number
-	}
-	if err := unix.Setxattr(path, volume.LeaseAttr, []byte(value), 0); err != nil {
 		return leaseError(what, path, err)
 	}
 	now, err := leaseAt(path)
@@ -196,6 +188,27 @@ func (a *app) takeLease(o leaseFlags, path string) error {
 	}
 	a.say("Leased to this machine: %s. To give it back: hushfs lease --release %s", check.Printable(now.Path), shellQuote(path))
 	return nil
+}
+
+// stealLease takes a lease away from the machine that has it, when its name was given.
+func (a *app) stealLease(o leaseFlags, path string) error {
+	have, err := leaseAt(path)
+	if err != nil {
+		return err
+	}
+	if have == nil || have.This {
+		return unix.EBUSY // of a part of it, or it was taken and given back meanwhile
+	}
+	named := fmt.Sprintf("%s is leased by %s (device %d)", check.Printable(have.Path), check.Printable(have.Name), have.Device)
+	if o.steal == "" {
+		if o.steal, err = a.askHolder(named, path); err != nil {
+			return err
+		}
+	}
+	if o.steal != have.Name {
+		return &problem{code: codeLeased, what: "lease: " + named, next: "To take it away, its name must be given: hushfs lease --steal NAME " + shellQuote(path)}
+	}
+	return unix.Setxattr(path, volume.LeaseAttr, []byte("steal "+have.Number), 0)
 }
 
 // askHolder has the name of the machine typed from which a lease is taken away.

@@ -113,6 +113,8 @@ func hindrance(s volume.Status) string {
 	switch {
 	case s.Stopped != "":
 		return "nothing more is sent: " + s.Stopped
+	case s.NotTaken != "":
+		return "nothing more is sent: " + s.NotTaken
 	case s.Offline != "":
 		return "the store cannot be reached: " + s.Offline
 	case len(s.Warnings) > 0 && !s.Stored:

@@ -136,6 +136,9 @@ func statusText(s control.Status, now time.Time) string {
 	}
 	if v.Stopped != "" {
 		line("Nothing more is sent: %s.", check.Printable(v.Stopped))
+	} else if v.NotTaken != "" {
+		line("Nothing more is sent: %s.", check.Printable(v.NotTaken))
+		line("What to do: %s. It is tried again until then.", v.NotTakenNext)
 	}
 	if v.Conflicts > 0 {
 		line("%s to be resolved: hushfs conflicts %s", capital(count(v.Conflicts, "conflict")), shellQuote(s.Mountpoint))

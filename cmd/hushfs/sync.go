@@ -31,8 +31,8 @@ A mount sends within seconds by itself, and fetches within seconds while it is i
 use; sync is for when that must be certain: before a laptop is closed, after the
 other one was.
 
-When the store cannot be reached, sync fails at once; with --timeout it waits for
-it that long. What was written stays in the journal of this machine, and is sent
+When the store cannot be reached, refuses or is full, sync fails at once; with
+--timeout it waits for it that long. What was written stays in the journal of this machine, and is sent
 when the store is back.`,
 		Example: `  hushfs sync ~/Drive && systemctl suspend
   ssh desk hushfs sync /home/ann/Drive && hushfs sync ~/Drive
@@ -109,10 +109,8 @@ func syncText(s control.Synced) string {
 	if s.Slot == s.Before {
 		return text + "; nothing new is there."
 	}
-	if s.Slot == s.Before+1 {
-		return text + "; 1 commit is shown that was not."
-	}
-	return fmt.Sprintf("%s; %s are shown that were not.", text, count(s.Slot-s.Before, "commit"))
+	// Who wrote them is not counted: what was just sent is one of them.
+	return fmt.Sprintf("%s; the drive is %s further, this machine's own included.", text, count(s.Slot-s.Before, "commit"))
 }
 
 // syncDrive syncs one mounted drive, with a bar.

@@ -28,6 +28,8 @@ type counted struct {
 	mu     sync.Mutex // guards the fields below
 	n      map[string]Traffic
 	failed time.Time // first failure since the last answer; zero: the last was one
+	barred error     // what the last upload came to, if notTaken; nil: something else
+	bars   int       // how many came to that
 	newest uint64
 	puts   map[uint64]put // under way
 }
@@ -92,6 +94,14 @@ func (c *counted) since() time.Time {
 	return c.failed
 }
 
+// refusal is why the last upload was not taken, and how many were not so far; nil: it was,
+// or the store did not answer.
+func (c *counted) refusal() (why error, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.barred, c.bars
+}
+
 // slowest is a line, in bytes a second, that an upload may need all of: one that
 // is older than its bytes at this speed has stopped, as far as can be seen here.
 const slowest = 16 << 10
@@ -124,6 +134,12 @@ func (c *counted) PutIfAbsent(ctx context.Context, name string, data []byte) err
 	err := c.Bucket.PutIfAbsent(ctx, name, data)
 	c.mu.Lock()
 	delete(c.puts, no)
+	if notTaken(err) {
+		c.barred = err
+		c.bars++
+	} else if ctx.Err() == nil {
+		c.barred = nil
+	}
 	c.mu.Unlock()
 	c.note("put", int64(len(data)), 0, err)
 	if c.took != nil && (err == nil || errors.Is(err, store.ErrExist)) {

@@ -99,7 +99,7 @@ func TestRemovedDeviceComesBack(t *testing.T) {
 	}
 	as(w.laptop, lock)
 	as(w.laptop, read("back", "2"), missing("d/new"), missing("moved"))
-	if err := desk.rejoined(false); !errors.Is(err, errNotRemoved) {
+	if err := desk.rejoined(false); !errors.Is(err, ErrNotRemoved) {
 		t.Errorf("join twice: %v", err)
 	}
 	l := w.load()

@@ -114,7 +114,7 @@ func TestRemovedWhileAcceptingKilledAgain(t *testing.T) {
 		if !kept {
 			desk.saved()
 		}
-		if err := rejoin(); err != nil && (!kept || !errors.Is(err, errNotRemoved)) {
+		if err := rejoin(); err != nil && (!kept || !errors.Is(err, ErrNotRemoved)) {
 			t.Fatalf("after %s: %v", s.step, err)
 		}
 		desk.crash()

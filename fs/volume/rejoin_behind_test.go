@@ -401,7 +401,7 @@ func TestRejoinBehindAgain(t *testing.T) {
 		under := slices.ContainsFunc(folders(t, desk.state()), func(n string) bool {
 			return strings.HasPrefix(n, "accepted-") || strings.HasPrefix(n, "move-")
 		})
-		if err := rejoin(); err != nil && (under || !errors.Is(err, errNotRemoved)) {
+		if err := rejoin(); err != nil && (under || !errors.Is(err, ErrNotRemoved)) {
 			t.Errorf("after %s: %v", s.step, err)
 		}
 		desk.crash()

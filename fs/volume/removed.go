@@ -30,8 +30,8 @@ type Rejoin struct {
 	Discard bool // also when its journal holds what nobody has exported
 }
 
-// errNotRemoved: Rejoin is for machines that were removed.
-var errNotRemoved = errors.New("this machine was not removed from the drive")
+// ErrNotRemoved: Rejoin is for machines that were removed.
+var ErrNotRemoved = errors.New("this machine was not removed from the drive")
 
 // faceRemoval sees whether the device of this machine, or the one that it is just
 // ceasing to be, was removed. It answers the move that is to go on.
@@ -48,7 +48,7 @@ func (v *Volume) faceRemoval(l *publish.Loaded, m *move) (*move, error) {
 	}
 	switch {
 	case err == nil && v.o.Rejoin != nil && v.accepted == nil && (m == nil || m.was != 0):
-		return m, errNotRemoved // and no interrupted Rejoin, which goes on
+		return m, ErrNotRemoved // and no interrupted Rejoin, which goes on
 	case err == nil:
 		v.takeName(l, number)
 		return m, nil

@@ -33,6 +33,8 @@ type Status struct {
 	Offline       string           `json:"offline"`        // why the store cannot be reached; empty: it can
 	OfflineNext   string           `json:"offline_next"`   // what to do about it, as far as is known
 	OfflineSince  time.Time        `json:"offline_since"`  // zero when it can
+	NotTaken      string           `json:"not_taken"`      // why the store takes nothing, though it answers: it is full, or refuses; it is tried again. Empty: it takes what is sent
+	NotTakenNext  string           `json:"not_taken_next"` // what to do about it
 	NextTry       time.Time        `json:"next_try"`       // to send, after a failure; zero: none is waited for
 	Remote        bool             `json:"remote"`         // fsync waits for the store, where no directory says otherwise
 	Confirming    int              `json:"confirming"`     // programs that wait for the store so that their fsync, or its like, is done
@@ -142,6 +144,11 @@ func (v *Volume) Status() Status {
 	s.Confirming, s.ConfirmSince = v.confirming.count()
 	stopped, offline := v.sync.Trouble()
 	s.Stopped = stopped
+	refusal := v.Refusal()
+	if errors.Is(offline, store.ErrFull) {
+		offline = nil // it was reached, and said so
+	}
+	s.setNotTaken(refusal)
 	if s.SetOffline(offline); offline == nil {
 		s.OfflineSince = time.Time{}
 	}
@@ -153,7 +160,7 @@ func (v *Volume) Status() Status {
 	if why := v.cache.Usage().Trouble; why != "" {
 		s.Warnings = append(s.Warnings, "cache: it keeps less than it might: "+why)
 	}
-	if err := v.sync.Failure(); err != nil && s.Offline == "" && s.Stopped == "" {
+	if err := v.sync.Failure(); err != nil && refusal == nil && s.Offline == "" && s.Stopped == "" {
 		s.Warnings = append(s.Warnings, "store: "+err.Error())
 	}
 	return s

@@ -75,8 +75,8 @@ func (c *Client) wait(ctx context.Context, q url.Values, timeout time.Duration) 
 	return s, err
 }
 
-// Sync fetches and sends now. Where timeout is 0 it fails when the store is away, else it
-// waits for it until the time is over.
+// Sync fetches and sends now. Where timeout is 0 it fails when the store is away or does
+// not take what is sent, else it waits for it until the time is over.
 func (c *Client) Sync(ctx context.Context, timeout time.Duration) (Synced, error) {
 	q := url.Values{}
 	if timeout > 0 {

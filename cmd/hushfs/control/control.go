@@ -107,7 +107,8 @@ type Daemon interface {
 	// WaitFile returns when all that was written to an inode is in the store.
 	WaitFile(ctx context.Context, inode uint64) error
 	// Sync sends what waits and fetches what others wrote, and returns when the kernel
-	// shows it. It fails when the store is away, unless it is to be patient.
+	// shows it. It fails when the store is away, or does not take what is sent, unless it is
+	// to be patient.
 	Sync(ctx context.Context, patient bool) (Synced, error)
 	// Unmount returns when the mount is gone from the tree; lazy also when
 	// programs use it.
