@@ -42,6 +42,8 @@ type Rebase struct {
 	unread  []error            // of Same
 	kept    map[again]*restore // what a rename replaces that is still to come
 	barred  map[Ino]bool       // of fills that are not done: others have a lease of what is not there yet
+	aside   map[place]recorded // what is there beside the name that it was to have
+	spared  map[name]target    // what a rename was to replace by what is gone, and so still is there
 	spent   spent
 }
 
@@ -104,7 +106,7 @@ func NewRebase(was Reader, changes iter.Seq2[Change, Stamp], o RebaseOptions) *R
 	return &Rebase{
 		was: was, changes: changes, o: o,
 		refs: map[Ref]Ref{}, homes: map[Ino]Ino{}, merged: map[Ino]Ino{}, origin: map[Ref]Ref{}, seen: map[Ref]uint64{}, placed: map[name]place{},
-		copies: map[Ref]place{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, kept: map[again]*restore{}, barred: map[Ino]bool{},
+		copies: map[Ref]place{}, aside: map[place]recorded{}, spared: map[name]target{}, equal: map[Ref]bool{}, twins: map[Ref]bool{}, kept: map[again]*restore{}, barred: map[Ino]bool{},
 	}
 }
 
@@ -174,7 +176,6 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 	if r.equal[r.home(contentOf(c))] {
 		return nil, nil
 	}
-	meant := c
 	if r.tentative(at) {
 		if missed, err := r.misses(c, now); err != nil {
 			return nil, err
@@ -183,6 +184,10 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 			return steps, err
 		}
 	}
+	if c, err = (&solver{r, Ref{}, now, at}).met(c); err != nil {
+		return nil, err
+	}
+	meant := c
 	if ref, ok := r.twin(c); ok {
 		var err error
 		if before, c, err = r.unname(c, ref, now, at); c == nil {
@@ -216,7 +221,11 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 			return append(before, r.leased(c, at)...), nil
 		}
 		if err == nil {
-			return append(before, c), r.note(c, b)
+			more, err := (&solver{r, Ref{}, now, at}).follows(meant, c)
+			if err == nil {
+				err = r.note(c, b)
+			}
+			return append(append(before, c), more...), err
 		}
 		if !Refused(err) {
 			return nil, err

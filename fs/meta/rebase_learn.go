@@ -40,6 +40,7 @@ type said struct {
 	name    uint32 // 1 and where the last name that it is given begins in names; 0: none
 	links   int32  // how many names they give it when it has one, less those that they take away
 	written bool   // they change its content
+	made    bool   // they make it
 }
 
 // learn reads the changes, once.
@@ -58,6 +59,9 @@ func (r *Rebase) learn() *learned {
 		switch o := c.(type) {
 		case *Make:
 			l.call(o.Ref, o.Parent, o.Name)
+			s := l.of[o.Ref]
+			s.made = true
+			l.of[o.Ref] = s
 		case *Link:
 			l.call(o.Ref, o.Parent, o.Name)
 			l.count(o.Ref, stamp.No, 1)

@@ -112,6 +112,9 @@ func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err
 	case errors.Is(why, ErrCycle):
 		return moved(ConflictCycle)
 	case o.Flags&Exchange != 0:
+		if half, err := s.half(o); err != nil || half != nil {
+			return nil, half, err
+		}
 		return moved(ConflictMoved)
 	}
 	source, ok, err := s.named(o.Parent, o.Name)
@@ -120,6 +123,7 @@ func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err
 		return nil, nil, err
 	case !ok || source.Ref != o.Ref:
 		if n, err := s.there(o.Ref); err != nil || n == nil {
+			s.spare(o, target.Ref)
 			return nil, nil, err // they deleted it, and nothing was written to it here
 		}
 		return moved(ConflictMoved)
@@ -177,7 +181,8 @@ func (s *solver) beside(ref, parent Ref, meant []byte, theirs Ref) (as []byte, t
 		return nil, nil, err
 	}
 	s.put(ref, parent, meant, as)
-	return as, s.record(Conflict{Kind: ConflictName, Ours: ref, Theirs: theirs, Parent: parent, Name: meant, As: as}), nil
+	told = s.recordOf(Conflict{Kind: ConflictName, Ours: ref, Theirs: theirs, Parent: parent, Name: meant, As: as}, place{parent, string(as)})
+	return as, told, nil
 }
 
 // free finds a name in a directory of now that stands for what could not be called

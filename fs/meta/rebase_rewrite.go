@@ -18,6 +18,7 @@ func (r *Rebase) rewrite(c Change, now Reader) Change {
 		n.Ref = r.ref(o.Ref)
 		n.Parent, n.Name = r.find(now, n.Ref, r.ref(o.Parent), o.Name)
 		n.Observed = r.observed(o.Ref, o.Observed)
+		n.Ref, n.Observed = r.sparedFor(n.Ref, n.Observed, n.Parent, n.Name)
 		return &n
 	case *Rmdir:
 		n := *o
@@ -31,9 +32,10 @@ func (r *Rebase) rewrite(c Change, now Reader) Change {
 		n.NewParent = r.ref(o.NewParent)
 		if o.Replaced != nil {
 			replaced := r.ref(*o.Replaced)
-			n.Replaced = &replaced
 			n.NewParent, n.NewName = r.find(now, replaced, n.NewParent, o.NewName)
 			n.Observed = r.observed(*o.Replaced, o.Observed)
+			replaced, n.Observed = r.sparedFor(replaced, n.Observed, n.NewParent, n.NewName)
+			n.Replaced = &replaced
 		}
 		return &n
 	case *Write, *Truncate, *PunchHole, *Clone:

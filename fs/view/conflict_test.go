@@ -55,8 +55,13 @@ func (p *pair) must(m *machine, op meta.Op) {
 	p.clock++
 	m.no++
 	at := meta.Stamp{Device: m.id, No: m.no, Time: meta.Time{Sec: epoch + p.clock}}
-	if _, err := m.view.Execute(op, at); err != nil {
+	b, err := m.view.Execute(op, at)
+	if err != nil {
 		p.t.Fatalf("%T: %v", op, err)
+	}
+	if b.Empty() { // it is not kept
+		m.no--
+		return
 	}
 	m.made = append(m.made, Pending{Op: op, Stamp: at})
 }
