@@ -4,8 +4,10 @@ package drive
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
@@ -50,6 +52,10 @@ func ParseID(s string) (ID, error) {
 type Unlocked struct {
 	ID   ID
 	Name string // what its owner calls it; may be empty
+
+	// Headers is what was wrong with the headers in the store when it was unlocked, for
+	// people; empty: the newest one opened.
+	Headers string
 
 	root    *crypt.Key
 	header  *keyslot.Header
@@ -101,31 +107,43 @@ func (u *Unlocked) Wipe() {
 }
 
 // Handover encodes the drive for a child process, to be sent through a pipe: the
-// root key, 32 bytes, then the header. The caller wipes it.
+// root key, 32 bytes, then Headers with its length, u16, and the header. The caller
+// wipes it.
 func (u *Unlocked) Handover() []byte {
 	header, root := u.header.Encode(), u.root.Bytes()
 	defer clear(root)
+	said := u.Headers[:min(len(u.Headers), math.MaxUint16)]
 	// In one piece: growing would leave a copy of the root key behind.
-	b := make([]byte, 0, len(root)+len(header))
-	return append(append(b, root...), header...)
+	b := make([]byte, 0, len(root)+2+len(said)+len(header))
+	b = binary.BigEndian.AppendUint16(append(b, root...), uint16(len(said)))
+	return append(append(b, said...), header...)
 }
 
 // FromHandover reads what Handover wrote. It keeps nothing of b. Errors are
 // keyslot's ErrHeader, ErrNewer and ErrDrive.
 func FromHandover(b []byte) (*Unlocked, error) {
-	if len(b) < crypt.KeySize {
+	if len(b) < crypt.KeySize+2 {
 		return nil, fmt.Errorf("%w: handover of %d bytes", keyslot.ErrHeader, len(b))
 	}
-	root, err := crypt.KeyFromBytes(b[:crypt.KeySize])
+	secret, rest := b[:crypt.KeySize], b[crypt.KeySize+2:]
+	n := int(binary.BigEndian.Uint16(b[crypt.KeySize:]))
+	if n > len(rest) {
+		return nil, fmt.Errorf("%w: handover of %d bytes", keyslot.ErrHeader, len(b))
+	}
+	root, err := crypt.KeyFromBytes(secret)
 	if err != nil {
 		return nil, err
 	}
-	h, err := keyslot.Decode(b[crypt.KeySize:])
+	h, err := keyslot.Decode(rest[n:])
 	if err != nil {
 		root.Wipe()
 		return nil, err
 	}
-	return open(h, root)
+	u, err := open(h, root)
+	if err == nil {
+		u.Headers = string(rest[:n])
+	}
+	return u, err
 }
 
 // KeepHeader stores the header in the state folder dir: whoever fills the bucket

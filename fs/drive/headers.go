@@ -20,7 +20,7 @@ const headersMax = 16
 // header, newest first. Nothing vouches for them. Where no header in b can be
 // read they are this machine's own that lie there. Errors are those of Unlock.
 func Peek(ctx context.Context, b store.Bucket, stateRoot string) ([]ID, error) {
-	found, err := headers(ctx, b, slog.New(slog.DiscardHandler), nil)
+	found, err := headers(ctx, b, &passed{log: slog.New(slog.DiscardHandler)}, nil)
 	if err != nil && !lockedOut(err) {
 		return nil, err
 	}
@@ -57,9 +57,26 @@ func Peek(ctx context.Context, b store.Bucket, stateRoot string) ([]ID, error) {
 	return ids, nil
 }
 
+// passed are the headers that are passed over on the way to one that opens. Strangers
+// put them there, or changed what was there.
+type passed struct {
+	log   *slog.Logger
+	n     int
+	first error // says which, and why
+}
+
+// over notes one.
+func (p *passed) over(name string, err error) {
+	p.log.Warn("header passed over", "object", name, "err", err)
+	if p.n++; p.n == 1 {
+		p.first = fmt.Errorf("%s: %w", name, err)
+	}
+}
+
 // headers returns the headers that decode, newest first: one at least, or an
 // error. Where the newest of them is enough the others are not fetched; nil: it never is.
-func headers(ctx context.Context, b store.Bucket, log *slog.Logger, enough func(*keyslot.Header) bool) ([]*keyslot.Header, error) {
+// What does not decode or cannot be read is noted in over.
+func headers(ctx context.Context, b store.Bucket, over *passed, enough func(*keyslot.Header) bool) ([]*keyslot.Header, error) {
 	page, err := b.List(ctx, keyslot.Prefix, "", headersMax)
 	if err != nil {
 		return nil, fmt.Errorf("look for a drive: %w", err)
@@ -86,7 +103,7 @@ func headers(ctx context.Context, b store.Bucket, log *slog.Logger, enough func(
 		}
 		if err != nil {
 			// One that cannot be read may hide behind one that can.
-			log.Warn("header not read", "object", name, "err", err)
+			over.over(name, err)
 			if failed == nil && !errors.Is(err, store.ErrNotExist) {
 				failed = fmt.Errorf("read the drive header: %w", err)
 			}
@@ -95,7 +112,7 @@ func headers(ctx context.Context, b store.Bucket, log *slog.Logger, enough func(
 		h, err := keyslot.DecodeObject(name, raw)
 		if err != nil {
 			newer = newer || errors.Is(err, keyslot.ErrNewer)
-			log.Warn("header passed over", "object", name, "err", err)
+			over.over(name, err)
 			continue
 		}
 		found = append(found, h)

@@ -81,6 +81,8 @@ func (u *Unlocked) RaiseMinimum(ctx context.Context, b store.Bucket, head chain.
 			return false, err
 		case other != nil:
 			base = other
+		default:
+			log.Warn("header passed over", "object", name, "err", errUnopened)
 		}
 	}
 	return false, fmt.Errorf("write the drive header: the next %d numbers are taken: %w", raiseTries, store.ErrExist)
@@ -108,7 +110,7 @@ func (u *Unlocked) newest(ctx context.Context, b store.Bucket, log *slog.Logger)
 			return nil, err
 		}
 		if h == nil {
-			log.Info("header passed over", "object", i.Name)
+			log.Warn("header passed over", "object", i.Name, "err", errUnopened)
 			continue
 		}
 		best = h

@@ -46,7 +46,8 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 	// The newest header opens, but for those that strangers put before it.
 	var newest *Unlocked
 	var nerr error
-	found, err := headers(ctx, b, o.Log, func(h *keyslot.Header) bool {
+	over := &passed{log: o.Log}
+	found, err := headers(ctx, b, over, func(h *keyslot.Header) bool {
 		if o.Expect != nil && ID(h.Drive) != *o.Expect {
 			return false
 		}
@@ -54,11 +55,12 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 		return nerr == nil
 	})
 	if newest != nil {
-		return o.notOlder(ctx, b, newest)
+		return o.notOlder(ctx, b, newest, over)
 	}
 	if err != nil && !lockedOut(err) {
 		return nil, err
 	}
+	all := slices.Clone(found)
 	if o.Expect != nil && len(found) > 0 {
 		found = slices.DeleteFunc(found, func(h *keyslot.Header) bool { return ID(h.Drive) != *o.Expect })
 		if len(found) == 0 {
@@ -72,7 +74,8 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 		if len(others) > 0 {
 			var u *Unlocked
 			if u, err = o.try(others); err == nil {
-				return o.notOlder(ctx, b, u)
+				over.unopened(all, u.header.Counter)
+				return o.notOlder(ctx, b, u, over)
 			}
 		}
 	}
@@ -82,7 +85,9 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 	}
 	if len(kept) > 0 {
 		if u, kerr := o.try(kept); kerr == nil {
+			over.unopened(all, 0)
 			o.Log.Warn("no header in the store opens; unlocked with this machine's copy", "err", err)
+			u.Headers = fmt.Sprintf("no drive header in the store opens (%v), and the drive was unlocked with this machine's copy. Somebody changed those in the store, or put others before them. What to do: hushfs fsck --repair STORE", err)
 			return u, nil
 		}
 	}
@@ -92,27 +97,56 @@ func Unlock(ctx context.Context, b store.Bucket, o UnlockOptions) (*Unlocked, er
 // notOlder refuses a header that is older than one which this machine saw of the
 // drive: an old header still has the ways in that were taken away since. One that is in
 // the store all the same, behind objects that strangers put before it, is taken.
-func (o *UnlockOptions) notOlder(ctx context.Context, b store.Bucket, u *Unlocked) (*Unlocked, error) {
+func (o *UnlockOptions) notOlder(ctx context.Context, b store.Bucket, u *Unlocked, over *passed) (*Unlocked, error) {
 	for _, c := range copies(o.StateRoot) {
 		if ID(c.Drive) != u.ID || c.Counter <= u.header.Counter {
 			continue
 		}
-		was := u.header.Counter
+		was, name := u.header.Counter, keyslot.ObjectName(c.Counter)
+		var instead string
 		u.Wipe()
-		there, err := b.Get(ctx, keyslot.ObjectName(c.Counter), 0, keyslot.MaxSize+1)
+		there, err := b.Get(ctx, name, 0, keyslot.MaxSize+1)
 		switch {
 		case err == nil && bytes.Equal(there, c.Encode()):
-			o.Log.Warn("the newest drive header is hidden behind objects that are none", "object", keyslot.ObjectName(c.Counter))
+			o.Log.Warn("the newest drive header is hidden behind objects that are none", "object", name)
+			instead = fmt.Sprintf("the newest drive header, %s, is hidden behind objects that are none", name)
 		case err != nil && !errors.Is(err, store.ErrNotExist):
 			return nil, fmt.Errorf("read the drive header: %w", err)
 		case !o.Older:
 			return nil, fmt.Errorf("%w: number %d, not %d", ErrOlder, was, c.Counter)
 		default:
 			o.Log.Warn("the store shows an older drive header than this machine saw; its own copy is used", "number", was, "own", c.Counter)
+			instead = fmt.Sprintf("the store shows an older drive header (number %d) than this machine saw (number %d), and its own copy is used", was, c.Counter)
 		}
-		return o.try([]*keyslot.Header{c.Header})
+		own, err := o.try([]*keyslot.Header{c.Header})
+		if err == nil {
+			own.Headers = instead
+		}
+		return own, err
 	}
+	u.Headers = over.String()
 	return u, nil
+}
+
+// errUnopened is why a header is passed over that may well be one, of another drive too.
+var errUnopened = errors.New("it does not open")
+
+// unopened notes the headers that decode, and were tried or passed over before one of that
+// number opened; 0: none did.
+func (p *passed) unopened(found []*keyslot.Header, opened uint64) {
+	for _, h := range found {
+		if h.Counter > opened {
+			p.over(keyslot.ObjectName(h.Counter), errUnopened)
+		}
+	}
+}
+
+// String is for people; empty: none was passed over.
+func (p *passed) String() string {
+	if p.n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d objects in the store that are named like drive headers were passed over (the first: %v). Somebody put them there, or changed what was there; hushfs fsck STORE tells more", p.n, p.first)
 }
 
 // lockedOut says of an error of headers that somebody may have brought it about

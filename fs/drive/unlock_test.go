@@ -3,9 +3,11 @@ package drive
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -279,6 +281,9 @@ func TestAnOlderHeaderThanWasSeen(t *testing.T) {
 	if _, err := Unlock(ctx, old, UnlockOptions{Passphrase: []byte("old")}); err != nil {
 		t.Errorf("a machine that saw nothing: %v", err)
 	}
+	if u, err := Unlock(ctx, old, UnlockOptions{Passphrase: []byte("new"), StateRoot: w.root}); err != nil || !strings.Contains(u.Headers, "this machine's copy") {
+		t.Errorf("by the new one: %v, %v", u, err)
+	}
 }
 
 // Looking for copies makes no folders: junk names drives that nobody has.
@@ -368,6 +373,48 @@ func TestKeepHeader(t *testing.T) {
 		must(t, u.KeepHeader(dir))
 		if counter() != 1 {
 			t.Errorf("junk stayed: %d", counter())
+		}
+	}
+}
+
+// Whatever in the store was in the way of the newest header is told to who unlocks, each
+// object in the log, and how many there are and the first of them to who mounts.
+func TestHeadersInTheWayAreNamed(t *testing.T) {
+	for name, header := range map[string]func(made ID) func(uint64) []byte{
+		"that do not decode":          func(ID) func(uint64) []byte { return func(uint64) []byte { return []byte("junk") } },
+		"of another drive":            func(ID) func(uint64) []byte { return stranger(t, ID{9}, 1) },
+		"of this drive, and not ours": func(made ID) func(uint64) []byte { return stranger(t, made, 1) },
+	} {
+		w := newWorld(t)
+		made := w.create()
+		unlock := func(expect *ID) (*Unlocked, string) {
+			var log bytes.Buffer
+			u, err := Unlock(ctx, w.bucket, UnlockOptions{Passphrase: testPass, StateRoot: w.root, Expect: expect, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			must(t, err)
+			return u, log.String()
+		}
+		if u, log := unlock(nil); u.Headers != "" || log != "" {
+			t.Errorf("nothing is in the way: %q, %q", u.Headers, log)
+		}
+		w.junk(2, header(made.ID))
+		for _, expect := range []*ID{nil, &made.ID} {
+			u, log := unlock(expect)
+			for n := range uint64(2) {
+				if !strings.Contains(log, keyslot.ObjectName(math.MaxUint64-n)) {
+					t.Errorf("%s: log %q", name, log)
+				}
+			}
+			if !strings.Contains(u.Headers, "2 objects") || !strings.Contains(u.Headers, keyslot.ObjectName(math.MaxUint64)) {
+				t.Errorf("%s: %q", name, u.Headers)
+			}
+			if again, err := FromHandover(u.Handover()); err != nil || again.Headers != u.Headers {
+				t.Errorf("%s: handed over: %v, %v", name, again, err)
+			}
+		}
+		w.junk(headersMax, header(made.ID))
+		must(t, w.mem.Delete(ctx, keyslot.ObjectName(1)))
+		if u, log := unlock(nil); !strings.Contains(u.Headers, "this machine's copy") || !strings.Contains(log, keyslot.ObjectName(math.MaxUint64)) {
+			t.Errorf("%s, and no good one: %q, log %q", name, u.Headers, log)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (l *Loaded) At(ctx context.Context, slot chain.Slot) (*Loaded, error) {
 	if w.Chain.Slot != slot || w.Chain.Head != id {
 		return nil, fmt.Errorf("%w: slot %d", ErrTrimmed, slot)
 	}
-	w.earlier = true
+	w.earlier, w.counted = true, l.Next
 	w.Trouble, w.Damaged, w.Skipped, w.Dead = l.Trouble, l.Damaged, l.Skipped, l.Dead
 	w.Evidence, w.EvidenceSlot, w.Claim, w.Above = l.Evidence, l.EvidenceSlot, l.Claim, l.Above
 	return w, nil

@@ -402,7 +402,9 @@ func (s *Syncer) skipDead(ctx context.Context) error {
 	s.reached(err)
 	if next > from {
 		s.setNext(next)
-		s.dead.Add(uint64(next - from))
+		if first := max(from, s.counted); next > first {
+			s.dead.Add(uint64(next - first))
+		}
 	}
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"slices"
 
 	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/identity"
@@ -73,6 +74,15 @@ type Loaded struct {
 	Skipped []string
 	Dead    int
 
+	// Stray is how many objects lie above the first slot that is free and are nobody's
+	// commits, of the lowest and the highest, and StrayFirst the first of them.
+	Stray      int
+	StrayFirst string
+
+	// Unled are commits that announce a checkpoint by which the way further back leads, and
+	// that are missing or altered, as far as ID met them: the way was found without them.
+	Unled []string
+
 	// Evidence is the object that shows two histories, and its slot; nil: none.
 	Evidence     []byte
 	EvidenceSlot chain.Slot
@@ -100,8 +110,9 @@ type Loaded struct {
 	ledgers map[chain.ID]bool // heads that the ledger had on the way
 	dead    int               // dead slots since the last commit
 	forks   forks
-	earlier bool // what came later is known to be there
-	ended   bool // a slot is absent: the chain ends before it
+	earlier bool       // what came later is known to be there
+	counted chain.Slot // slots below it are in Dead or Doubtful of what this came from; 0: below Next
+	ended   bool       // a slot is absent: the chain ends before it
 }
 
 // hintsPage is how many hints are listed at a time, newest first, and hintsMax
@@ -222,10 +233,21 @@ func (l *Loaded) announcing(ctx context.Context, at chain.Link) (*chain.Commit, 
 func (l *Loaded) ID(ctx context.Context, slot chain.Slot) (chain.ID, bool, error) {
 	for slot < l.lowest && l.before.Slot > 0 {
 		c, err := l.announcing(ctx, l.before)
+		if err != nil && !passing(ctx, err) {
+			c, err = l.announcing(ctx, l.before) // what comes whole now is no damage
+		}
 		if passing(ctx, err) {
 			return chain.ID{}, false, err
 		}
-		if err != nil || c.Checkpoint.Link != (chain.Link{Slot: l.lowest, ID: l.ids[l.lowest]}) {
+		if err != nil {
+			name := chain.SlotName(l.o.Volume, l.before.Slot)
+			l.o.Log.Warn("checkpoint passed over", "object", name, "announced", uint64(l.before.Slot), "err", err)
+			if !slices.Contains(l.Unled, name) {
+				l.Unled = append(l.Unled, name)
+			}
+			break
+		}
+		if c.Checkpoint.Link != (chain.Link{Slot: l.lowest, ID: l.ids[l.lowest]}) {
 			break
 		}
 		ids, err := c.Checkpoint.IDs(l.o.Volume)

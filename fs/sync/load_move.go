@@ -26,7 +26,8 @@ const (
 	damagedMax = 100
 )
 
-// above looks whether a commit lies above the absent slot.
+// above looks whether a commit lies above the absent slot. What else lies there is nobody's:
+// it is counted, and stays where it is.
 func (l *Loaded) above(ctx context.Context, slots []chain.Slot) error {
 	for _, s := range slots {
 		o, err := l.o.Bucket.Get(ctx, chain.SlotName(l.Chain.Volume, s), 0, chain.MaxCommit+1)
@@ -46,6 +47,12 @@ func (l *Loaded) above(ctx context.Context, slots []chain.Slot) error {
 			l.Trouble = fmt.Errorf("%w: slot %d is not there, and slot %d is", ErrRollback, l.Next, s)
 			return nil
 		}
+		if l.Stray++; l.StrayFirst == "" {
+			l.StrayFirst = chain.SlotName(l.Chain.Volume, s)
+		}
+	}
+	if l.Stray > 0 {
+		l.o.Log.Warn("objects above the first free slot are nobody's commits", "n", l.Stray, "first", l.StrayFirst)
 	}
 	return nil
 }

@@ -185,6 +185,7 @@ type Syncer struct {
 
 	squatted chain.Slot    // the newest that was listed when dead slots were passed over
 	dead     atomic.Uint64 // slots that were passed over since New
+	counted  chain.Slot    // dead slots below it are counted by who loaded the chain
 	trim     trimming
 
 	surveyed atomic.Pointer[chain.State] // with the newest ledger, for who does not hold working; see Survey
@@ -253,6 +254,7 @@ func New(o Options, l *Loaded, settled meta.OpNo) *Syncer {
 		sight:    sight{at: time.Now(), up: o.Uptime(), holes: time.Now(), hints: time.Now()},
 		heard:    heard,
 		next:     l.Next,
+		counted:  max(l.Next, l.counted),
 		settled:  settled,
 		waiting:  map[*waiter]bool{},
 		uploaded: map[crypt.Name]moment{},

@@ -36,6 +36,9 @@ func (n *notes) slots(l *publish.Loaded) {
 	for _, d := range l.Damaged {
 		n.damage(d)
 	}
+	if l.Stray > 0 {
+		n.warn("slots", fmt.Errorf("%d objects lie above the first free slot and are nobody's commits (the first: %s). Somebody put them into the store; they do no harm there", l.Stray, l.StrayFirst))
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	last, upto := l.Doubtful()

@@ -62,6 +62,9 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 		}
 		return nil, err
 	}
+	if o.Drive.Headers != "" {
+		v.notes.warn("headers", errors.New(o.Drive.Headers))
+	}
 	if err := o.Drive.KeepHeader(o.State); err != nil {
 		v.log.Warn("header not kept", "err", err)
 	}
@@ -112,6 +115,10 @@ func (v *Volume) load(ctx context.Context) error {
 	}
 	if err := v.openJournal(ctx, loaded, fresh); err != nil {
 		return err
+	}
+	// Only now: the journal may have asked how the chain went further back.
+	for _, name := range loaded.Unled {
+		v.notes.damage(name)
 	}
 	v.recallAll(loaded)
 	// What this machine has seen it never takes back, even if it only reads.

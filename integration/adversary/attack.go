@@ -38,8 +38,6 @@ const (
 	idle  = "it cannot be told from a store that others do not write to, or from a slow one"
 	fails = "it cannot be told from a store that fails now and then: the next try mends it"
 	alone = "each has a history of its own, and finds it when one meets the other's: see siege.apart"
-	above = "who looks there finds nobody's commit, and no machine comes to where it lies"
-	door  = "who unlocks says it in his log; a mount that is there asks for no header"
 	same  = "what the machine wanted to be there is there"
 )
 

@@ -80,7 +80,7 @@ func rest() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "a slot far ahead is squatted", Unlogged: above, Unshown: above, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "a slot far ahead is squatted", begin: func(s *siege, r *rand.Rand) func() {
 			for _, far := range []chain.Slot{s.head() + 5, s.head() + 1000, 1 << 40, 1 << 63, math.MaxUint64 - 1} {
 				if r.IntN(2) == 0 {
 					s.plant(chain.SlotName(s.volume, far), []byte("junk"))
@@ -114,7 +114,7 @@ func rest() []Attack {
 			}
 			return nothing
 		}},
-		{Name: "headers are injected", Quiet: door, Unshown: door, begin: func(s *siege, r *rand.Rand) func() {
+		{Name: "headers are injected", begin: func(s *siege, r *rand.Rand) func() {
 			for i := range 1 + r.IntN(20) {
 				s.plant(keyslot.ObjectName(uint64(1000+i*r.IntN(5))), s.header(r))
 			}

@@ -133,9 +133,8 @@ func (w *siege) says(m *machine, since mark, look func()) error {
 		return nil
 	}
 	// A status is that of the mount that there is: it knows nothing of what the one before
-	// met when it sent the last, and a fold went over. Of headers see door.
-	now := w.store.Since(m.name, max(since.bites, m.begun))
-	wantLog, wantStatus := true, slices.ContainsFunc(now, func(c Call) bool { return kind(c.Name) != "h" })
+	// met when it sent the last, and a fold went over.
+	wantLog, wantStatus := true, len(w.store.Since(m.name, max(since.bites, m.begun))) > 0
 	for _, a := range w.on {
 		wantLog = wantLog && a.Quiet == "" && a.Unlogged == ""
 		wantStatus = wantStatus && a.Quiet == "" && a.Unshown == ""
