@@ -94,12 +94,12 @@ func (c *counted) since() time.Time {
 	return c.failed
 }
 
-// refusal is why the last upload was not taken, and how many were not so far; nil: it was,
+// refusal is how many uploads were not taken so far, and why the last was not; nil: it was,
 // or the store did not answer.
-func (c *counted) refusal() (why error, n int) {
+func (c *counted) refusal() (n int, why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.barred, c.bars
+	return c.bars, c.barred
 }
 
 // slowest is a line, in bytes a second, that an upload may need all of: one that

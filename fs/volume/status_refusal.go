@@ -16,7 +16,7 @@ func notTaken(err error) bool {
 // store.ErrDenied; nil where it takes it, does not answer, or nothing waits. It is tried
 // again.
 func (v *Volume) Refusal() error {
-	why, _ := v.bucket.refusal()
+	_, why := v.bucket.refusal()
 	if why == nil || v.view.Pending().Len() == 0 {
 		return nil
 	}

@@ -24,7 +24,7 @@ func (v *Volume) Sync(ctx context.Context, patient bool) (before, slot uint64, e
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if !patient {
-		_, refusals := v.bucket.refusal()
+		refusals, _ := v.bucket.refusal()
 		go v.giveUp(ctx, cancel, refusals)
 	}
 	if v.Refusal() != nil {
@@ -67,7 +67,7 @@ func (v *Volume) giveUp(ctx context.Context, cancel context.CancelCauseFunc, ref
 		case <-tick.C:
 		}
 		if why := v.Refusal(); why != nil {
-			if _, n := v.bucket.refusal(); n > refusals {
+			if n, _ := v.bucket.refusal(); n > refusals {
 				cancel(why)
 				return
 			}
