@@ -20,6 +20,21 @@ func (m *machine) dead(flags ...string) {
 	m.stillDead()
 }
 
+// leaksNothing mounts in the place of a dead mount, and has a program write there while the
+// passphrase is asked for: what it writes is nowhere.
+func (m *machine) leaksNothing() {
+	m.t.Helper()
+	m.ok("mount", "--passphrase-command", fmt.Sprintf("echo secret >%s; cat %s", m.in("leak"), m.pass), m.store, m.mnt)
+	m.reap(m.status()[0].PID)
+	if s := m.tool("ls", m.mnt); s != "kept\n" {
+		m.t.Errorf("the drive holds %q", s)
+	}
+	m.ok("umount", m.mnt)
+	if left := m.plain(); len(left) > 0 {
+		m.t.Errorf("below the mount lie %q", left)
+	}
+}
+
 // stillDead wants that the machine's user gets ENOTCONN at the mountpoint.
 func (m *machine) stillDead() {
 	m.t.Helper()
@@ -71,16 +86,7 @@ func TestDeadMountStaysWhileThePassphraseIsAskedFor(t *testing.T) {
 			m.t = t
 			m.init()
 			m.dead()
-			ask := fmt.Sprintf(`echo secret >%s; cat %s`, m.in("leak"), m.pass)
-			m.ok("mount", "--passphrase-command", ask, m.store, m.mnt)
-			m.reap(m.status()[0].PID)
-			if s := m.tool("ls", m.mnt); s != "kept\n" {
-				t.Errorf("the drive holds %q", s)
-			}
-			m.ok("umount", m.mnt)
-			if left := m.plain(); len(left) > 0 {
-				t.Errorf("below the mount lie %q", left)
-			}
+			m.leaksNothing()
 		})
 	}
 }
@@ -223,15 +229,7 @@ func TestDeadMountWhereNothingComesBeneath(t *testing.T) {
 	must(t, unix.Mount("", place, "", unix.MS_UNBINDABLE, "")) // the folder in it cannot be looked at
 	m.mnt = m.at("place", "mnt")
 	m.dead()
-	m.ok("mount", "--passphrase-command", fmt.Sprintf("echo secret >%s; cat %s", m.in("leak"), m.pass), m.store, m.mnt)
-	m.reap(m.status()[0].PID)
-	if s := m.tool("ls", m.mnt); s != "kept\n" {
-		t.Errorf("the drive holds %q", s)
-	}
-	m.ok("umount", m.mnt)
-	if left := m.plain(); len(left) > 0 {
-		t.Errorf("below the mount lie %q", left)
-	}
+	m.leaksNothing()
 }
 
 // Of dead mounts that lie on one another none is left; what is not ours is not touched.

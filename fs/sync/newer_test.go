@@ -156,10 +156,9 @@ func (h *history) hintOfNewer(slot chain.Slot) {
 	h.store.Overwrite(chain.HintName(h.Volume, slot), append(like[:8+4+32+2+boxes*identity.BoxSize], envelope...))
 }
 
-// A machine that slept while others folded, trimmed and went on with a newer program goes
-// to where that began, and says so. It asks for nothing more.
-func TestSleeperBelowANewerProgram(t *testing.T) {
-	h := newHistory(t)
+// asleep is a machine that slept from slot 2 on, while others went on and announced a
+// checkpoint in slot 7.
+func (h *history) asleep() *follower {
 	h.commit(1)
 	h.commit(2)
 	f := h.follower()
@@ -167,6 +166,14 @@ func TestSleeperBelowANewerProgram(t *testing.T) {
 		h.commit(slot)
 	}
 	h.announce(7)
+	return f
+}
+
+// A machine that slept while others folded, trimmed and went on with a newer program goes
+// to where that began, and says so. It asks for nothing more.
+func TestSleeperBelowANewerProgram(t *testing.T) {
+	h := newHistory(t)
+	f := h.asleep()
 	h.hint()
 	h.commit(8)
 	h.newer(9)
@@ -236,13 +243,7 @@ func TestSleeperBelowNewerHints(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHistory(t)
-			h.commit(1)
-			h.commit(2)
-			f := h.follower()
-			for slot := chain.Slot(3); slot <= 6; slot++ {
-				h.commit(slot)
-			}
-			h.announce(7)
+			f := h.asleep()
 			c.hint(h)
 			had := h.store.Clone()
 			h.without(c.from, c.to)
@@ -284,13 +285,7 @@ func TestSleeperBelowNewerHints(t *testing.T) {
 // Junk in a slot that was trimmed makes the one behind it no freer.
 func TestSleeperBelowJunkInATrimmedSlot(t *testing.T) {
 	h := newHistory(t)
-	h.commit(1)
-	h.commit(2)
-	f := h.follower()
-	for slot := chain.Slot(3); slot <= 6; slot++ {
-		h.commit(slot)
-	}
-	h.announce(7)
+	f := h.asleep()
 	h.magic()
 	h.without(3, 5)
 	h.store.Overwrite(chain.SlotName(h.Volume, 3), []byte("junk"))
@@ -410,13 +405,7 @@ func TestLoadBelowNewerHints(t *testing.T) {
 // a newer program trimmed what comes then. It does not read the chain anew at each look.
 func TestSleeperBelowWhatANewerProgramTrimmed(t *testing.T) {
 	h := newHistory(t)
-	h.commit(1)
-	h.commit(2)
-	f := h.follower()
-	for slot := chain.Slot(3); slot <= 6; slot++ {
-		h.commit(slot)
-	}
-	h.announce(7)
+	f := h.asleep()
 	h.hint()
 	for slot := chain.Slot(8); slot <= 12; slot++ {
 		h.commit(slot)
