@@ -77,6 +77,7 @@ var errnos = []struct {
 	{publish.ErrDevice, syscall.EINVAL},
 	{publish.ErrNamed, syscall.EINVAL},
 	{volume.ErrUnexported, syscall.EIO},
+	{volume.ErrNotRemoved, syscall.EIO},
 	{publish.ErrHeir, syscall.EINVAL},
 	{state.ErrEnrolled, syscall.EIO},
 	{state.ErrRequest, syscall.EIO},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/hushfs/hushfs/crypt"
 	"github.com/hushfs/hushfs/crypt/keyslot"
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/store"
@@ -17,13 +16,7 @@ func RepairHeader(ctx context.Context, b store.Bucket, u *drive.Unlocked, r *Rep
 	if !r.fixing(fixHeader) {
 		return "", nil
 	}
-	handover := u.Handover()
-	defer clear(handover)
-	h, err := keyslot.Decode(handover[crypt.KeySize:])
-	if err != nil {
-		return "", err
-	}
-	for {
+	for h := u.Header(); ; {
 		name := keyslot.ObjectName(h.Counter)
 		err := b.PutIfAbsent(ctx, name, h.Encode())
 		if err == nil {

@@ -97,6 +97,9 @@ func (u *Unlocked) Main() keyslot.VolumeEntry {
 	panic("drive: keyring without a main volume passed its check")
 }
 
+// Header is the header that opened the drive, or that it wrote since. It is not to be changed.
+func (u *Unlocked) Header() *keyslot.Header { return u.header }
+
 // HeaderName is the object that was opened.
 func (u *Unlocked) HeaderName() string { return keyslot.ObjectName(u.header.Counter) }
 
