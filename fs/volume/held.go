@@ -17,6 +17,7 @@ type opened struct {
 
 	copied  bool // what was written went to a copy, and no program was told
 	follows bool // it is never frozen: those who have it open keep others away by locks
+	sought  bool // what it was before a jump was not near, and was asked for
 
 	// An operation of the file carries the time of receipt, and this is what the
 	// kernel had: see guess.

@@ -61,6 +61,9 @@ func (v *Volume) switched(slots []view.Slot, show func() (view.Followed, error))
 		return err
 	}
 	v.shift(f, was)
+	for _, o := range v.open {
+		o.sought = false
+	}
 	v.redecide()
 	return nil
 }
@@ -90,10 +93,13 @@ func (v *Volume) prepare(slots []view.Slot) error {
 	}
 	var far error
 	for ino, o := range v.open {
-		if touched[ino] || len(slots) == 0 {
-			if _, err := v.stored(o.ref); !errors.Is(err, ErrStale) {
-				far = errors.Join(far, err)
-			}
+		first := len(slots) == 0 && !o.sought && v.orphans[ino] == nil
+		if !touched[ino] && !first {
+			continue
+		}
+		if _, err := v.stored(o.ref); !errors.Is(err, ErrStale) {
+			far = errors.Join(far, err)
+			o.sought = first && err != nil // once: what cannot be brought is frozen
 		}
 	}
 	return far

@@ -37,18 +37,44 @@ func TestOpenIsBroughtBeforeTheJump(t *testing.T) {
 	was, brought := laptop.v.view, false
 	far := farOf{was.Confirmed(), meta.InodeKey(a.Ref), &brought}
 	laptop.v.view = view.New(view.NewConfirmed(was.Slot(), far, was.Usage()))
-	jump := func() error {
-		return laptop.v.switched(nil, func() (view.Followed, error) {
-			return laptop.v.view.Jump(desk.v.view.Snapshot(), 0, laptop.v.rebase(), laptop.v.replace)
-		})
-	}
-	if err := jump(); !errors.Is(err, meta.ErrUnknown) {
+	if err := laptop.jumpsTo(desk); !errors.Is(err, meta.ErrUnknown) {
 		t.Errorf("it goes on and does not know what is open: %v", err)
 	}
 	brought = true
-	if err := jump(); err != nil {
+	if err := laptop.jumpsTo(desk); err != nil {
 		t.Fatal(err)
 	}
 	as(laptop, shows(h, "base"), puts(h, 0, "MINE"), synced(h), shows(h, "MINE"), read("d/f.txt", "theirs"))
 	as(laptop, read(laptop.copyOf("d", "f.txt"), "MINE"), closes(h))
+}
+
+// What cannot be brought, since the store has lost it, keeps no machine from going on: who has
+// it open has what it was, or nothing, and writes to no other version.
+func TestOpenThatCannotBeBroughtBeforeTheJump(t *testing.T) {
+	laptop, desk := two(t, "base")
+	h := laptop.opens("d/f.txt", true)
+	_, _, a, err := laptop.find("d/f.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	as(desk, rewrite("d/f.txt", "theirs"), drained)
+	was, brought := laptop.v.view, false
+	far := farOf{was.Confirmed(), meta.InodeKey(a.Ref), &brought}
+	laptop.v.view = view.New(view.NewConfirmed(was.Slot(), far, was.Usage()))
+	for _, want := range []error{meta.ErrUnknown, nil} {
+		if err := laptop.jumpsTo(desk); !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
+		}
+	}
+	if err := laptop.v.Write(t.Context(), h, 0, []byte("MINE")); err == nil {
+		t.Error("it writes to what it does not know")
+	}
+	as(laptop, read("d/f.txt", "theirs"), closes(h))
+}
+
+// jumpsTo has a machine go on from the state that another shows.
+func (m *machine) jumpsTo(other *machine) error {
+	return m.v.switched(nil, func() (view.Followed, error) {
+		return m.v.view.Jump(other.v.view.Snapshot(), 0, m.v.rebase(), m.v.replace)
+	})
 }
