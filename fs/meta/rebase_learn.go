@@ -86,7 +86,8 @@ func (r *Rebase) learn() *learned {
 			m := l.made[stamp.No]
 			l.made[stamp.No] = made{m.bytes + o.cost(), m.attrs + o.attrsCost()}
 		case *record:
-			l.records[stamp.Version()] = uint16(o.n) + 1
+			v := stamp.Version()
+			l.records[v] = max(l.records[v], uint16(o.n)+1) // one may be renewed before another
 		}
 	}
 	r.known, r.changes = l, nil
