@@ -131,6 +131,7 @@ func (m *besieged) falls(kill bool) {
 	m.tells()
 	d := m.d
 	m.d = nil
+	m.s.Falls(m.n)
 	defer m.hears(d)
 	if kill {
 		d.kill()

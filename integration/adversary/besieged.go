@@ -46,9 +46,11 @@ func (s *Siege) Begin(attack string, draw uint64) (end func()) {
 
 // Mounts notes that a machine is about to mount.
 func (s *Siege) Mounts(who string) {
-	m := s.s.named1(who)
-	m.begun = m.told()
+	s.s.named1(who).rises()
 }
+
+// Falls notes that a machine is about to unmount.
+func (s *Siege) Falls(who string) { s.s.named1(who).falls() }
 
 // Logs notes what a machine logged, from WARN on.
 func (s *Siege) Logs(who, text string) {

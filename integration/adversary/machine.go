@@ -45,6 +45,7 @@ type machine struct {
 	last  map[string]bool // what the status said when it was looked at last
 	told  func() int      // how often it was told something untrue so far
 	begun int             // told, when it was mounted last
+	fell  int             // told, when that mount came to its end; below 0: it did not yet
 	v     *volume.Volume  // nil while locked
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -81,7 +82,7 @@ func (m *machine) open() error {
 	if err != nil {
 		return broken("unlock: %v", err)
 	}
-	m.begun = m.told()
+	m.rises()
 	err = withinOf(m.name+" opens", 10*time.Second, func(ctx context.Context) (err error) {
 		m.v, err = volume.Open(ctx, volume.Options{
 			Bucket: m.bucket, Drive: u, State: filepath.Join(m.dir, "state"), Cache: filepath.Join(m.dir, "cache"), CacheSize: -1,
@@ -106,12 +107,28 @@ func (m *machine) open() error {
 	return nil
 }
 
+// rises and falls note what was told to a machine when it is mounted, and unmounted.
+func (m *machine) rises() { m.begun, m.fell = m.told(), -1 }
+
+func (m *machine) falls() { m.fell = m.told() }
+
+// toldMounted is how much of what was told since from its last mount was told, as far as a
+// status can say: there is none any more when it sends the last.
+func (m *machine) toldMounted(from int) int {
+	until := m.told()
+	if m.fell >= 0 {
+		until = m.fell
+	}
+	return until - max(from, m.begun)
+}
+
 // shut locks, and sends for so long; 0 is a power cut, as near as it comes to one.
 func (m *machine) shut(d time.Duration) error {
 	if m.v == nil {
 		return nil
 	}
 	m.watch()
+	m.falls()
 	v := m.v
 	m.v = nil
 	err := withinOf(m.name+" locks", d, v.Shutdown)

@@ -132,9 +132,9 @@ func (w *siege) says(m *machine, since mark, look func()) error {
 	if len(lies) == 0 || len(w.on) == 0 {
 		return nil
 	}
-	// A status is that of the mount that there is: it knows nothing of what the one before
-	// met when it sent the last, and a fold went over.
-	wantLog, wantStatus := true, len(w.store.Since(m.name, max(since.bites, m.begun))) > 0
+	// A status is that of the mount that there is: it knows nothing of what that met when it
+	// sent the last, and a fold went over.
+	wantLog, wantStatus := true, m.toldMounted(since.bites) > 0
 	for _, a := range w.on {
 		wantLog = wantLog && a.Quiet == "" && a.Unlogged == ""
 		wantStatus = wantStatus && a.Quiet == "" && a.Unshown == ""
