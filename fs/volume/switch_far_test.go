@@ -23,24 +23,31 @@ func (f farOf) Get(k []byte) ([]byte, error) {
 	return f.Reader.Get(k)
 }
 
-// A machine that slept, and goes on from where others are, brings first what it knew of the
-// files that are open: those that the others changed stay what they were for who has them open,
-// and what he writes goes to a copy.
-func TestOpenIsBroughtBeforeTheJump(t *testing.T) {
-	laptop, desk := two(t, "base")
-	h := laptop.opens("d/f.txt", true)
+// openAndFar is a file that laptop has open, and desk changed: what laptop knew of it is not
+// near, until it was brought.
+func openAndFar(t *testing.T) (laptop, desk *machine, h meta.Ref, brought *bool) {
+	laptop, desk = two(t, "base")
+	h = laptop.opens("d/f.txt", true)
 	_, _, a, err := laptop.find("d/f.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	as(desk, rewrite("d/f.txt", "theirs"), drained)
-	was, brought := laptop.v.view, false
-	far := farOf{was.Confirmed(), meta.InodeKey(a.Ref), &brought}
+	was, brought := laptop.v.view, new(bool)
+	far := farOf{was.Confirmed(), meta.InodeKey(a.Ref), brought}
 	laptop.v.view = view.New(view.NewConfirmed(was.Slot(), far, was.Usage()))
+	return laptop, desk, h, brought
+}
+
+// A machine that slept, and goes on from where others are, brings first what it knew of the
+// files that are open: those that the others changed stay what they were for who has them open,
+// and what he writes goes to a copy.
+func TestOpenIsBroughtBeforeTheJump(t *testing.T) {
+	laptop, desk, h, brought := openAndFar(t)
 	if err := laptop.jumpsTo(desk); !errors.Is(err, meta.ErrUnknown) {
 		t.Errorf("it goes on and does not know what is open: %v", err)
 	}
-	brought = true
+	*brought = true
 	if err := laptop.jumpsTo(desk); err != nil {
 		t.Fatal(err)
 	}
@@ -51,16 +58,7 @@ func TestOpenIsBroughtBeforeTheJump(t *testing.T) {
 // What cannot be brought, since the store has lost it, keeps no machine from going on: who has
 // it open has what it was, or nothing, and writes to no other version.
 func TestOpenThatCannotBeBroughtBeforeTheJump(t *testing.T) {
-	laptop, desk := two(t, "base")
-	h := laptop.opens("d/f.txt", true)
-	_, _, a, err := laptop.find("d/f.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	as(desk, rewrite("d/f.txt", "theirs"), drained)
-	was, brought := laptop.v.view, false
-	far := farOf{was.Confirmed(), meta.InodeKey(a.Ref), &brought}
-	laptop.v.view = view.New(view.NewConfirmed(was.Slot(), far, was.Usage()))
+	laptop, desk, h, _ := openAndFar(t)
 	for _, want := range []error{meta.ErrUnknown, nil} {
 		if err := laptop.jumpsTo(desk); !errors.Is(err, want) {
 			t.Fatalf("%v, want %v", err, want)
