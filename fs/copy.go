@@ -10,6 +10,8 @@ import (
 // volume.Copy). The kernel has written back what it had of both, and asks again for
 // what one answer does not cover.
 func (s *Server) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	from, st := s.file(in.NodeId, in.FhIn)
 	if !st.Ok() {
 		return 0, st
@@ -23,7 +25,6 @@ func (s *Server) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn)
 	if in.Flags != 0 || from == to && in.OffIn < in.OffOut+n && in.OffOut < in.OffIn+n {
 		return 0, fuse.EINVAL
 	}
-	ctx := s.ctx(cancel)
 	if err := s.v.Demote(ctx, to, !isRoot(&in.InHeader)); err != nil {
 		return 0, errno(s.log, "copy_file_range", err)
 	}

@@ -102,13 +102,15 @@ func (s *Server) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Open
 func (s *Server) ReleaseDir(in *fuse.ReleaseIn) { s.handles.remove(in.Fh) }
 
 func (s *Server) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
 	err := s.v.SyncTree()
 	if err == nil {
-		err = s.confirm(s.ctx(cancel), ref, ref)
+		err = s.confirm(ctx, ref, ref)
 	}
 	return errno(s.log, "fsyncdir", err)
 }
@@ -122,6 +124,8 @@ func (s *Server) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirE
 }
 
 func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	dir, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
@@ -134,7 +138,7 @@ func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 		if e.Name == "." || e.Name == ".." {
 			return true // node id 0: no look-up is counted
 		}
-		err := s.entry(place{dir, e.Name}, entry, func() (volume.Attr, error) { return s.v.Attr(s.ctx(cancel), ref) })
+		err := s.entry(place{dir, e.Name}, entry, func() (volume.Attr, error) { return s.v.Attr(ctx, ref) })
 		if err != nil && !errors.Is(err, volume.ErrStale) {
 			errno(s.log, "readdirplus", err)
 		}
@@ -147,6 +151,8 @@ func (s *Server) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.
 // readDir gives the entries of the open directory dir from a cookie on until add has
 // no more room. What was opened may have become one with another directory since.
 func (s *Server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, dir meta.Ref, add func(e fuse.DirEntry, ref meta.Ref) bool) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	h := s.handles.get(in.Fh)
 	if h == nil {
 		return fuse.EBADF
@@ -154,7 +160,7 @@ func (s *Server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, dir meta.Ref, 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if in.Offset == 0 || h.list == nil {
-		entries, err := s.v.List(s.ctx(cancel), dir)
+		entries, err := s.v.List(ctx, dir)
 		if err != nil {
 			return errno(s.log, "readdir", err)
 		}
@@ -163,7 +169,7 @@ func (s *Server) readDir(cancel <-chan struct{}, in *fuse.ReadIn, dir meta.Ref, 
 			s.v.Accessed(dir)
 		}
 	}
-	parent, err := s.v.Parent(s.ctx(cancel), dir)
+	parent, err := s.v.Parent(ctx, dir)
 	if err != nil {
 		parent = dir // it was removed while it was open
 	}

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -37,29 +36,9 @@ func (s *Server) confirmFile(ctx context.Context, node uint64, ref meta.Ref) err
 	return s.confirm(ctx, dir, ref)
 }
 
-// signalGrace is for how long a program that waits for a name hears nothing of a signal.
-// The name is given already, and a program that is told EINTR calls again and meets it: a
-// lock that nobody has. Runtimes send themselves signals all the time.
-const signalGrace = 5 * time.Second
-
-// graced is ctx, but ends signalGrace after it.
-func graced(ctx context.Context) (context.Context, context.CancelFunc) {
-	c, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		defer cancel()
-		select {
-		case <-time.After(signalGrace):
-		case <-c.Done():
-		}
-	})
-	return c, func() { stop(); cancel() }
-}
-
 // confirmName is confirm for a change of names. After an error the kernel takes none of
 // them for made, so it is to ask anew.
 func (s *Server) confirmName(ctx context.Context, g volume.Given, names ...nameIn) error {
-	ctx, end := graced(ctx)
-	defer end()
 	err := s.v.ConfirmName(ctx, g)
 	if err != nil {
 		var c volume.Change

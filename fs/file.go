@@ -11,6 +11,8 @@ import (
 )
 
 func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	a, st := s.create(cancel, &in.InHeader, name, volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777)}, in.Umask, true, in.Flags&syscall.O_EXCL != 0, &out.EntryOut)
 	if st == fuse.Status(syscall.EEXIST) && in.Flags&syscall.O_EXCL == 0 {
 		// Another machine was faster, and the kernel does not know yet. ESTALE makes
@@ -22,7 +24,7 @@ func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 	}
 	out.Fh = s.handles.add(a.Held, s.nodes.made(out.NodeId, a.Held))
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
-	across, sure := s.across(s.ctx(cancel), out.NodeId)
+	across, sure := s.across(ctx, out.NodeId)
 	h := s.handles.get(out.Fh)
 	h.unsure = !sure
 	if across && s.v.Following(a.Held) {
@@ -36,12 +38,14 @@ func (s *Server) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, 
 }
 
 func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	write := in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	if write && s.o.ReadOnly {
 		return fuse.EROFS // the kernel was told to mount it anew, and would keep what is written
 	}
 	s.v.Used()
-	across, sure := s.across(s.ctx(cancel), in.NodeId)
+	across, sure := s.across(ctx, in.NodeId)
 	var ref meta.Ref
 	for out.Fh == 0 {
 		n, as, ok := s.nodes.opening(in.NodeId)
@@ -52,10 +56,10 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 		}
 		var err error
 		if write {
-			err = s.v.Writable(s.ctx(cancel), as)
+			err = s.v.Writable(ctx, as)
 		}
 		if err == nil {
-			ref, err = s.v.Open(s.ctx(cancel), as, write)
+			ref, err = s.v.Open(ctx, as, write)
 		}
 		if err != nil {
 			return errno(s.log, "open", err)
@@ -95,11 +99,13 @@ func (s *Server) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 }
 
 func (s *Server) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.file(in.NodeId, in.Fh)
 	if !st.Ok() {
 		return nil, st
 	}
-	n, err := s.v.Read(s.ctx(cancel), ref, in.Offset, buf)
+	n, err := s.v.Read(ctx, ref, in.Offset, buf)
 	if err != nil {
 		return nil, errno(s.log, "read", err)
 	}
@@ -119,6 +125,8 @@ func (s *Server) file(node, fh uint64) (meta.Ref, fuse.Status) {
 }
 
 func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.file(in.NodeId, in.Fh)
 	if !st.Ok() {
 		return 0, st
@@ -131,15 +139,15 @@ func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 	off := in.Offset
 	if h := s.handles.get(in.Fh); h != nil && h.across && in.Flags&syscall.O_APPEND != 0 {
 		// The kernel may know an earlier size than other machines have made of it.
-		a, err := s.v.Attr(s.ctx(cancel), ref)
+		a, err := s.v.Attr(ctx, ref)
 		if err != nil {
 			return 0, errno(s.log, "write", err)
 		}
 		off = a.Inode.Size
 	}
-	err := s.v.Demote(s.ctx(cancel), ref, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
+	err := s.v.Demote(ctx, ref, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0)
 	if err == nil {
-		err = s.v.Write(s.ctx(cancel), ref, off, data)
+		err = s.v.Write(ctx, ref, off, data)
 	}
 	if err != nil {
 		// The kernel believes the write that it cached; a new node id makes it
@@ -151,24 +159,28 @@ func (s *Server) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (u
 }
 
 func (s *Server) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.file(in.NodeId, in.Fh)
 	if !st.Ok() {
 		return st
 	}
-	err := s.v.Flush(s.ctx(cancel), ref)
+	err := s.v.Flush(ctx, ref)
 	s.locks.closed(s.v.Ino(ref), in.Fh, in.LockOwner) // others see first what was written
 	s.giveBack(ref)
 	return errno(s.log, "flush", err)
 }
 
 func (s *Server) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.file(in.NodeId, in.Fh)
 	if !st.Ok() {
 		return st
 	}
-	err := s.v.Fsync(s.ctx(cancel), ref)
+	err := s.v.Fsync(ctx, ref)
 	if err == nil {
-		err = s.confirmFile(s.ctx(cancel), in.NodeId, ref)
+		err = s.confirmFile(ctx, in.NodeId, ref)
 	}
 	return errno(s.log, "fsync", err)
 }
@@ -195,11 +207,13 @@ const (
 // Fallocate reserves nothing: there is no space that could be set aside in a
 // bucket. It sets the size, and makes holes.
 func (s *Server) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.file(in.NodeId, in.Fh)
 	if !st.Ok() {
 		return st
 	}
-	ctx, keep := s.ctx(cancel), in.Mode&fallocKeepSize != 0
+	keep := in.Mode&fallocKeepSize != 0
 	if err := s.v.Demote(ctx, ref, !isRoot(&in.InHeader)); err != nil {
 		return errno(s.log, "fallocate", err)
 	}
@@ -215,7 +229,7 @@ func (s *Server) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.St
 	default:
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
-	a, err := s.v.Attr(s.ctx(cancel), ref)
+	a, err := s.v.Attr(ctx, ref)
 	if err == nil && !keep && in.Offset+in.Length > a.Inode.Size {
 		err = s.v.Truncate(ctx, ref, in.Offset+in.Length, nil)
 	}
@@ -229,6 +243,8 @@ const (
 )
 
 func (s *Server) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.file(in.NodeId, in.Fh)
 	if !st.Ok() {
 		return st
@@ -236,7 +252,7 @@ func (s *Server) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.Lseek
 	if in.Whence != seekData && in.Whence != seekHole {
 		return fuse.EINVAL
 	}
-	at, ok, err := s.v.Data(s.ctx(cancel), ref, in.Offset, in.Whence == seekHole)
+	at, ok, err := s.v.Data(ctx, ref, in.Offset, in.Whence == seekHole)
 	if err != nil {
 		return errno(s.log, "lseek", err)
 	}

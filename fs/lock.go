@@ -30,7 +30,7 @@ func (s *Server) setLock(cancel <-chan struct{}, in *fuse.LkIn, wait bool) fuse.
 		s.giveBack(ref)
 		return fuse.OK
 	}
-	if err := s.lockable(s.ctx(cancel), in.NodeId, s.handles.get(in.Fh)); err != nil {
+	if err := s.lockable(s.atOnce(cancel), in.NodeId, s.handles.get(in.Fh)); err != nil {
 		return errno(s.log, "lock", err)
 	}
 	h := s.handles.get(in.Fh)
@@ -38,7 +38,7 @@ func (s *Server) setLock(cancel <-chan struct{}, in *fuse.LkIn, wait bool) fuse.
 		had := s.locks.of(f, l.owner)
 		err := s.locks.lock(f, l, wait, cancel)
 		if err == nil && h != nil && h.across {
-			if err = s.lockAcross(s.ctx(cancel), h, f, l, had, wait); err != nil {
+			if err = s.lockAcross(s.atOnce(cancel), h, f, l, had, wait); err != nil {
 				s.locks.back(lockFile{s.v.Ino(ref), f.kind}, l, had)
 			}
 		}
@@ -70,7 +70,7 @@ func (s *Server) GetLk(cancel <-chan struct{}, in *fuse.LkIn, out *fuse.LkOut) f
 		if !st.Ok() {
 			return st
 		}
-		mode, err := s.v.LockedElsewhere(s.ctx(cancel), ref)
+		mode, err := s.v.LockedElsewhere(s.atOnce(cancel), ref)
 		if err != nil {
 			return errno(s.log, "ask for a lock", err)
 		}

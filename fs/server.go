@@ -158,28 +158,6 @@ func (s *Server) Init(*fuse.Server) {}
 
 func (s *Server) OnUnmount() {}
 
-// request is the context of one request: it ends when the program that waits is
-// interrupted.
-type request struct {
-	context.Context
-	cancel <-chan struct{}
-}
-
-func (s *Server) ctx(cancel <-chan struct{}) context.Context {
-	return request{context.Background(), cancel}
-}
-
-func (r request) Done() <-chan struct{} { return r.cancel }
-
-func (r request) Err() error {
-	select {
-	case <-r.cancel:
-		return context.Canceled
-	default:
-		return nil
-	}
-}
-
 // node finds the inode of a request, which shows that the mount is in use.
 func (s *Server) node(id uint64) (meta.Ref, fuse.Status) {
 	s.v.Used()

@@ -9,11 +9,13 @@ import (
 // Statx answers what GETATTR does, and when the inode was made. The kernel asks
 // by it only when a program wants to know that.
 func (s *Server) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	a, err := s.stat(s.ctx(cancel), in.NodeId, ref)
+	a, err := s.stat(ctx, in.NodeId, ref)
 	if err != nil {
 		return errno(s.log, "statx", err)
 	}

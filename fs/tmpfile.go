@@ -9,11 +9,12 @@ import (
 
 // Tmpfile makes a file without a name (O_TMPFILE); LINK may give it one.
 func (s *Server) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	ctx := s.ctx(cancel)
 	n := volume.Node{Kind: meta.File, Perm: uint16(in.Mode & 07777), UID: in.Uid, GID: in.Gid}
 	list, err := s.inherited(ctx, parent, &n, in.Umask)
 	if err != nil {

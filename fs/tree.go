@@ -15,11 +15,13 @@ import (
 const estale = fuse.Status(syscall.ESTALE)
 
 func (s *Server) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	err := s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Lookup(s.ctx(cancel), parent, []byte(name)) })
+	err := s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Lookup(ctx, parent, []byte(name)) })
 	if errors.Is(err, meta.ErrNotExist) {
 		missing := valid
 		if parent == meta.RootRef {
@@ -34,11 +36,13 @@ func (s *Server) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 func (s *Server) Forget(nodeid, nlookup uint64) { s.nodes.forget(nodeid, nlookup) }
 
 func (s *Server) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	return s.attr(s.ctx(cancel), in.NodeId, ref, out)
+	return s.attr(ctx, in.NodeId, ref, out)
 }
 
 // attr answers with the attributes of an inode.
@@ -83,11 +87,13 @@ func (s *Server) parting(ctx context.Context, parent meta.Ref, name string) (lef
 }
 
 func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	ctx, now := s.ctx(cancel), s.v.Now()
+	now := s.v.Now()
 	op := setattr(in, now)
 	if size, ok := in.GetSize(); ok {
 		if s.nodes.outdated(in.NodeId) {
@@ -120,7 +126,7 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 		}
 		if errors.Is(err, volume.ErrStale) {
 			if _, ok := s.nodes.gone(in.NodeId, func(n *meta.Inode) { amend(n, op, now) }); ok {
-				return s.attr(s.ctx(cancel), in.NodeId, ref, out)
+				return s.attr(ctx, in.NodeId, ref, out)
 			}
 		}
 		if err != nil {
@@ -134,18 +140,19 @@ func (s *Server) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.A
 			}
 		}
 	}
-	return s.attr(s.ctx(cancel), in.NodeId, ref, out)
+	return s.attr(ctx, in.NodeId, ref, out)
 }
 
 // create makes an inode under a name and answers with its entry. umask are the bits
 // that the program does not want, unless the directory says who may do what. With sure
 // the program relies on having been the first.
 func (s *Server) create(cancel <-chan struct{}, in *fuse.InHeader, name string, n volume.Node, umask uint32, held, sure bool, out *fuse.EntryOut) (volume.Attr, fuse.Status) {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return volume.Attr{}, st
 	}
-	ctx := s.ctx(cancel)
 	n.UID, n.GID = in.Uid, in.Gid
 	list, err := s.inherited(ctx, parent, &n, umask)
 	if _, gone := s.nodes.gone(in.NodeId, nil); gone && errors.Is(err, volume.ErrStale) {
@@ -233,11 +240,13 @@ func (s *Server) Symlink(cancel <-chan struct{}, in *fuse.InHeader, target, name
 }
 
 func (s *Server) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return nil, st
 	}
-	a, err := s.v.Attr(s.ctx(cancel), ref)
+	a, err := s.v.Attr(ctx, ref)
 	if err != nil {
 		return nil, errno(s.log, "readlink", err)
 	}
@@ -249,12 +258,14 @@ func (s *Server) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fu
 }
 
 func (s *Server) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	left, _ := s.parting(s.ctx(cancel), parent, name)
-	if err := s.v.Unlink(s.ctx(cancel), parent, []byte(name)); err != nil {
+	left, _ := s.parting(ctx, parent, name)
+	if err := s.v.Unlink(ctx, parent, []byte(name)); err != nil {
 		return errno(s.log, "unlink", err)
 	}
 	left()
@@ -262,12 +273,14 @@ func (s *Server) Unlink(cancel <-chan struct{}, in *fuse.InHeader, name string) 
 }
 
 func (s *Server) Rmdir(cancel <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	left, _ := s.parting(s.ctx(cancel), parent, name)
-	if err := s.v.Rmdir(s.ctx(cancel), parent, []byte(name)); err != nil {
+	left, _ := s.parting(ctx, parent, name)
+	if err := s.v.Rmdir(ctx, parent, []byte(name)); err != nil {
 		return errno(s.log, "rmdir", err)
 	}
 	left()
@@ -281,6 +294,8 @@ const (
 )
 
 func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
@@ -294,7 +309,7 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 	switch in.Flags {
 	case 0:
 		if parent != newParent || oldName != newName {
-			left, back = s.parting(s.ctx(cancel), newParent, newName)
+			left, back = s.parting(ctx, newParent, newName)
 		}
 	case renameNoReplace:
 		flags = meta.NoReplace
@@ -303,13 +318,13 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 	default:
 		return fuse.EINVAL
 	}
-	given, err := s.v.RenameSure(s.ctx(cancel), parent, []byte(oldName), newParent, []byte(newName), flags)
+	given, err := s.v.RenameSure(ctx, parent, []byte(oldName), newParent, []byte(newName), flags)
 	if err != nil {
 		return errno(s.log, "rename", err)
 	}
 	left()
 	s.v.Redecide()
-	if err := s.confirmName(s.ctx(cancel), given, nameIn{parent, oldName}, nameIn{newParent, newName}); err != nil {
+	if err := s.confirmName(ctx, given, nameIn{parent, oldName}, nameIn{newParent, newName}); err != nil {
 		if errors.Is(err, publish.ErrFaster) {
 			back()
 			if flags&meta.NoReplace == 0 {
@@ -318,14 +333,16 @@ func (s *Server) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newN
 		}
 		return errno(s.log, "rename", err)
 	}
-	s.renamed(s.ctx(cancel), nameIn{parent, oldName}, nameIn{newParent, newName})
+	s.renamed(ctx, nameIn{parent, oldName}, nameIn{newParent, newName})
 	if flags == meta.Exchange {
-		s.renamed(s.ctx(cancel), nameIn{newParent, newName}, nameIn{parent, oldName})
+		s.renamed(ctx, nameIn{newParent, newName}, nameIn{parent, oldName})
 	}
 	return fuse.OK
 }
 
 func (s *Server) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	parent, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
@@ -334,12 +351,12 @@ func (s *Server) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out 
 	if !st.Ok() {
 		return st
 	}
-	a, err := s.v.Link(s.ctx(cancel), ref, parent, []byte(name))
+	a, err := s.v.Link(ctx, ref, parent, []byte(name))
 	if err == nil {
-		err = s.confirmName(s.ctx(cancel), a.Given, nameIn{parent, name})
+		err = s.confirmName(ctx, a.Given, nameIn{parent, name})
 	}
 	if err == nil {
-		err = s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Attr(s.ctx(cancel), ref) })
+		err = s.entry(place{parent, name}, out, func() (volume.Attr, error) { return s.v.Attr(ctx, ref) })
 	}
 	return errno(s.log, "link", err)
 }

@@ -52,7 +52,9 @@ func isVirtual(id uint64) bool { return id == virtualDir || id == conflictsFile 
 
 // real says that the drive itself has something of that name.
 func (v *virtual) real(cancel <-chan struct{}) (bool, error) {
-	_, err := v.v.Lookup(v.ctx(cancel), meta.RootRef, []byte(virtualName))
+	ctx, end := v.ctx(cancel)
+	defer end()
+	_, err := v.v.Lookup(ctx, meta.RootRef, []byte(virtualName))
 	if errors.Is(err, meta.ErrNotExist) {
 		return false, nil
 	}
@@ -149,7 +151,9 @@ func (v *virtual) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOu
 	if in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		return fuse.EPERM
 	}
-	all, err := v.v.Conflicts(v.ctx(cancel))
+	ctx, end := v.ctx(cancel)
+	defer end()
+	all, err := v.v.Conflicts(ctx)
 	if err != nil {
 		return errno(v.log, "list conflicts", err)
 	}

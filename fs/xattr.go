@@ -33,6 +33,8 @@ func kept(attr string) bool {
 }
 
 func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return 0, st
@@ -41,12 +43,12 @@ func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string
 		return s.durable(ref, dest)
 	}
 	if attr == volume.LeaseAttr || (attr == volume.LeasesAttr || attr == volume.LockedAttr) && ref == meta.RootRef {
-		return s.leased(s.ctx(cancel), ref, attr, dest)
+		return s.leased(ctx, ref, attr, dest)
 	}
 	if !kept(attr) {
 		return 0, fuse.Status(syscall.EOPNOTSUPP)
 	}
-	value, err := s.v.Xattr(s.ctx(cancel), ref, []byte(attr))
+	value, err := s.v.Xattr(ctx, ref, []byte(attr))
 	if err != nil {
 		return 0, errno(s.log, "getxattr", err)
 	}
@@ -54,11 +56,13 @@ func (s *Server) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string
 }
 
 func (s *Server) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return 0, st
 	}
-	names, err := s.v.Xattrs(s.ctx(cancel), ref)
+	names, err := s.v.Xattrs(ctx, ref)
 	if err != nil {
 		return 0, errno(s.log, "listxattr", err)
 	}
@@ -89,6 +93,8 @@ func give(dest, b []byte) (uint32, fuse.Status) {
 }
 
 func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr string, data []byte) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
@@ -100,26 +106,26 @@ func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr stri
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
 	if attr == volume.LeaseAttr {
-		return s.lease(s.ctx(cancel), ref, data)
+		return s.lease(ctx, ref, data)
 	}
 	if len(data) > meta.MaxXattr {
 		return fuse.Status(syscall.E2BIG)
 	}
 	if attr == volume.DurabilityAttr {
-		if st := s.checkDurability(s.ctx(cancel), ref, data); !st.Ok() {
+		if st := s.checkDurability(ctx, ref, data); !st.Ok() {
 			return st
 		}
 		defer s.v.Redecide()
 	}
 	if attr == volume.LocksAttr {
-		if st := s.checkLocks(s.ctx(cancel), ref, data); !st.Ok() {
+		if st := s.checkLocks(ctx, ref, data); !st.Ok() {
 			return st
 		}
 		defer s.v.Redecide()
 	}
 	if attr == aclAccess || attr == aclDefault {
 		kill := in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0
-		return errno(s.log, "setxattr", s.setAccessList(s.ctx(cancel), ref, attr, data, kill))
+		return errno(s.log, "setxattr", s.setAccessList(ctx, ref, attr, data, kill))
 	}
 	var flags meta.XattrFlags
 	switch in.Flags {
@@ -133,10 +139,12 @@ func (s *Server) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, attr stri
 	}
 	// The request's buffer is the kernel's again when this returns.
 	value := append([]byte(nil), data...)
-	return errno(s.log, "setxattr", s.v.SetXattr(s.ctx(cancel), ref, []byte(attr), value, flags))
+	return errno(s.log, "setxattr", s.v.SetXattr(ctx, ref, []byte(attr), value, flags))
 }
 
 func (s *Server) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string) fuse.Status {
+	ctx, end := s.ctx(cancel)
+	defer end()
 	ref, st := s.node(in.NodeId)
 	if !st.Ok() {
 		return st
@@ -148,8 +156,8 @@ func (s *Server) RemoveXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr str
 		return fuse.Status(syscall.EOPNOTSUPP)
 	}
 	if attr == volume.LeaseAttr {
-		return errno(s.log, "give a lease back", s.v.GiveBack(s.ctx(cancel), ref))
+		return errno(s.log, "give a lease back", s.v.GiveBack(ctx, ref))
 	}
 	defer s.v.Redecide()
-	return errno(s.log, "removexattr", s.v.RemoveXattr(s.ctx(cancel), ref, []byte(attr)))
+	return errno(s.log, "removexattr", s.v.RemoveXattr(ctx, ref, []byte(attr)))
 }

@@ -2,10 +2,8 @@ package integration
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -51,7 +49,7 @@ func TestRemoteSurvivesTheMachine(t *testing.T) {
 			f, err := os.OpenFile(m.in("f"), os.O_RDWR, 0)
 			must(t, err)
 			_, err = f.WriteString("DATA")
-			return errors.Join(err, unix.Fdatasync(int(f.Fd())), f.Close())
+			return errors.Join(err, again(func() error { return unix.Fdatasync(int(f.Fd())) }), f.Close())
 		}, "f", "DATAed"},
 		{"O_SYNC", func() error {
 			f, err := os.OpenFile(m.in("f"), os.O_RDWR|os.O_SYNC, 0)
@@ -66,7 +64,7 @@ func TestRemoteSurvivesTheMachine(t *testing.T) {
 			b, err := unix.Mmap(int(f.Fd()), 0, 6, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 			must(t, err)
 			copy(b, "mapped")
-			return errors.Join(unix.Msync(b, unix.MS_SYNC), unix.Munmap(b), f.Close())
+			return errors.Join(again(func() error { return unix.Msync(b, unix.MS_SYNC) }), unix.Munmap(b), f.Close())
 		}, "f", "mapped"},
 		{"O_EXCL", func() error {
 			f, err := os.OpenFile(m.in("lock"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -244,14 +242,7 @@ func TestRemoteCanBeInterrupted(t *testing.T) {
 		"fsync": func() error { return unix.Fsync(int(f.Fd())) },
 		"mkdir": func() error { return unix.Mkdir(m.in("dir"), 0o755) },
 	} {
-		thread, ended := make(chan int, 1), make(chan error, 1)
-		go func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			thread <- unix.Gettid()
-			ended <- call()
-		}()
-		tid := <-thread
+		signal, ended := onThread(t, call)
 		eventually(t, "status says that a program waits", time.Minute, func() bool {
 			return strings.Contains(m.ok("status"), "is to be in the store before they go on (durability remote): 1 program")
 		})
@@ -260,8 +251,7 @@ func TestRemoteCanBeInterrupted(t *testing.T) {
 			t.Fatalf("%s did not wait: %v", what, err)
 		default:
 		}
-		// The runtime takes this signal for one of its own.
-		must(t, unix.Tgkill(os.Getpid(), tid, unix.SIGURG))
+		signal()
 		select {
 		case err := <-ended:
 			if !errors.Is(err, unix.EINTR) {
@@ -289,42 +279,6 @@ func TestRemoteCanBeInterrupted(t *testing.T) {
 	d = m.mount()
 	if got := string(read(t, m.in("f"))); got != "kept" {
 		t.Errorf("it holds %q", got)
-	}
-	d.umount()
-}
-
-// A program that gives a name and gets a signal meanwhile, as runtimes send them to
-// themselves, is told what became of the name: called again after EINTR it would meet it,
-// and take its own lock for another's. Only who would wait for seconds more hears of it.
-func TestSignalWhileANameIsGiven(t *testing.T) {
-	t.Parallel()
-	const grace = 5 * time.Second
-	m := newDrive(t).enrolled()
-	d, let := m.mountHeld("--durability", "remote")
-	for tries := 1; ; tries++ {
-		ended, thread := make(chan error, 1), make(chan int, 1)
-		go func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			thread <- unix.Gettid()
-			ended <- unix.Mkdir(m.in(fmt.Sprint("lock", tries)), 0o755)
-		}()
-		tid := <-thread
-		eventually(t, "status says that a program waits", time.Minute, func() bool {
-			return strings.Contains(m.ok("status"), "1 program")
-		})
-		since := time.Now()
-		must(t, unix.Tgkill(os.Getpid(), tid, unix.SIGURG))
-		let()
-		err := <-ended
-		if err == nil {
-			break
-		}
-		if after := time.Since(since); !errors.Is(err, unix.EINTR) || after < grace || tries == 10 {
-			t.Fatalf("mkdir: %v, %v after the signal, try %d", err, after, tries)
-		}
-		// The machine is too slow to bring it to the store in that time.
-		must(t, os.WriteFile(m.at("held"), nil, 0o600))
 	}
 	d.umount()
 }
