@@ -83,7 +83,7 @@ type backlog struct {
 }
 
 func newBacklog(t *testing.T, operations int, seed uint64) *backlog {
-	b := &backlog{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), files: operations / 2, both: operations / 100, size: 2 << 10, rounds: 1, limit: 2 * time.Minute}
+	b := &backlog{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), files: operations / 2, both: operations / 100, size: 2 << 10, rounds: 1, limit: 5 * time.Minute}
 	if operations >= manyOperations {
 		b.size, b.rounds, b.limit = 14<<10, 2, 20*time.Minute
 	}

@@ -127,11 +127,22 @@ func TestCapIsHardForManyWriters(t *testing.T) {
 	w := m.watchDisk()
 	must(t, os.Rename(m.store, m.store+".away"))
 	var all []*exec.Cmd
+	var begin []func() error
 	for i := range writers {
 		// A process of its own: one that has a file open whose close waits can start no other.
-		cp := exec.Command("cp", fmt.Sprint(source, i), m.in(fmt.Sprint("file", i)))
+		// It begins when all have their files open: a new one may be refused by then.
+		cp := exec.Command("sh", "-c", `exec >"$2"; read begin; exec cat "$1"`, "sh", fmt.Sprint(source, i), m.in(fmt.Sprint("file", i)))
+		in, err := cp.StdinPipe()
+		must(t, err)
 		must(t, cp.Start())
-		all = append(all, cp)
+		all, begin = append(all, cp), append(begin, in.Close)
+	}
+	eventually(t, "all files are open", time.Minute, func() bool {
+		entries, err := os.ReadDir(m.mnt)
+		return err == nil && len(entries) == writers
+	})
+	for _, each := range begin {
+		must(t, each())
 	}
 	eventually(t, "new files are refused", time.Minute, func() bool { return m.statusVolume().Refused })
 	must(t, os.Rename(m.store+".away", m.store))
@@ -174,7 +185,7 @@ func TestFullThenGoesOn(t *testing.T) {
 
 func fullThenGoesOn(t *testing.T, m *machine, away, back func()) {
 	t.Helper()
-	d := m.mount(cappedFlags...)
+	d := m.mount(append(patient, cappedFlags...)...)
 	must(t, os.Mkdir(m.in("known"), 0o755))
 	must(t, os.WriteFile(m.in("known", "a"), []byte("a"), 0o644))
 	m.ok("wait", m.mnt)
@@ -209,7 +220,7 @@ func fullThenGoesOn(t *testing.T, m *machine, away, back func()) {
 		"create":           func() error { return os.WriteFile(m.in("new"), nil, 0o644) },
 		"mkdir":            func() error { return os.Mkdir(m.in("newdir"), 0o755) },
 		"grow":             func() error { return open.Truncate(1 << 20) },
-		"fallocate":        func() error { return unix.Fallocate(int(open.Fd()), 0, 0, 1<<20) },
+		"fallocate":        func() error { return again(func() error { return unix.Fallocate(int(open.Fd()), 0, 0, 1<<20) }) },
 	} {
 		if err := act(); !errors.Is(err, unix.ENOSPC) {
 			t.Errorf("%s when it is full: %v", name, err)
@@ -349,7 +360,7 @@ func TestRemovesWhenFull(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", a.name, err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			late = a.name
 		}
 		if late != "" {

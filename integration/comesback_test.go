@@ -123,7 +123,7 @@ func mappedAndBack(p *pair) {
 	p.holds(p.at("f.bin"), []byte("theirs"))
 	copy(m, "into nothing")
 	copy(was, "into nothing")
-	must(t, unix.Msync(m, unix.MS_SYNC))
+	must(t, again(func() error { return unix.Msync(m, unix.MS_SYNC) }))
 	if !bytes.Equal(m, was) {
 		t.Error("the map shows something else")
 	}

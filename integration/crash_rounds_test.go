@@ -254,6 +254,7 @@ func (c *crashes) atStep() (whole bool) {
 func (c *crashes) unmounting() (whole bool) {
 	wait := c.start(100)
 	wait(true)
+	allExecuted()
 	u := c.m.command(c.t.Context(), hushfs, "umount", c.m.mnt)
 	must(c.t, u.Start())
 	<-c.moment(400 * time.Millisecond)

@@ -129,12 +129,7 @@ func (d *daemon) kill() {
 // and the daemon gone.
 func (d *daemon) umount() {
 	d.t.Helper()
-	var r result
-	eventually(d.t, "umount", patience, func() bool {
-		r = d.m.run("umount", d.m.mnt)
-		return r.code != 7 // a test beside this one may have forked: its child has our files until it executes
-	})
-	if r.code != 0 {
+	if r := d.m.run("umount", d.m.mnt); r.code != 0 {
 		d.t.Fatalf("umount: exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if code := d.await(); code != 0 {
@@ -156,6 +151,7 @@ func (d *daemon) remount(flags ...string) *daemon {
 // plainUmount is umount(8) by the machine's user.
 func (m *machine) plainUmount() {
 	m.t.Helper()
+	allExecuted()
 	c := m.command(m.t.Context(), "fusermount3", "-u", m.mnt)
 	if r := finish(m.t, c); r.code != 0 {
 		m.t.Fatalf("%s: %s", c, r.stderr)

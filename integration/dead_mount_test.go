@@ -272,6 +272,7 @@ func (m *machine) fusermountThat(script string) {
 	text := fmt.Sprintf("#!/bin/sh\nmnt=%s real=%s\n%s\n", m.mnt, real, script)
 	must(m.t, os.WriteFile(m.at("bin", "fusermount3"), []byte(text), 0o755))
 	must(m.t, os.Chmod(m.at("bin", "fusermount3"), 0o755)) // whatever the umask is
+	allExecuted()                                          // nobody has it open to write
 	m.path = bin + ":" + os.Getenv("PATH")
 }
 

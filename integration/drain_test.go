@@ -119,7 +119,7 @@ func TestUmountThatDoesNotWait(t *testing.T) {
 		code  int
 	}{
 		{[]string{"--no-wait"}, 14},
-		{[]string{"--timeout", "100ms"}, 13},
+		{[]string{"--timeout", "5s"}, 13},
 	} {
 		t.Run(c.flags[0], func(t *testing.T) {
 			t.Parallel()
@@ -150,7 +150,7 @@ func TestWait(t *testing.T) {
 	defer f.Close()
 	_, err = f.Write(pattern(5, 0, 500_000))
 	must(t, err)
-	m.refused(13, []string{"not everything of it is in the store yet", "hushfs status"}, "wait", "--timeout", "300ms", m.in("open"))
+	m.refused(13, []string{"not everything of it is in the store yet", "hushfs status"}, "wait", "--timeout", "5s", m.in("open"))
 	m.refused(2, []string{"nothing is at " + m.in("none"), "typing error"}, "wait", m.in("none"))
 	let()
 	m.ok("wait", m.in("open"))
@@ -222,6 +222,7 @@ func TestUmountShowsHowFarItIs(t *testing.T) {
 			m := newDrive(t).enrolled()
 			d, let := m.mountHeld(slowly...)
 			fill(t, m)
+			allExecuted()
 			args := c.args(m)
 			p := m.command(t.Context(), args[0], args[1:]...)
 			stdout, err := os.Create(m.at("stdout"))
@@ -262,6 +263,7 @@ func TestUmountInterrupted(t *testing.T) {
 	m.ok("wait", m.mnt)
 	must(t, os.Rename(m.store, m.store+".away"))
 	fill(t, m)
+	allExecuted()
 	c := m.command(t.Context(), hushfs, "umount", m.mnt)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr

@@ -38,7 +38,7 @@ func fsyncBesideWriter(b *testing.B, dir string, syncs bool) {
 		_, err := f.Write(block)
 		must(b, err)
 		began := time.Now()
-		must(b, unix.Fdatasync(int(f.Fd())))
+		must(b, again(func() error { return unix.Fdatasync(int(f.Fd())) }))
 		took = append(took, time.Since(began))
 	}
 	close(stop)
@@ -68,7 +68,7 @@ func writeUntil(stop <-chan struct{}, path string, syncs bool) error {
 			return err
 		}
 		if syncs && i%4 == 3 {
-			if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			if err := again(func() error { return unix.Fdatasync(int(f.Fd())) }); err != nil {
 				return err
 			}
 		}

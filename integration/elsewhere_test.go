@@ -659,7 +659,7 @@ func mappedAndWritten(p *pair) {
 	copy(m[150_000:], "after")
 	copy(was[150_000:], "after")
 	must(p.t, f.Close()) // the map stays
-	must(p.t, errors.Join(unix.Msync(m, unix.MS_SYNC), unix.Munmap(m)))
+	must(p.t, errors.Join(again(func() error { return unix.Msync(m, unix.MS_SYNC) }), unix.Munmap(m)))
 	p.synced()
 	p.holds(p.at("f.bin"), []byte("theirs"))
 	p.copied("f.bin", was)

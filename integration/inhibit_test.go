@@ -126,7 +126,7 @@ func (b *bus) held(d *daemon, n int) *os.File {
 // would, and some more for a busy machine.
 func (b *bus) letGo(lock *os.File) {
 	b.t.Helper()
-	must(b.t, lock.SetReadDeadline(time.Now().Add(b.limit+30*time.Second)))
+	must(b.t, lock.SetReadDeadline(time.Now().Add(b.limit+patience)))
 	if _, err := lock.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		b.t.Fatalf("the lock is held still: %v", err)
 	}
@@ -187,7 +187,7 @@ func TestShutdownIsWaitedFor(t *testing.T) {
 func TestShutdownWithTheStoreAway(t *testing.T) {
 	t.Parallel()
 	m := newDrive(t)
-	b := newBus(t, m, 3*time.Second)
+	b := newBus(t, m, 15*time.Second)
 	d := m.mount("-v")
 	m.put("first") // it is a device then
 	m.ok("wait", m.mnt)

@@ -238,7 +238,7 @@ func TestLeaseWhileOpen(t *testing.T) {
 	must(t, open["closed"].Close())
 	must(t, open["written"].Sync())
 	must(t, open["both"].Sync())
-	must(t, unix.Msync(mapped, unix.MS_SYNC))
+	must(t, again(func() error { return unix.Msync(mapped, unix.MS_SYNC) }))
 	refuses(t, here.in("db", "only read"), os.O_RDWR)
 	for what, err := range map[string]error{
 		"ftruncate": open["cut"].Truncate(5), "fchmod": open["cut"].Chmod(0o600),
@@ -276,7 +276,7 @@ func TestLeaseWhileOpen(t *testing.T) {
 
 	// Who has it open goes on with the copy, and the holder with what it leased.
 	copy(mapped, "more")
-	must(t, unix.Msync(mapped, unix.MS_SYNC))
+	must(t, again(func() error { return unix.Msync(mapped, unix.MS_SYNC) }))
 	copy(want["mapped"], "more")
 	_, err = open["written"].WriteAt([]byte("more"), 0)
 	must(t, err)

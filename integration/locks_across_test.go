@@ -203,7 +203,7 @@ func TestLocksAcross(t *testing.T) {
 		if kind != "flock" {
 			cmd := map[string]int{"fcntl": unix.F_GETLK, "ofd": unix.F_OFD_GETLK}[kind]
 			k := unix.Flock_t{Type: readLock}
-			if err := unix.FcntlFlock(b.Fd(), cmd, &k); err != nil || k.Type != writeLock {
+			if err := again(func() error { return unix.FcntlFlock(b.Fd(), cmd, &k) }); err != nil || k.Type != writeLock {
 				t.Errorf("%s: asked, it is %d, %v", kind, k.Type, err)
 			}
 		}
@@ -235,8 +235,8 @@ func TestLocksAcross(t *testing.T) {
 	must(t, err)
 	b, err := os.OpenFile(there.in("outside"), os.O_RDWR, 0)
 	must(t, err)
-	must(t, unix.Flock(int(a.Fd()), unix.LOCK_EX|unix.LOCK_NB))
-	must(t, unix.Flock(int(b.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	must(t, lockKinds["flock"](a, writeLock, false))
+	must(t, lockKinds["flock"](b, writeLock, false))
 	must(t, a.Close())
 	must(t, b.Close())
 	for _, bad := range []string{"", "yes"} {
@@ -256,12 +256,12 @@ func TestLocksAcrossKilled(t *testing.T) {
 	a, err := os.OpenFile(here.in("locked", "deep", "flock"), os.O_RDWR, 0)
 	must(t, err)
 	defer a.Close()
-	must(t, unix.Flock(int(a.Fd()), unix.LOCK_EX))
+	must(t, lockKinds["flock"](a, writeLock, true))
 	dHere.kill()
 	b, err := os.OpenFile(there.in("locked", "deep", "flock"), os.O_RDWR, 0)
 	must(t, err)
 	defer b.Close()
-	if err := unix.Flock(int(b.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, syscall.EAGAIN) {
+	if err := lockKinds["flock"](b, writeLock, false); !errors.Is(err, syscall.EAGAIN) {
 		t.Errorf("at once: %v", err)
 	}
 	// It runs out as others commit.
@@ -272,7 +272,7 @@ func TestLocksAcrossKilled(t *testing.T) {
 			t.Fatal("a machine that is gone holds it for ever")
 		}
 		must(t, os.MkdirAll(there.in(fmt.Sprint("d", n)), 0o755)) // a signal may have it made twice
-		if n%8 == 0 && unix.Flock(int(b.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if n%8 == 0 && lockKinds["flock"](b, writeLock, false) == nil {
 			break
 		}
 	}

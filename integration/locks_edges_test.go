@@ -64,48 +64,49 @@ func TestLocksAcrossNone(t *testing.T) {
 	must(t, os.WriteFile(there.in("late", "f"), nil, 0o644))
 	p.synced()
 	early := rw(t, here.in("late", "f"), 0)
-	must(t, unix.Flock(int(early.Fd()), unix.LOCK_EX|unix.LOCK_NB))
-	must(t, unix.Flock(int(early.Fd()), unix.LOCK_UN))
+	lock := lockKinds["flock"]
+	must(t, lock(early, writeLock, false))
+	must(t, lock(early, noLock, false))
 	must(t, unix.Setxattr(there.in("late"), "user.hushfs.locks", []byte("shared"), 0))
 	p.synced()
 	none := func(what string, f *os.File, how int) {
 		t.Helper()
-		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); !errors.Is(err, syscall.ENOLCK) {
+		if err := lock(f, how, false); !errors.Is(err, syscall.ENOLCK) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	none("opened before it was marked", early, unix.LOCK_EX)
-	must(t, unix.Flock(int(rw(t, here.in("late", "f"), 0).Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	none("opened before it was marked", early, writeLock)
+	must(t, lock(rw(t, here.in("late", "f"), 0), writeLock, false))
 	only, err := os.Open(viewer.in("locked", "deep", "flock"))
 	must(t, err)
 	defer only.Close()
-	none("read-only", only, unix.LOCK_SH)
+	none("read-only", only, readLock)
 
 	// Taken out again, and opened anew.
 	must(t, unix.Setxattr(there.in("late"), "user.hushfs.locks", []byte("local"), 0))
 	p.synced()
-	must(t, unix.Flock(int(rw(t, there.in("late", "f"), 0).Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	must(t, lock(rw(t, there.in("late", "f"), 0), writeLock, false))
 
 	// The store is away.
 	held := rw(t, there.in("locked", "deep", "ofd"), 0)
-	must(t, unix.Flock(int(held.Fd()), unix.LOCK_SH))
+	must(t, lock(held, readLock, true))
 	asked := rw(t, here.in("locked", "deep", "flock"), 0)
 	must(t, os.Rename(there.store, there.store+".away"))
-	for _, how := range []int{0, unix.LOCK_NB} {
+	for _, wait := range []bool{true, false} {
 		began := time.Now()
-		if err := again(func() error { return unix.Flock(int(asked.Fd()), unix.LOCK_EX|how) }); !errors.Is(err, syscall.ENOLCK) {
+		if err := lock(asked, writeLock, wait); !errors.Is(err, syscall.ENOLCK) {
 			t.Errorf("off line: %v", err)
 		}
-		if d := time.Since(began); d > 30*time.Second {
+		if d := time.Since(began); d > patience {
 			t.Errorf("off line: told after %v", d)
 		}
 	}
-	if err := again(func() error { return unix.Flock(int(held.Fd()), unix.LOCK_EX) }); !errors.Is(err, syscall.ENOLCK) {
+	if err := lock(held, writeLock, true); !errors.Is(err, syscall.ENOLCK) {
 		t.Errorf("off line, more of a lock that this machine has: %v", err)
 	}
 	must(t, os.Rename(there.store+".away", there.store))
 	eventually(t, "a lock when the store is back", time.Minute, func() bool {
-		return unix.Flock(int(asked.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+		return lock(asked, writeLock, false) == nil
 	})
 }
 
@@ -216,7 +217,7 @@ func TestLocksAcrossEnded(t *testing.T) {
 	p.waits(unix.SYS_FLOCK)
 	began := time.Now()
 	p.end()
-	if d := time.Since(began); d > 20*time.Second {
+	if d := time.Since(began); d > patience {
 		t.Errorf("ended after %v", d)
 	}
 	began = time.Now()

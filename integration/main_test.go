@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/hushfs/hushfs/integration/crashwork"
@@ -31,6 +33,13 @@ func TestMain(m *testing.M) {
 
 // prepared builds the program, checks what the tests need, and runs them.
 func prepared(m *testing.M) int {
+	// Who runs the tests may have these ignored (nohup, or & in a script), which processes
+	// inherit, unless this one handles them.
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	for _, program := range []string{"fusermount3", "git", "cp", "diff", "unshare"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return fail("%s is missing: make setup", program)

@@ -69,7 +69,7 @@ func TestSixteenTiB(t *testing.T) {
 		_, err := unix.Pwrite(fd, []byte("12345"), off)
 		must(t, err)
 	}
-	must(t, unix.Fsync(fd))
+	must(t, again(func() error { return unix.Fsync(fd) }))
 	must(t, unix.Close(fd))
 	d = d.remount()
 	fd = mustOpen(t, d.m.in("file"), unix.O_RDONLY)
@@ -110,7 +110,7 @@ func TestOneFileManyWays(t *testing.T) {
 		case 1:
 			copy(shared[at:], bytes.Repeat([]byte{c}, 4096))
 			if i%2 == 0 {
-				err = unix.Msync(shared[at:at+4096], unix.MS_SYNC)
+				err = again(func() error { return unix.Msync(shared[at:at+4096], unix.MS_SYNC) })
 			}
 		case 2:
 			copy(buf, bytes.Repeat([]byte{c}, 4096))

@@ -187,7 +187,7 @@ func TestSynchronousWrites(t *testing.T) {
 			}
 			b[size-1] ^= 0xff
 			buf[size-1] ^= 0xff // which is what it must read then
-			return errors.Join(unix.Msync(b, unix.MS_SYNC), unix.Munmap(b))
+			return errors.Join(again(func() error { return unix.Msync(b, unix.MS_SYNC) }), unix.Munmap(b))
 		}},
 	} {
 		copy(buf, pattern(uint64(i), 0, size))
@@ -195,7 +195,7 @@ func TestSynchronousWrites(t *testing.T) {
 		_, err := unix.Pwrite(fd, buf, 0)
 		must(t, err)
 		if c.sync != nil {
-			mustf(t, c.sync(fd), "%s", c.name)
+			mustf(t, again(func() error { return c.sync(fd) }), "%s", c.name)
 		}
 		want[c.name] = bytes.Clone(buf)
 		fds = append(fds, fd)
@@ -249,7 +249,7 @@ func TestRemovedDirectory(t *testing.T) {
 		if st.Mode != unix.S_IFDIR|0o711 {
 			t.Errorf("%s: mode %o after chmod", name, st.Mode)
 		}
-		must(t, unix.Fsync(fd))
+		must(t, again(func() error { return unix.Fsync(fd) }))
 	}
 	read(t, m.in("replaced", "file"))
 

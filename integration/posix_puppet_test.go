@@ -106,6 +106,7 @@ func testProgram(t testing.TB) string {
 	_, err = io.Copy(to, from)
 	must(t, errors.Join(err, to.Chmod(0o755), to.Close()))
 	must(t, os.Rename(to.Name(), path))
+	allExecuted() // nobody has it open to write
 	return path
 }
 
@@ -200,10 +201,10 @@ func obey(files map[int]int, o order) (a answer, err error) {
 			files[o.To] = fd
 		}
 	case "flock": // how
-		err = unix.Flock(fd, int(n(0)))
+		err = again(func() error { return unix.Flock(fd, int(n(0))) })
 	case "fcntl": // command, type, start, length
 		l := unix.Flock_t{Type: int16(n(1)), Start: n(2), Len: n(3)}
-		err = unix.FcntlFlock(uintptr(fd), int(n(0)), &l)
+		err = again(func() error { return unix.FcntlFlock(uintptr(fd), int(n(0)), &l) })
 		a.N = []int64{int64(l.Type), l.Start, l.Len, int64(l.Pid)}
 	case "pwrite": // offset
 		_, err = unix.Pwrite(fd, []byte(o.Text), n(0))

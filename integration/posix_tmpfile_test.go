@@ -25,7 +25,7 @@ func TestTmpfile(t *testing.T) {
 	lost := mustOpen(t, m.in("dir"), unix.O_TMPFILE|unix.O_RDWR)
 	_, err := unix.Write(lost, pattern(9, 0, 2<<20))
 	must(t, err)
-	must(t, unix.Fsync(lost))
+	must(t, again(func() error { return unix.Fsync(lost) }))
 	never := mustOpen(t, m.in("dir"), unix.O_TMPFILE|unix.O_EXCL|unix.O_RDWR)
 	if err := link(never, m.in("dir", "never")); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("linking what was made by O_EXCL: %v", err)
@@ -49,7 +49,7 @@ func TestTmpfile(t *testing.T) {
 	if err := link(fd, m.in("other", "taken")); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("linking over a name: %v", err)
 	}
-	must(t, unix.Fsync(fd))
+	must(t, again(func() error { return unix.Fsync(fd) }))
 	must(t, link(fd, m.in("other", "linked"))) // not where it was made
 	must(t, link(fd, m.in("dir", "again")))
 	must(t, syncFolder(m.in("dir")))
@@ -61,7 +61,7 @@ func TestTmpfile(t *testing.T) {
 	_, err = unix.Pwrite(fd, []byte("after"), 100)
 	must(t, err)
 	copy(want[100:], "after")
-	must(t, unix.Fsync(fd))
+	must(t, again(func() error { return unix.Fsync(fd) }))
 	check := func(m *machine) {
 		t.Helper()
 		got := manifest(t, m.mnt)

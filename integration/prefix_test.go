@@ -55,7 +55,7 @@ func TestPrefixOfOneOrder(t *testing.T) {
 	var others, late atomic.Int64 // events in which a machine sees another's writes; after it was killed
 	going := func() bool {        // on a busy machine until there is something to judge
 		now := time.Now()
-		return t.Context().Err() == nil && (now.Before(until) || late.Load() == 0 && now.Before(until.Add(time.Minute)))
+		return t.Context().Err() == nil && (now.Before(until) || late.Load() == 0 && now.Before(until.Add(patience)))
 	}
 	var g sync.WaitGroup
 	for i, m := range machines {

@@ -19,7 +19,7 @@ func TestServerKilledWhileProgramsWrite(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t, s3test.MinIO)
 	m := driveAt(t, server)
-	d := m.mount()
+	d := m.mount(patient...)
 	s := m.squad("w", 3, 11)
 	wait := s.start(300)
 	eventually(t, "all programs are at work", time.Minute, func() bool {
@@ -51,12 +51,12 @@ func TestServerKilledWhileProgramsWrite(t *testing.T) {
 	began := time.Now()
 	entries, err := os.ReadDir(m.mnt)
 	took := time.Since(began)
-	if err != nil || len(entries) != 4 || took > 2*time.Second {
+	if err != nil || len(entries) != 4 || took > hangs {
 		t.Errorf("ls without the server: %d entries in %v, %v", len(entries), took, err)
 	}
 	t.Logf("ls without the server: %v", took)
 	handOver(t, m)
-	m.refused(13, []string{"not everything is in the store yet"}, "wait", "--timeout", "1s", m.mnt)
+	m.refused(13, []string{"not everything is in the store yet"}, "wait", "--timeout", "5s", m.mnt)
 
 	must(t, server.Run(t.Context()))
 	m.ok("wait", m.mnt)
@@ -173,7 +173,7 @@ func TestServerHangs(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t, s3test.MinIO)
 	m := driveAt(t, server)
-	d := m.mount()
+	d := m.mount(patient...)
 	must(t, writeSynced(m.in("a"), os.O_CREATE, []byte("a")))
 	m.ok("wait", m.mnt)
 	must(t, server.Pause())

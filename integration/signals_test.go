@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -228,6 +227,7 @@ func TestUmountKilled(t *testing.T) {
 	m := newDrive(t).enrolled()
 	d, let := m.mountHeld()
 	fill(t, m)
+	allExecuted()
 	c := m.command(t.Context(), hushfs, "umount", m.mnt)
 	must(t, c.Start())
 	eventually(t, "it drains", time.Minute, func() bool {
@@ -249,11 +249,6 @@ func TestTerminalClosed(t *testing.T) {
 	t.Parallel()
 	t.Run("foreground", func(t *testing.T) {
 		t.Parallel()
-		// Who runs the tests may have it ignored (nohup), which processes inherit, unless
-		// this one handles it.
-		hangup := make(chan os.Signal, 1)
-		signal.Notify(hangup, syscall.SIGHUP)
-		defer signal.Stop(hangup)
 		m := newDrive(t)
 		pidFile := m.at("pid")
 		c := m.command(t.Context(), "script", "-qec", "sh -c 'echo $$ >"+pidFile+"; exec "+hushfs+" mount -f --passphrase-file "+m.pass+" "+m.store+" "+m.mnt+"'", "/dev/null")

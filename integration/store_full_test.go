@@ -25,8 +25,8 @@ func TestStoreIsFull(t *testing.T) {
 	}
 	full := []string{"store is full", "make room in the store"}
 	m.refused(11, full, "sync", m.mnt)
-	m.refused(11, append(full, "wait"), "wait", "--timeout", "2s", m.mnt)
-	m.refused(11, full, "sync", "--timeout", "2s", m.mnt)
+	m.refused(11, append(full, "wait"), "wait", "--timeout", "5s", m.mnt)
+	m.refused(11, full, "sync", "--timeout", "5s", m.mnt)
 	if v := m.status()[0].Volume; v.NotTaken == "" || v.Stored || v.Offline != "" {
 		t.Errorf("%+v", v)
 	}

@@ -163,7 +163,7 @@ func fallocated(path string, mode uint32, off, n int64) error {
 	if err != nil {
 		return err
 	}
-	return all(func() error { return unix.Fallocate(int(f.Fd()), mode, off, n) }, f.Close)
+	return all(func() error { return again(func() error { return unix.Fallocate(int(f.Fd()), mode, off, n) }) }, f.Close)
 }
 
 // synced opens a file to write and syncs it.

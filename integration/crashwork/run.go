@@ -55,7 +55,7 @@ func (w *worker) run(n *Note) (ino uint64, err error) {
 	case "fsync":
 		return 0, w.opened(n.A, os.O_RDONLY, (*os.File).Sync)
 	case "fdatasync":
-		return 0, w.opened(n.A, os.O_WRONLY, func(f *os.File) error { return unix.Fdatasync(int(f.Fd())) })
+		return 0, w.opened(n.A, os.O_WRONLY, func(f *os.File) error { return again(func() error { return unix.Fdatasync(int(f.Fd())) }) })
 	case "fsyncdir":
 		return 0, w.opened(n.A, os.O_RDONLY, (*os.File).Sync)
 	case "log":
@@ -136,7 +136,7 @@ func allocate(f *os.File, n *Note) error {
 	case "alloc":
 		mode, off, length = 0, 0, n.Size
 	}
-	return unix.Fallocate(int(f.Fd()), mode, off, length)
+	return again(func() error { return unix.Fallocate(int(f.Fd()), mode, off, length) })
 }
 
 // copied copies whole blocks from one file to another, or within one.
@@ -146,6 +146,9 @@ func (w *worker) copied(n *Note) error {
 			src, dst := int64(n.From)*blockSize, int64(n.At)*blockSize
 			for left := n.N * blockSize; left > 0; {
 				k, err := unix.CopyFileRange(int(from.Fd()), &src, int(to.Fd()), &dst, left, 0)
+				if err == unix.EINTR {
+					continue
+				}
 				if err != nil {
 					return err
 				}

@@ -133,6 +133,15 @@ func (w *worker) act(n Note) error {
 	return nil
 }
 
+// again calls fn until no signal ends it: Go's runtime sends some.
+func again(fn func() error) error {
+	for {
+		if err := fn(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 func (w *worker) at(p string) string { return filepath.Join(w.base, p) }
 
 // errGone: the drive died under a mapping.
@@ -164,7 +173,7 @@ func (w *worker) mapped(n *Note) (err error) {
 		copy(b[i*blockSize:], block(n.File, n.At+i, n.Ver)[:length])
 	}
 	if n.Flag == "sync" {
-		return unix.Msync(b, unix.MS_SYNC)
+		return again(func() error { return unix.Msync(b, unix.MS_SYNC) })
 	}
 	return nil
 }

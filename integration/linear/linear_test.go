@@ -172,7 +172,7 @@ func TestLinear(t *testing.T) {
 	until := r.began.Add(lasts)
 	going := func() bool { // on a busy machine until there is something to judge
 		now := time.Now()
-		return now.Before(until) || now.Before(until.Add(2*time.Minute)) && r.tooFew() != ""
+		return now.Before(until) || now.Before(until.Add(5*time.Minute)) && r.tooFew() != ""
 	}
 	var ids struct {
 		sync.Mutex
@@ -255,10 +255,8 @@ func (m *machine) take(by way, name string) (output, error) {
 	case byTmpfile:
 		var fd int
 		if fd, err = m.unnamed(); err == nil {
-			err = unix.EINTR
-			for err == unix.EINTR { // before it began: a name that is given hears of no signal so soon
-				err = link(fd, path)
-			}
+			// Before it began: a name that is given hears of no signal so soon.
+			err = again(func() error { return link(fd, path) })
 			_ = unix.Close(fd)
 		}
 	case byRename:

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/hushfs/hushfs/store/s3/s3test"
 )
 
@@ -68,7 +70,7 @@ func (m *machine) in(name string) string { return filepath.Join(m.mnt, name) }
 
 // run runs hushfs to its end.
 func (m *machine) run(args ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, m.program, args...)
 	c.Dir, c.Env = "/", m.env
@@ -105,6 +107,15 @@ func later(rnd *rand.Rand, d time.Duration) s3test.Spoiler {
 			time.Sleep(wait)
 			next.ServeHTTP(w, r)
 		})
+	}
+}
+
+// again calls fn until no signal ends it: Go's runtime sends some.
+func again(fn func() error) error {
+	for {
+		if err := fn(); err != unix.EINTR {
+			return err
+		}
 	}
 }
 

@@ -16,10 +16,10 @@ import (
 
 // unnamed makes a file without a name.
 func (m *machine) unnamed() (fd int, err error) {
-	err = unix.EINTR
-	for err == unix.EINTR {
+	err = again(func() (err error) {
 		fd, err = unix.Open(m.mnt, unix.O_TMPFILE|unix.O_RDWR, 0o644)
-	}
+		return err
+	})
 	return fd, err
 }
 
@@ -62,7 +62,7 @@ func TestTmpfilesRace(t *testing.T) {
 				}
 				_, err := unix.Pwrite(fds[i], []byte("!"), st.Size)
 				must(t, err)
-				must(t, unix.Fsync(fds[i]))
+				must(t, again(func() error { return unix.Fsync(fds[i]) }))
 				must(t, link(fds[i], m.in(fmt.Sprint("instead of n", k))))
 			default:
 				t.Errorf("n%d: %v", k, told[i])
