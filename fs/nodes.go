@@ -455,16 +455,14 @@ func (t *nodes) became(as []meta.Ref, was, is meta.Ref) (ids []uint64, at []plac
 			n.less()
 		}
 	}
-	if len(as) == 0 {
-		if n := t.of(was.Ino); n != nil && n.handles() == 0 {
-			change(n)
-		}
-		return ids, at
-	}
 	for n := range t.byID.all() {
 		if n.handles() > 0 && slices.Contains(as, n.rare.held) {
 			change(n)
 		}
+	}
+	// Nobody has it open, or who is about to is not known to: see hold.
+	if n := t.of(was.Ino); len(ids) == 0 && n != nil && n.handles() == 0 {
+		change(n)
 	}
 	return ids, at
 }

@@ -110,15 +110,15 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 	v.notGiven(v.tentative.followed(f.Refused))
 	c := Change{All: f.All}
 	homes := map[meta.Ino]meta.Ino{}
-	moved := map[meta.Ref]meta.Ref{}
-	for _, m := range f.Moved {
+	moved, moves := map[meta.Ref]meta.Ref{}, inOrder(f.Moved)
+	for _, m := range moves {
 		moved[m.From] = m.To
 		if n, err := meta.GetInode(was, m.From); err == nil && n.Kind == meta.Dir {
 			homes[m.From.Ino] = m.To.Ino
 			c.Merged = append(c.Merged, m)
 		}
 	}
-	for _, m := range f.Moved {
+	for _, m := range moves {
 		if o := v.open[m.From.Ino]; o != nil {
 			o.copied = o.copied || m.From.Ino != m.To.Ino && !m.Same
 		} else if v.watcher != nil {
@@ -127,6 +127,12 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 	}
 	v.rehome(homes)
 	v.rehomeHalves(moved)
+	stood := map[*opened]meta.Ref{} // what is open, and was an inode of was
+	for _, o := range v.open {
+		if v.orphans[o.ref.Ino] == nil {
+			stood[o] = o.ref
+		}
+	}
 	refs, names := touchedBy(f.Keys)
 	c.Names = v.standing(names)
 	if f.All {
@@ -134,9 +140,9 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 			refs = append(refs, o.ref)
 		}
 	}
-	for ref, to := range moved {
-		if o := v.open[ref.Ino]; o != nil && o.ref == ref {
-			v.carry(o, to, was)
+	for _, m := range moves {
+		if o := v.open[m.From.Ino]; o != nil && o.ref == m.From {
+			v.carry(o, m.To, was)
 		}
 	}
 	for _, o := range v.opened() {
@@ -146,25 +152,7 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 		}
 	}
 	for _, ref := range refs {
-		open := v.open[ref.Ino]
-		if open == nil && !v.shown(ref.Ino) {
-			continue
-		}
-		switch a, what := v.compare(ref, was); what {
-		case renewed:
-			c.Renewed = append(c.Renewed, ref)
-		case amended:
-			c.Amended = append(c.Amended, ref)
-		case gone:
-			c.Gone = append(c.Gone, a)
-		}
-		if open != nil && v.open[ref.Ino] == open && v.changed(open, was) {
-			if open.follows && v.remains(open) {
-				open.guessed = false
-			} else {
-				v.freeze(open, was)
-			}
-		}
+		v.differs(&c, ref, was, stood, homes)
 	}
 	if err := v.takeBack(); err != nil {
 		v.log.Debug("taken away later", "err", err) // by who waits, see ConfirmName
@@ -172,6 +160,56 @@ func (v *Volume) shift(f view.Followed, was meta.Reader) {
 	if v.watcher != nil {
 		v.watcher.Changed(c)
 	}
+}
+
+// differs adds to c what became of an inode since the map was was, and freezes it where that is
+// open and holds something else; stood are those that were open then, and homes those of the
+// directories that have become one; v is locked.
+func (v *Volume) differs(c *Change, ref meta.Ref, was meta.Reader, stood map[*opened]meta.Ref, homes map[meta.Ino]meta.Ino) {
+	open := v.open[ref.Ino]
+	if open == nil && !v.shown(ref.Ino) {
+		return
+	}
+	came := open != nil && stood[open] != open.ref // it holds what that does now, whatever that was
+	switch a, what := v.compare(ref, was); {
+	case what == gone && v.rehomed(ref, homes):
+	case what == gone:
+		c.Gone = append(c.Gone, a)
+	case what == renewed && !came:
+		c.Renewed = append(c.Renewed, ref)
+	case what != unchanged:
+		c.Amended = append(c.Amended, ref)
+	}
+	if open == nil || came || !v.changed(open, was) {
+		return
+	}
+	if open.follows && v.remains(open) {
+		open.guessed = false
+	} else {
+		v.freeze(open, was)
+	}
+}
+
+// inOrder has what became another inode leave its own before something else becomes that.
+func inOrder(moves []meta.Moved) []meta.Moved {
+	left := map[meta.Ref]meta.Moved{}
+	for _, m := range moves {
+		left[m.From] = m
+	}
+	out := make([]meta.Moved, 0, len(moves))
+	for _, m := range moves {
+		at := len(out)
+		for {
+			if _, ok := left[m.From]; !ok {
+				break
+			}
+			delete(left, m.From)
+			out = append(out, m)
+			m = left[m.To]
+		}
+		slices.Reverse(out[at:])
+	}
+	return out
 }
 
 // shown says whether a program may have seen an inode; v is locked.
@@ -263,6 +301,17 @@ func (v *Volume) rehome(homes map[meta.Ino]meta.Ino) {
 	}
 }
 
+// rehomed says whether an inode is there still, and called by the directory that its own was
+// merged into; v is locked.
+func (v *Volume) rehomed(ref meta.Ref, homes map[meta.Ino]meta.Ino) bool {
+	home, ok := homes[ref.Home]
+	if !ok {
+		return false
+	}
+	_, err := v.stored(meta.Ref{Home: home, Ino: ref.Ino})
+	return err == nil
+}
+
 // carry makes what is open the inode to, which stands now for what it was. Where to is
 // known by itself, as a file that another machine made and that held the same, it is
 // frozen instead: the two have a cache each; v is locked.
@@ -296,7 +345,10 @@ func (v *Volume) reappeared(o *opened, f view.Followed, moved map[meta.Ref]meta.
 	if was == nil || o.ref.Ino >= heldMin && (was.frozen || was.by == (Given{})) {
 		return
 	}
-	if to, ok := moved[was.ref]; ok && v.isNow(was, to) {
+	to, ok := moved[was.ref]
+	// By a name that it has elsewhere another program may have it open since, see detach.
+	other := v.open[to.Ino]
+	if ok && v.isNow(was, to) && (other == nil || other.follows) {
 		delete(v.orphans, o.ref.Ino)
 		v.become(o, to)
 		if v.watcher != nil {
