@@ -52,11 +52,11 @@ func (l *Loaded) At(ctx context.Context, slot chain.Slot) (*Loaded, error) {
 // beginUnder begins w at the newest checkpoint of l at or below a slot, or before slot 1.
 func (l *Loaded) beginUnder(ctx context.Context, w *Loaded, slot chain.Slot) error {
 	for at := l.Chain.Announced(); at.Slot > 0; {
-		c, err := l.announcing(ctx, at)
-		if passing(ctx, err) {
+		c, err := l.leads(ctx, at)
+		if err != nil {
 			return err
 		}
-		if err != nil {
+		if c == nil {
 			break
 		}
 		if c.Checkpoint.Slot <= slot {

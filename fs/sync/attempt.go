@@ -390,25 +390,27 @@ func (s *Syncer) tell() error {
 // stopped. Where its slot was followed already, the chain says whether it was
 // ours, and so whoever loaded it does by ours; else the same bytes are sent again, and
 // what lies in the slot decides. stored are the closed packs that the chain names.
-// Where nothing may be written any more the commit stays in the journal.
-func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, ours bool, stored func() []pack.Info) error {
+// Where nothing may be written any more the commit stays in the journal. After an error
+// going says that the commit is on its way still: nothing else is sent before, and Run goes
+// on with it.
+func (s *Syncer) Resolve(ctx context.Context, c *chain.Sealed, last meta.OpNo, ours bool, stored func() []pack.Info) (going bool, err error) {
 	if err := s.turn(ctx); err != nil {
-		return err
+		return false, err
 	}
 	defer s.working.Unlock()
 	a := &attempt{Sealed: c, last: last, packs: stored, journaled: true, sent: true}
 	if c.Slot < s.slot() {
 		if !ours {
-			return s.lost(a)
+			return false, s.lost(a)
 		}
 		s.untold = &taken{c.Slot, c.ID, last, stored()}
-		return s.tell()
+		return false, s.tell()
 	}
 	if s.halted() != nil {
-		return nil
+		return false, nil
 	}
 	s.attempt = a
-	err := s.conclude(ctx)
+	err = s.conclude(ctx)
 	s.setFailure(err) // what is on its way still goes first, also where nothing else waits
-	return err
+	return s.attempt != nil, err
 }

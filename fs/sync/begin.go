@@ -160,11 +160,11 @@ func (l *Loaded) beginLow(ctx context.Context) error {
 		return err
 	}
 	for low := at; low.Slot > 0; {
-		c, err := l.announcing(ctx, low)
-		if passing(ctx, err) {
+		c, err := l.leads(ctx, low)
+		if err != nil {
 			return err
 		}
-		if err != nil {
+		if c == nil {
 			break
 		}
 		at, low = low, c.Checkpoint.Before

@@ -370,6 +370,15 @@ func (s *Syncer) deadAbove() uint64 {
 // Dead is how many dead slots were passed over since New.
 func (s *Syncer) Dead() uint64 { return s.dead.Load() }
 
+// countDead notes that the slots from one on, below next, are dead. Those that are looked at
+// anew count once. working is held.
+func (s *Syncer) countDead(from, next chain.Slot) {
+	if from = max(from, s.counted); next > from {
+		s.dead.Add(uint64(next - from))
+		s.counted = next
+	}
+}
+
 // skipDead passes over a long row of dead slots; working is held. It goes no further than
 // what the store lists, and not very far at a time: a store that has an object for every
 // name that it is asked for must keep nobody busy for ever.
@@ -402,9 +411,7 @@ func (s *Syncer) skipDead(ctx context.Context) error {
 	s.reached(err)
 	if next > from {
 		s.setNext(next)
-		if first := max(from, s.counted); next > first {
-			s.dead.Add(uint64(next - first))
-		}
+		s.countDead(from, next)
 	}
 	if err != nil {
 		return err

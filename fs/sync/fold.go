@@ -127,7 +127,9 @@ func (s *Syncer) foldDue(leave bool) bool {
 // announced. Killed at any step it leaves tables that nobody names, or a checkpoint
 // that a hint does not lead to yet: the next one does.
 func (s *Syncer) Fold(ctx context.Context) error {
-	s.folding.Lock()
+	if err := lockFor(ctx, &s.folding); err != nil {
+		return err
+	}
 	defer s.folding.Unlock()
 	f, err := s.foldBegin(ctx)
 	if err != nil || f == nil {

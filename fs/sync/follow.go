@@ -132,9 +132,7 @@ func (s *Syncer) pass(ctx context.Context, j chain.Judgement, f *fetched) (passe
 			s.log.Warn("dead slot", "slot", uint64(slot), "reason", j.Reason)
 		}
 		s.setNext(slot + 1)
-		if slot >= s.counted {
-			s.dead.Add(1)
-		}
+		s.countDead(slot, slot+1)
 		if !few {
 			return true, s.skipDead(ctx)
 		}

@@ -120,10 +120,13 @@ func putLedger(ctx context.Context, b store.Bucket, name string, object []byte) 
 
 // ForgetLedger has the next hint name a ledger object of its own: the one that hints
 // name is damaged.
-func (s *Syncer) ForgetLedger() {
-	s.working.Lock()
+func (s *Syncer) ForgetLedger(ctx context.Context) error {
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	h := *s.hint
 	h.Ledger = chain.LedgerRef{}
 	s.hint = &h
+	return nil
 }

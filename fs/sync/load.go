@@ -80,7 +80,8 @@ type Loaded struct {
 	StrayFirst string
 
 	// Unled are commits that announce a checkpoint by which the way further back leads, and
-	// that are missing or altered, as far as ID met them: the way was found without them.
+	// that are missing or altered, as far as they were met: what lies under them was reached
+	// without them, or is not shown.
 	Unled []string
 
 	// Evidence is the object that shows two histories, and its slot; nil: none.
@@ -227,24 +228,34 @@ func (l *Loaded) announcing(ctx context.Context, at chain.Link) (*chain.Commit, 
 	return c, err
 }
 
+// leads is announcing of a checkpoint by which the way leads further back. Nil without an
+// error: the commit is missing or altered, which Unled says.
+func (l *Loaded) leads(ctx context.Context, at chain.Link) (*chain.Commit, error) {
+	c, err := l.announcing(ctx, at)
+	if err != nil && !passing(ctx, err) {
+		c, err = l.announcing(ctx, at) // what comes whole now is no damage
+	}
+	if err == nil || passing(ctx, err) {
+		return c, err
+	}
+	name := chain.SlotName(l.o.Volume, at.Slot)
+	l.o.Log.Warn("checkpoint passed over", "object", name, "announced", uint64(at.Slot), "err", err)
+	if !slices.Contains(l.Unled, name) {
+		l.Unled = append(l.Unled, name)
+	}
+	return nil, nil
+}
+
 // ID returns the id of the commit in a slot; false when the slot holds none. For a slot
 // under the checkpoint it goes back over the checkpoints before, as long as each ends
 // where the one after it begins; and where they do not lead there, over the commits.
 func (l *Loaded) ID(ctx context.Context, slot chain.Slot) (chain.ID, bool, error) {
 	for slot < l.lowest && l.before.Slot > 0 {
-		c, err := l.announcing(ctx, l.before)
-		if err != nil && !passing(ctx, err) {
-			c, err = l.announcing(ctx, l.before) // what comes whole now is no damage
-		}
-		if passing(ctx, err) {
+		c, err := l.leads(ctx, l.before)
+		if err != nil {
 			return chain.ID{}, false, err
 		}
-		if err != nil {
-			name := chain.SlotName(l.o.Volume, l.before.Slot)
-			l.o.Log.Warn("checkpoint passed over", "object", name, "announced", uint64(l.before.Slot), "err", err)
-			if !slices.Contains(l.Unled, name) {
-				l.Unled = append(l.Unled, name)
-			}
+		if c == nil {
 			break
 		}
 		if c.Checkpoint.Link != (chain.Link{Slot: l.lowest, ID: l.ids[l.lowest]}) {

@@ -185,7 +185,7 @@ type Syncer struct {
 
 	squatted chain.Slot    // the newest that was listed when dead slots were passed over
 	dead     atomic.Uint64 // slots that were passed over since New
-	counted  chain.Slot    // dead slots below it are counted by who loaded the chain
+	counted  chain.Slot    // dead slots below it are counted, by who loaded the chain or in dead
 	trim     trimming
 
 	surveyed atomic.Pointer[chain.State] // with the newest ledger, for who does not hold working; see Survey

@@ -159,7 +159,9 @@ func (s *Syncer) foundWrong(ctx context.Context, st *chain.State, c *chain.Commi
 		s.o.Wrong(w)
 	}
 	s.trim.marks, s.trim.next = nil, time.Time{}
-	s.working.Lock()
+	if err := s.turn(ctx); err != nil {
+		return err
+	}
 	defer s.working.Unlock()
 	if err := s.conclude(ctx); err != nil {
 		return err

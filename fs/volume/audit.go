@@ -25,7 +25,9 @@ func (v *Volume) Refold(ctx context.Context, ledger bool) error {
 		return err
 	}
 	if ledger {
-		v.sync.ForgetLedger()
+		if err := v.sync.ForgetLedger(ctx); err != nil {
+			return err
+		}
 	}
 	return v.sync.Fold(ctx)
 }

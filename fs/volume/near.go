@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -81,8 +82,9 @@ func (v *Volume) sending(ctx context.Context, fn func(context.Context) error) er
 	limited, cancel := context.WithTimeout(ctx, sendLimit)
 	defer cancel()
 	err := fn(limited)
-	if err == nil || limited.Err() == nil || ctx.Err() != nil {
-		return err
+	late := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, store.ErrUnavailable)
+	if !late || limited.Err() == nil || ctx.Err() != nil {
+		return err // what else failed is told as what it is, however long the line took before
 	}
 	_, why := v.sync.Trouble()
 	if why == nil {

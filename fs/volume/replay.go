@@ -35,8 +35,12 @@ func (v *Volume) attempts(ctx context.Context, l *publish.Loaded, o *old) error 
 		}
 		return stored
 	}
-	err = v.sending(ctx, func(ctx context.Context) error { return v.sync.Resolve(ctx, c, a.Last, ours, stored) })
-	if !ours && errors.Is(err, store.ErrTimeout) && ctx.Err() == nil {
+	going := false
+	err = v.sending(ctx, func(ctx context.Context) (err error) {
+		going, err = v.sync.Resolve(ctx, c, a.Last, ours, stored)
+		return err
+	})
+	if going && errors.Is(err, store.ErrTimeout) && ctx.Err() == nil {
 		v.log.Warn("a commit that was on its way is not in the store yet", "slot", a.Slot, "err", err)
 		return nil
 	}
