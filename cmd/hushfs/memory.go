@@ -14,7 +14,7 @@ import (
 // operations, executed again over another machine's, are 21 MiB beside that, and as many
 // inodes that the kernel knows 10. The program itself and mapped files, about 20 MiB, come
 // on top of the goal.
-const memoryGoal = 240 << 20
+const memoryGoal = 216 << 20
 
 // limitMemory keeps this process near memoryGoal as long as that costs little: where more
 // than that is in use, the limit is a twelfth above it, so that the collector runs no more

@@ -9,7 +9,7 @@ import (
 )
 
 func TestLimitFor(t *testing.T) {
-	for live, want := range map[int64]int64{0: memoryGoal, 100 << 20: memoryGoal, 192 << 20: memoryGoal, 256 << 20: 296 << 20, 1 << 30: 1128 << 20} {
+	for live, want := range map[int64]int64{0: memoryGoal, 100 << 20: memoryGoal, 184 << 20: memoryGoal, 256 << 20: 296 << 20, 1 << 30: 1128 << 20} {
 		if got := limitFor(live); got != want {
 			t.Errorf("%d MiB in use: %d MiB, want %d", live>>20, got>>20, want>>20)
 		}

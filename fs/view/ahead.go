@@ -17,7 +17,7 @@ type ahead struct {
 type executed struct {
 	next      *View
 	followed  Followed
-	tentative map[meta.OpNo]bool // what was asked of operations, and answered
+	tentative []meta.OpNo // operations whose programs were not told yet: who is told stays so
 }
 
 // Ahead finds out what Follow, called with the same, will do, as long as nothing else
@@ -51,8 +51,8 @@ func (v *View) found(slots []Slot, o meta.RebaseOptions) *executed {
 	if a == nil || a.changes != v.changes || !slices.Equal(a.slots, numbers(slots)) {
 		return nil
 	}
-	for no, was := range a.result.tentative {
-		if o.Tentative(no) != was {
+	for _, no := range a.result.tentative {
+		if !o.Tentative(no) {
 			return nil // its program has been told
 		}
 	}
@@ -61,15 +61,18 @@ func (v *View) found(slots []Slot, o meta.RebaseOptions) *executed {
 
 // again executes the pending operations of v, which does not change, over slots.
 func (v *View) again(slots []Slot, o meta.RebaseOptions) (*executed, error) {
-	x := &executed{next: v.next(v.confirmed.Clone()), tentative: map[meta.OpNo]bool{}}
+	x := &executed{next: v.next(v.confirmed.Clone())}
 	for _, s := range slots {
 		x.next.confirmed.Apply(s.No, s.Batch, s.Usage)
 	}
 	o.Slot, o.Before = x.next.confirmed.Slot()+1, v.before()
 	if ask := o.Tentative; ask != nil {
 		o.Tentative = func(no meta.OpNo) bool {
-			x.tentative[no] = ask(no)
-			return x.tentative[no]
+			waits := ask(no)
+			if waits {
+				x.tentative = append(x.tentative, no)
+			}
+			return waits
 		}
 	}
 	re := meta.NewRebase(v.merged(), v.ops.changes(), o)

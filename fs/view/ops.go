@@ -7,8 +7,6 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/klauspost/compress/s2"
-
 	"github.com/hushfs/hushfs/fs/meta"
 )
 
@@ -37,13 +35,16 @@ type Ops struct {
 	fills  int // so many of them are fills
 	first  meta.Stamp
 	last   meta.Stamp
-	like   []block // of another list, of which equal ones are shared; may be nil
+	with   *coder  // of blocks; nil before the first
+	like   []block // of another list, of which equal ones are shared: those behind what is in blocks; may be nil
 }
 
 // block is a run of operations.
 type block struct {
-	data []byte // compressed
-	n    int
+	first meta.OpNo // its number
+	data  []byte    // compressed
+	n     int
+	with  *coder // that did it
 }
 
 const (
@@ -187,18 +188,26 @@ func (o *Ops) add(op meta.Change, at meta.Stamp, b *meta.Batch, d meta.Delta) {
 
 // seal makes a block of the tail.
 func (o *Ops) seal() {
-	k := block{data: bytes.Clone(s2.EncodeBetter(nil, o.tail))}
+	if o.with == nil {
+		o.with = newCoder()
+	}
+	one, _ := cutBytes(o.tail)
+	k := block{first: decodePending(one, false).Stamp.No, data: o.with.squeeze(o.tail), with: o.with}
 	for b := o.tail; len(b) > 0; k.n++ {
 		_, b = cutBytes(b)
 	}
-	if i := len(o.blocks); i < len(o.like) && o.like[i].n == k.n && bytes.Equal(o.like[i].data, k.data) {
-		k = o.like[i]
+	// Before it there may be more blocks here than there, or fewer.
+	for len(o.like) > 0 && o.like[0].first < k.first {
+		o.like = o.like[1:]
+	}
+	if len(o.like) > 0 && o.like[0].n == k.n && bytes.Equal(o.like[0].data, k.data) {
+		k = o.like[0]
 	}
 	o.blocks, o.tail = append(o.blocks, k), nil
 }
 
 func (k block) open() []byte {
-	b, err := s2.Decode(nil, k.data)
+	b, err := k.with.expander.DecodeAll(k.data, nil)
 	if err != nil {
 		panic(fmt.Errorf("pending operations: %w", err)) // we wrote it, a moment ago
 	}

@@ -285,7 +285,7 @@ func (v *View) Follow(slots []Slot, o meta.RebaseOptions, commit func(Followed) 
 // next is a view over another confirmed state, in which the operations of v are
 // executed again. What they write as before lies in memory once.
 func (v *View) next(c *Confirmed) *View {
-	return &View{confirmed: c, pending: newLayer(), like: &v.pending, ops: Ops{like: v.ops.blocks}}
+	return &View{confirmed: c, pending: newLayer(), like: &v.pending, ops: Ops{with: v.ops.with, like: v.ops.blocks}}
 }
 
 // become gives v what another view has, which is not used any more.
