@@ -47,7 +47,10 @@ func (v *Volume) LockFile(ctx context.Context, ref meta.Ref, wish LockWish) erro
 			continue
 		case errors.Is(err, errLost):
 			err = ErrLocked
-		case !errors.Is(err, ErrLocked) && ctx.Err() == nil && !errors.Is(err, ErrLockCycle):
+		case errors.Is(err, ErrLocked), errors.Is(err, ErrLockCycle):
+		case ctx.Err() != nil:
+			err = fmt.Errorf("%w: %w", ctx.Err(), err) // whatever the store said meanwhile
+		default:
 			err = fmt.Errorf("%w: %w", ErrNoLock, err)
 			v.log.Warn("a lock that other machines know could not be had", "inode", uint64(v.Ino(ref)), "err", err)
 		}

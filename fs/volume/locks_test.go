@@ -176,6 +176,27 @@ func TestLockOffLine(t *testing.T) {
 	})
 }
 
+// Whoever stops waiting while the store is away hears that he was interrupted, whatever the
+// store says by then: a program takes EIO of a lock for a broken disk.
+func TestLockIsInterruptedOffLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		as(w.laptop, write("a", "0"), drained)
+		w.laptop.run()
+		at, release := opens(t, w.laptop, "a")
+		defer release()
+		ctx, interrupt := context.WithCancel(t.Context())
+		w.faults.Add(fault.On(fault.Get, 1, func(context.Context, fault.Request) fault.Answer {
+			interrupt()
+			return fault.Answer{Err: store.ErrUnavailable}
+		}).Onwards())
+		if err := w.laptop.v.LockFile(ctx, at, LockWish{Mode: meta.LockShared, Wait: true}); !errors.Is(err, context.Canceled) {
+			t.Errorf("it hears %v", err)
+		}
+		w.laptop.halt()
+	})
+}
+
 // Of two who find a lock free the one has it whose commit is the first.
 func TestLockOfTheFaster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
