@@ -43,6 +43,7 @@ type Rebase struct {
 	kept    map[again]*restore // what a rename replaces that is still to come
 	barred  map[Ino]bool       // of fills that are not done: others have a lease of what is not there yet
 	aside   map[place]recorded // what is there beside the name that it was to have
+	namedBy OpNo               // the newest operation of which a change was to give or take a name
 	spared  map[name]target    // what a rename was to replace by what is gone, and so still is there
 	spent   spent
 }
@@ -164,6 +165,9 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 			err = r.undo(o, steps, now, at)
 		}
 	}
+	if givesOrTakes(c) {
+		r.namedBy = at.No
+	}
 	r.spent.count(c, steps)
 	return inParts(steps, c), err
 }
@@ -172,7 +176,7 @@ func (r *Rebase) Again(c Change, now Reader, at Stamp) ([]Change, error) {
 func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err error) {
 	// Each round mends one thing that is in the way: what is gone, a name that is
 	// taken. Directories on the way to the root are mended in one round.
-	var before []Change
+	var before, told []Change
 	if r.equal[r.home(contentOf(c))] {
 		return nil, nil
 	}
@@ -184,7 +188,7 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 			return steps, err
 		}
 	}
-	if c, err = (&solver{r, Ref{}, now, at}).met(c); err != nil {
+	if c, err = (&solver{r, Ref{}, now, at}).met(c); err != nil || c == nil {
 		return nil, err
 	}
 	meant := c
@@ -225,7 +229,7 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 			if err == nil {
 				err = r.note(c, b)
 			}
-			return append(append(before, c), more...), err
+			return append(append(append(before, c), told...), more...), err
 		}
 		if !Refused(err) {
 			return nil, err
@@ -234,9 +238,9 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 		if err != nil {
 			return nil, err
 		}
-		before = append(before, steps...)
+		before, told = inOrder(before, told, steps)
 		if again == nil || r.made(meant) {
-			return before, nil
+			return append(before, told...), nil
 		}
 		if len(steps) > 0 {
 			if now, err = stack(now, steps, at); err != nil {

@@ -64,7 +64,7 @@ func (r *Rebase) astray(c Change, now Reader, at Stamp) (steps []Change, err err
 	} else {
 		r.refs[ref], r.seen[ref] = ref, o.inode.Version
 	}
-	return append(s.revived(ref, o), s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: meant, Name: name})...), nil
+	return append(s.revived(ref, o, name), s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: meant, Name: name})...), nil
 }
 
 // holder is the inode that a change is about, and whether that holds something which no

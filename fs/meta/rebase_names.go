@@ -37,6 +37,9 @@ func (s *solver) link(o *Link, why error) (steps []Change, again Change, err err
 		if err != nil || theirs.Ref == o.Ref {
 			return nil, nil, err
 		}
+		if s.isBeside(o.Ref, o.Parent, o.Name) {
+			return nil, nil, nil
+		}
 		// As git does, which writes another name, links, and takes that away.
 		n := *o
 		var told []Change
@@ -137,6 +140,9 @@ func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err
 		}
 		return steps, o, err
 	}
+	if taken && s.isBeside(o.Ref, o.NewParent, o.NewName) {
+		return nil, nil, nil
+	}
 	n := *o
 	n.Replaced, n.Observed, n.Flags = nil, 0, 0
 	if !taken {
@@ -183,6 +189,13 @@ func (s *solver) beside(ref, parent Ref, meant []byte, theirs Ref) (as []byte, t
 	s.put(ref, parent, meant, as)
 	told = s.recordOf(Conflict{Kind: ConflictName, Ours: ref, Theirs: theirs, Parent: parent, Name: meant, As: as}, place{parent, string(as)})
 	return as, told, nil
+}
+
+// isBeside tells whether ref is beside a name already, for want of that: it was made again
+// there, as a file that has the name at the end.
+func (r *Rebase) isBeside(ref, parent Ref, as []byte) bool {
+	_, ok := r.placed[name{ref, place{parent, string(as)}}]
+	return ok
 }
 
 // free finds a name in a directory of now that stands for what could not be called

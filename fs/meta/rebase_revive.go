@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,7 +33,7 @@ func (s *solver) revive(ref Ref) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	steps, _, err := s.settle(o, was)
+	steps, meant, err := s.settle(o, was)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (s *solver) revive(ref Ref) ([]Change, error) {
 	} else {
 		s.refs[ref], s.seen[ref] = ref, o.inode.Version
 	}
-	return append(steps, s.revived(ref, o)...), nil
+	return append(steps, s.revived(ref, o, meant)...), nil
 }
 
 // number gives what is made again another number, where it cannot have its own: of very
@@ -70,8 +71,14 @@ func (s *solver) number(o *restore) error {
 	return err
 }
 
-func (s *solver) revived(ref Ref, o *restore) []Change {
-	return s.told(ref, o, Conflict{Kind: ConflictRevived, Ours: o.ref, Parent: o.parent, Name: o.name})
+// revived are o, which is what ref was, made again for want of the name meant or under that,
+// and the record that says so.
+func (s *solver) revived(ref Ref, o *restore, meant []byte) []Change {
+	c := Conflict{Kind: ConflictRevived, Ours: o.ref, Parent: o.parent, Name: meant}
+	if !bytes.Equal(o.name, meant) {
+		c.As = o.name
+	}
+	return s.told(ref, o, c)
 }
 
 // settle gives o, which is no directory, the name that the inode was had, or one beside
@@ -95,7 +102,9 @@ func (s *solver) settleAt(o *restore, parent Ref, meant []byte) (steps []Change,
 		steps = append(steps, s.record(Conflict{Kind: ConflictMoved, Ours: o.ref, Parent: dir, Name: meant})...)
 	}
 	// A directory that is made again is empty.
-	o.name, err = s.freeOr(o.parent, meant)
+	if o.name, err = s.freeOr(o.parent, meant); err == nil && o.parent == dir && !bytes.Equal(o.name, meant) {
+		s.put(o.ref, dir, meant, o.name)
+	}
 	return steps, err
 }
 
@@ -165,6 +174,7 @@ func (s *solver) folders(dir Ref, room, least int) (steps []Change, parent Ref, 
 		return nil, base, nil
 	}
 	for i, o := range slices.Backward(made) {
+		meant := o.name
 		if o.parent = base; i == len(made)-1 {
 			if o.name, err = s.freeOr(base, o.name); err != nil {
 				return nil, Ref{}, err
@@ -173,7 +183,7 @@ func (s *solver) folders(dir Ref, room, least int) (steps []Change, parent Ref, 
 		o.inode.Parent, base = base, o.ref
 		s.refs[o.ref], s.seen[o.ref] = o.ref, o.inode.Version
 		if s.learn().records[s.at.Version()] < foldersTold {
-			steps = append(steps, s.revived(o.ref, o)...)
+			steps = append(steps, s.revived(o.ref, o, meant)...)
 		} else {
 			steps = append(steps, o)
 		}

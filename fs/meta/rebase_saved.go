@@ -47,7 +47,41 @@ func (s *solver) followsRename(meant, o *Rename) (steps []Change, err error) {
 		s.meantFor(*o.Replaced, meant.Parent, meant.Name, from)
 	}
 	more, err := s.rerecord(under, *o.Replaced, from)
-	return append(steps, more...), err
+	if steps = append(steps, more...); err != nil {
+		return nil, err
+	}
+	if was == nil {
+		if more, err = s.strays(o.Ref, meant.NewParent, meant.NewName, to); err != nil {
+			return nil, err
+		}
+		steps = append(steps, more...)
+	}
+	if under == nil {
+		more, err = s.strays(*o.Replaced, meant.Parent, meant.Name, from)
+		steps = append(steps, more...)
+	}
+	return steps, err
+}
+
+// strays leaves a record of what an exchange has put at a place where a copy was, for want of
+// the one that was meant.
+func (s *solver) strays(ref, parent Ref, as []byte, at place) ([]Change, error) {
+	parent = s.ref(parent)
+	if at == (place{parent, string(as)}) {
+		return nil, nil
+	}
+	c := Conflict{Kind: ConflictName, Ours: ref, Parent: parent, Name: as}
+	if at.parent == parent {
+		c.As = []byte(at.name)
+	}
+	d, there, err := s.named(parent, as)
+	if err != nil && !senseless(err) {
+		return nil, err
+	}
+	if there {
+		c.Theirs = d.Ref
+	}
+	return s.recordOf(c, at), nil
 }
 
 // meantFor remembers that ref is at a place, for want of the one that was meant.
@@ -117,6 +151,8 @@ func (s *solver) met(c Change) (again Change, err error) {
 		err = s.sameSaved(o)
 	case *record:
 		again, err = s.metBy(o)
+	case *Resolve:
+		again, err = s.moot(o)
 	}
 	if senseless(err) { // nobody can read it
 		return c, nil
@@ -130,6 +166,14 @@ func (s *solver) metBy(o *record) (Change, error) {
 	n := *o
 	if !s.twins[s.home(o.Ours)] {
 		n.Ours = s.ref(o.Ours)
+	}
+	if p, ok := s.copies[n.Ours]; ok && o.Kind != ConflictName && p.parent == s.ref(o.Parent) && p.name != string(o.Name) {
+		n.As = []byte(p.name) // it was made again under another name than before
+	}
+	if o.Kind == ConflictName && len(o.As) > 0 && s.namedBy == s.at.No {
+		if stands, err := s.stands(&n.Conflict); err != nil || !stands {
+			return nil, err
+		}
 	}
 	if o.Kind != ConflictName && o.Kind != ConflictCopy || o.Theirs == (Ref{}) {
 		return &n, nil

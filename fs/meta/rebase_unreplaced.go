@@ -184,7 +184,7 @@ func (s *solver) unreplaced(o *Rename) (more []Change, err error) {
 		} else {
 			s.refs[n.ref], s.seen[n.ref] = n.ref, n.inode.Version
 		}
-		return append(more, s.revived(s.meant, n)...), nil
+		return append(more, s.revived(s.meant, n, o.NewName)...), nil
 	}
 	if _, n, err := s.before(*o.Replaced); err != nil || n != nil {
 		return nil, err // it was not its last name, or it is there again
@@ -207,6 +207,9 @@ func (s *solver) replaced(o *Rename) (bool, error) {
 	}
 	if s.twins[s.home(o.Ref)] {
 		return true, nil // theirs stands for it, and has the name
+	}
+	if s.isBeside(s.ref(o.Ref), s.ref(o.NewParent), o.NewName) {
+		return true, nil
 	}
 	d, there, err := s.named(s.ref(o.NewParent), o.NewName)
 	return there && d.Ref == s.ref(o.Ref), err
@@ -244,7 +247,7 @@ func (s *solver) stays(was Reader, ref Ref, n *Inode, parent Ref, name []byte) (
 		s.refs[o.ref], s.seen[o.ref] = o.ref, n.Version
 	}
 	if theirs == nil {
-		return append(steps, s.revived(s.meant, o)...), nil
+		return append(steps, s.revived(s.meant, o, name)...), nil
 	}
 	return append(steps, s.told(s.meant, o, Conflict{
 		Kind: ConflictCopy, Ours: o.ref, Theirs: to, Parent: o.parent, Name: name, As: o.name,

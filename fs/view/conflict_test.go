@@ -20,6 +20,8 @@ import (
 //	attr PATH VALUE   of user.x; PATH VALUE NAME: of user.NAME
 //	at SECONDS        what comes then has later times than this, and times are shown
 //	mkdir, rm, rmdir, mv, swap, ln, symlink
+//
+// In a PATH _ stands for a space.
 type pair struct {
 	*fleet
 	texts map[meta.PackNo]string
@@ -96,6 +98,7 @@ func (p *pair) run(m *machine, script string) {
 			continue
 		}
 		f = append(f, "", "", "")
+		f[1], f[2] = strings.ReplaceAll(f[1], "_", " "), strings.ReplaceAll(f[2], "_", " ")
 		dir, name, d, there := p.find(m, f[1])
 		number := func(field, base int) int64 {
 			n, err := strconv.ParseInt(f[field], base, 64)
@@ -277,6 +280,7 @@ func TestConflicts(t *testing.T) {
 		{"mine writes it many times", "put a 0", "add a 1\n add a 2\n chmod a\n attr a v\n add a 3", "add a 4",
 			[]string{"a" + copied + "=0123 600 x:v", "a=04"}, "copy"},
 		{"mine writes and renames", "put a 0", "put a 1\n mv a b", "put a 2", []string{"a=2", "b=1"}, "copy"},
+		{"mine writes and renames to a name that they took", "put a 0", "put a 1\n mv a b", "put a 2\n put b 3", []string{"a=2", "b" + copied + "=1", "b=3"}, "copy"},
 		{"mine writes and removes", "put a 0", "put a 1\n rm a", "put a 2", []string{"a=2"}, "kept"},
 		{"an editor saves over mine", "put a 0", "put a 1", "save a 2", []string{"a" + copied + "=1", "a=2"}, "revived"},
 		{"my editor saves over theirs", "put a 0", "save a 1", "put a 2", []string{"a" + copied + "=1", "a=2"}, "name"},
@@ -317,6 +321,8 @@ func TestConflicts(t *testing.T) {
 		{"both remove from a directory, mine earlier", "at 10\n mkdir d\n mkdir d/a\n mkdir d/b", "at 100\n rmdir d/a", "at 200\n rmdir d/b", []string{"d/ m:201 a:11 c:201"}, ""},
 		{"they remove what I rename", "put a 0", "mv a b", "rm a", nil, ""},
 		{"they remove what I link", "put a 0", "ln a b", "rm a", []string{"b=0"}, "revived"},
+		{"they remove what I link, and take the name", "put a 0", "ln a b", "rm a\n put b 2", []string{"b" + copied + "=0", "b=2"}, "revived"},
+		{"they remove what I write and link, and take the name", "put a 0", "put a 1\n ln a b", "rm a\n put b 2", []string{"b" + copied + "=1", "b=2"}, "revived"},
 		{"I make in a directory that they remove", "mkdir d", "put d/a 1\n attr d v", "rmdir d", []string{"d/ x:v", "d/a=1"}, "revived"},
 		{"they make in a directory that I remove", "mkdir d", "rmdir d", "put d/a 2", []string{"d/", "d/a=2"}, "kept"},
 		{"they put a file where the directory was", "mkdir d", "put d/a 1", "rmdir d\n put d 2", []string{"d" + copied + "/", "d" + copied + "/a=1", "d=2"}, "revived"},
@@ -332,6 +338,8 @@ func TestConflicts(t *testing.T) {
 		{"mine exchanges what they rename", "put a 1\n put b 2", "swap a b", "mv a c", []string{"b=2", "c=1"}, "moved"},
 		{"mine exchanges what they remove", "put a 1\n put b 2", "swap a b", "rm a", []string{"b=2"}, "moved"},
 		{"mine exchanges what they save over", "put a 1\n put b 2", "swap a b", "save a 3", []string{"a=3", "b=2"}, "moved"},
+		{"they write what I write and exchange", "put a 1\n put b 2", "add a 3\n swap a b", "put a 9", []string{"a=9", "b" + copied + "=2", "b=13"}, "copy name"},
+		{"they write what I write and exchange, the other way", "put a 1\n put b 2", "add a 3\n swap b a", "put a 9", []string{"a=9", "b" + copied + "=2", "b=13"}, "copy name"},
 		{"they exchange what I write", "put a 1\n put b 2", "put a 3\n chmod b", "swap a b", []string{"a=2 600", "b=3"}, ""},
 		{"they exchange what I rename", "put a 1\n put b 2", "mv a c", "swap a b", []string{"a=2", "b=1"}, "moved"},
 		{"they exchange what I remove", "put a 1\n put b 2", "rm a", "swap a b", []string{"a=2", "b=1"}, "kept"},
