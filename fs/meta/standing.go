@@ -3,6 +3,7 @@ package meta
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,10 +18,12 @@ type Standing struct {
 	Free  bool   // and that directory is there, and nothing has the name
 }
 
-// Side is one of the two things that a conflict is about.
+// Side is one of the two things that a conflict is about: the inode that the record tells
+// of, and where that is not there any more what has its name now. So programs save, by
+// another file that they give the name.
 type Side struct {
 	Ref   Ref    // the zero Ref: there never was any
-	Inode *Inode // nil: it is not there any more
+	Inode *Inode // nil: nothing is left of it
 	Names []At   // that it has now
 	Paths []string
 }
@@ -42,9 +45,13 @@ func Standings(look Look) ([]Standing, *Names, error) {
 		return all, NewNames(), err
 	}
 	// Both may have been moved since, so all names are looked at.
-	called := map[Ref][]At{}
+	called, copies := map[Ref][]At{}, map[Ref]int{}
 	for _, s := range all {
 		called[s.Ours], called[s.Theirs] = nil, nil
+		switch s.Kind {
+		case ConflictCopy, ConflictName, ConflictRevived:
+			copies[s.Ours]++
+		}
 	}
 	index := NewNames()
 	err = index.Add(look, func(at At, d Dirent) {
@@ -57,14 +64,14 @@ func Standings(look Look) ([]Standing, *Names, error) {
 	}
 	for i := range all {
 		s := &all[i]
-		if err := s.stand(look, index, called); err != nil {
+		if err := s.stand(look, index, called, copies); err != nil {
 			return nil, nil, err
 		}
 	}
 	return all, index, nil
 }
 
-func (s *Standing) stand(look Look, index *Names, called map[Ref][]At) error {
+func (s *Standing) stand(look Look, index *Names, called map[Ref][]At, copies map[Ref]int) error {
 	for ref, side := range map[*Ref]*Side{&s.Ours: &s.Mine, &s.Theirs: &s.Other} {
 		side.Ref = *ref
 		if *ref == (Ref{}) {
@@ -93,13 +100,81 @@ func (s *Standing) stand(look Look, index *Names, called map[Ref][]At) error {
 		return nil
 	}
 	return look(func(r Reader) error {
-		_, err := Lookup(r, at.Dir, s.Name)
-		s.Free = isAbsent(err)
-		if s.Free {
-			err = nil
+		_, there, err := has(r, at)
+		if s.Free = !there; err != nil {
+			return err
 		}
-		return err
+		return s.follow(r, index, copies)
 	})
+}
+
+// follow has a side of which nothing is left be what has its name now; and mine also where
+// that was saved over while what it was came back elsewhere, with a record of that. The copy
+// of another conflict is never taken for this one's.
+func (s *Standing) follow(r Reader, index *Names, copies map[Ref]int) error {
+	at := At{s.Parent.Ino, string(s.As)}
+	left := s.Mine.Gone() || at.Name != "" && copies[s.Ours] > 1 && !slices.Contains(s.Mine.Names, at)
+	switch s.Kind {
+	case ConflictCopy, ConflictName:
+	case ConflictRevived:
+		if at.Name == "" {
+			at.Name = string(s.Name)
+		}
+	default:
+		return nil
+	}
+	if left && s.Ours != (Ref{}) && at.Name != "" {
+		d, there, err := has(r, at)
+		if there && d.Ref != s.Theirs && copies[d.Ref] == 0 {
+			err = s.Mine.become(r, index, at, d.Ref)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !s.Other.Gone() || s.Theirs == (Ref{}) {
+		return nil
+	}
+	at.Name = string(s.Name)
+	d, there, err := has(r, at)
+	if there && d.Ref != s.Mine.Ref {
+		err = s.Other.become(r, index, at, d.Ref)
+	}
+	return err
+}
+
+// become makes a side what has one name. Others that this has are no matter of the conflict.
+func (s *Side) become(r Reader, index *Names, at At, ref Ref) error {
+	n, err := absent(GetInode(r, ref))
+	if n != nil {
+		*s = Side{ref, n, []At{at}, []string{index.Path(at)}}
+	}
+	return err
+}
+
+// has is what a name is of; false: nothing has it.
+func has(r Reader, at At) (Dirent, bool, error) {
+	d, err := Lookup(r, at.Dir, []byte(at.Name))
+	if isAbsent(err) {
+		return d, false, nil
+	}
+	return d, err == nil, err
+}
+
+// Beside is mine by the name alone that it has beside theirs, if it has that. Its other names,
+// as of a file that was to get a further one, are no matter of the conflict.
+func (s *Standing) Beside() *Side {
+	at := At{s.Parent.Ino, string(s.As)}
+	i := slices.Index(s.Mine.Names, at)
+	if s.Kind != ConflictCopy && s.Kind != ConflictName || i < 0 {
+		return &s.Mine
+	}
+	return &Side{s.Mine.Ref, s.Mine.Inode, []At{at}, s.Mine.Paths[i : i+1]}
+}
+
+// Placed says that mine has the name that it was to have.
+func (s *Standing) Placed() bool {
+	return slices.Contains(s.Mine.Names, At{s.Parent.Ino, string(s.Name)})
 }
 
 // Token is another one as soon as anything of what the standing shows has changed.

@@ -83,7 +83,7 @@ func (v *Volume) deviceNames() map[meta.Device]string {
 // would, and why it cannot be chosen: an ErrUnresolved.
 func Loses(s *meta.Standing, keep Keep) (gone *meta.Side, err error) {
 	no := func(text string) (*meta.Side, error) { return nil, fmt.Errorf("%w: %s", ErrUnresolved, text) }
-	mine, theirs := &s.Mine, &s.Other
+	mine, theirs := s.Beside(), &s.Other
 	if keep == KeepBoth || mine.Gone() && theirs.Gone() {
 		return nil, nil
 	}
@@ -100,14 +100,14 @@ func Loses(s *meta.Standing, keep Keep) (gone *meta.Side, err error) {
 	case meta.ConflictCopy, meta.ConflictName:
 		if keep == KeepTheirs {
 			if theirs.Gone() {
-				return no("theirs is not there any more")
+				return no("theirs is not there any more, and nothing has its name; keep mine, or both, and delete what is to go yourself")
 			}
 			return drop(mine)
 		}
 		switch {
 		case mine.Gone():
-			return no("mine is not there any more")
-		case theirs.Gone() && !s.Free:
+			return no("mine is not there any more; keep theirs or both, which leaves all as it is")
+		case theirs.Gone() && !s.Free && !s.Placed():
 			return no("something else has the name now that it was to have; move it yourself, and keep both")
 		}
 		return drop(theirs)
@@ -123,8 +123,8 @@ func Loses(s *meta.Standing, keep Keep) (gone *meta.Side, err error) {
 		switch {
 		case keep == KeepTheirs:
 		case mine.Gone():
-			return no("it is not there any more")
-		case !s.Free:
+			return no("it is not there any more; keep theirs or both, which leaves all as it is")
+		case !s.Free && !s.Placed():
 			return no("the folder that it was to be in is not there any more, or something else has the name; move it yourself, and keep both")
 		}
 	case meta.ConflictLost:
@@ -188,7 +188,7 @@ func (v *Volume) Identical(ctx context.Context) (done []Conflict, err error) {
 	}
 	for i := range all {
 		s := &all[i]
-		if s.Kind != meta.ConflictCopy && s.Kind != meta.ConflictName || s.Mine.Gone() || s.Other.Gone() || s.Ours == s.Theirs || len(s.Mine.Names) == 0 {
+		if s.Kind != meta.ConflictCopy && s.Kind != meta.ConflictName || s.Mine.Gone() || s.Other.Gone() || s.Mine.Ref == s.Other.Ref || len(s.Mine.Names) == 0 {
 			continue
 		}
 		same, err := v.sameBytes(ctx, &s.Mine, &s.Other)
@@ -258,13 +258,16 @@ func (r *resolving) do(s *meta.Standing, keep Keep, gone *meta.Side) error {
 		if keep != KeepMine || s.Mine.Gone() {
 			break
 		}
+		if s.Placed() {
+			return r.removeFirst(gone)
+		}
 		to := meta.At{Dir: s.Parent.Ino, Name: string(s.Name)}
 		if gone != nil {
 			to = gone.Names[0]
 		}
-		return r.replace(&s.Mine, to, gone)
+		return r.replace(s.Beside(), to, gone)
 	case meta.ConflictMoved, meta.ConflictCycle:
-		if keep == KeepMine && !s.Mine.Gone() {
+		if keep == KeepMine && !s.Mine.Gone() && !s.Placed() {
 			return r.replace(&s.Mine, meta.At{Dir: s.Parent.Ino, Name: string(s.Name)}, nil)
 		}
 	}
@@ -325,6 +328,17 @@ func (r *resolving) remove(side *meta.Side) error {
 		}
 	}
 	return nil
+}
+
+// removeFirst takes the name of a side away by which it is told; nil: there is none.
+func (r *resolving) removeFirst(side *meta.Side) error {
+	if side == nil {
+		return nil
+	}
+	if err := r.empty(side); err != nil {
+		return err
+	}
+	return r.removeAt(side, side.Names[0])
 }
 
 func (r *resolving) removeAt(side *meta.Side, at meta.At) error {

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -14,11 +15,11 @@ import (
 func report(kind meta.ConflictKind, mine, theirs, meant string) act {
 	return func(m *machine) error {
 		c := meta.Conflict{Kind: kind, Time: now()}
-		for path, ref := range map[string]*meta.Ref{mine: &c.Ours, theirs: &c.Theirs} {
-			if path == "" {
+		for of, ref := range map[string]*meta.Ref{mine: &c.Ours, theirs: &c.Theirs} {
+			if of == "" {
 				continue
 			}
-			_, _, a, err := m.find(path)
+			_, _, a, err := m.find(of)
 			if err != nil {
 				return err
 			}
@@ -29,6 +30,9 @@ func report(kind meta.ConflictKind, mine, theirs, meant string) act {
 			return err
 		}
 		c.Parent, c.Name = dir, name
+		if kind == meta.ConflictCopy || kind == meta.ConflictName {
+			c.As = []byte(path.Base(mine))
+		}
 		return m.v.changing(m.t.Context(), func() error { return m.v.execute(&meta.Report{Conflict: c}) })
 	}
 }
@@ -79,13 +83,41 @@ func TestResolveConflicts(t *testing.T) {
 		{"a copy, theirs gone, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), unlink("a")},
 			KeepMine, false, "", []act{read("a", "mine"), missing(copied)}},
 		{"a copy, theirs gone and its name taken, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), unlink("a"), write("a", "another")},
-			KeepMine, true, "", []act{read("a", "another"), read(copied, "mine")}},
+			KeepMine, false, "/a", []act{read("a", "mine"), missing(copied)}},
+		{"a copy, theirs saved over, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), write("t", "more"), rename("t", "a")},
+			KeepMine, false, "/a", []act{read("a", "mine"), missing(copied)}},
+		{"a copy, theirs saved over, theirs", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), write("t", "more"), rename("t", "a")},
+			KeepTheirs, false, "/" + copied, []act{read("a", "more"), missing(copied)}},
+		{"a copy, theirs a folder with files now, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), unlink("a"), mkdir("a"), write("a/x", "1")},
+			KeepMine, true, "/a", []act{read("a/x", "1"), read(copied, "mine")}},
+		{"a copy, theirs moved and another in its place, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), rename("a", "b"), write("a", "another")},
+			KeepMine, false, "/b", []act{read("a", "another"), read("b", "mine"), missing(copied)}},
+		{"a copy, saved over, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), write("t", "more"), rename("t", copied)},
+			KeepMine, false, "/a", []act{read("a", "more"), missing(copied)}},
+		{"a copy, saved over, theirs", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), write("t", "more"), rename("t", copied)},
+			KeepTheirs, false, "/" + copied, []act{read("a", "theirs"), missing(copied)}},
+		{"a copy, saved over in a folder that was moved, mine", []act{mkdir("d"), write("d/a", "theirs"), write("d/"+copied, "mine"), report(meta.ConflictCopy, "d/"+copied, "d/a", "d/a"), rename("d", "e"), write("t", "more"), rename("t", "e/"+copied)},
+			KeepMine, false, "/e/a", []act{read("e/a", "more"), missing("e/" + copied)}},
+		{"a copy, saved over by a file with another name, theirs", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), write("b", "more"), unlink(copied), links("b", copied)},
+			KeepTheirs, false, "/" + copied, []act{read("a", "theirs"), read("b", "more"), missing(copied)}},
+		{"a copy, replaced by theirs, theirs", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), unlink(copied), links("a", copied)},
+			KeepTheirs, false, "", []act{read("a", "theirs"), read(copied, "theirs")}},
+		{"a further name beside theirs, theirs", []act{write("a", "theirs"), write("0", "mine"), links("0", copied), report(meta.ConflictName, copied, "a", "a")},
+			KeepTheirs, false, "/" + copied, []act{read("a", "theirs"), read("0", "mine"), missing(copied)}},
+		{"a further name beside theirs, mine", []act{write("a", "theirs"), write("0", "mine"), links("0", copied), report(meta.ConflictName, copied, "a", "a")},
+			KeepMine, false, "/a", []act{read("a", "mine"), read("0", "mine"), missing(copied)}},
+		{"both saved over, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictName, copied, "a", "a"), write("t", "more"), rename("t", copied), write("t", "and more"), rename("t", "a")},
+			KeepMine, false, "/a", []act{read("a", "more"), missing(copied)}},
 		{"a copy, theirs gone, theirs", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), unlink("a")},
 			KeepTheirs, true, "", []act{read(copied, "mine")}},
 		{"a copy, mine gone, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), unlink(copied)},
 			KeepMine, true, "", []act{read("a", "theirs")}},
 		{"a copy, both gone", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), unlink("a"), unlink(copied)},
 			KeepMine, false, "", []act{missing("a"), missing(copied)}},
+		{"a copy that was put in the place of theirs, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), rename(copied, "a")},
+			KeepMine, false, "", []act{read("a", "mine"), missing(copied)}},
+		{"a copy that has the name of theirs, which was moved, mine", []act{write("a", "theirs"), write(copied, "mine"), report(meta.ConflictCopy, copied, "a", "a"), rename("a", "b"), rename(copied, "a")},
+			KeepMine, false, "/b", []act{read("a", "mine"), missing("b"), missing(copied)}},
 		{"a folder against a file, mine", []act{write("a", "theirs"), mkdir(copied), write(copied+"/x", "1"), report(meta.ConflictName, copied, "a", "a")},
 			KeepMine, false, "/a", []act{read("a/x", "1"), missing(copied)}},
 		{"a file against a folder, mine", []act{mkdir("a"), write(copied, "mine"), report(meta.ConflictName, copied, "a", "a")},
@@ -100,6 +132,8 @@ func TestResolveConflicts(t *testing.T) {
 		{"kept, theirs", []act{write("a", "x"), report(meta.ConflictKept, "", "a", "a")}, KeepTheirs, false, "", []act{read("a", "x")}},
 		{"moved, mine", []act{mkdir("d"), write("a", "x"), report(meta.ConflictMoved, "a", "", "d/b")}, KeepMine, false, "", []act{read("d/b", "x"), missing("a")}},
 		{"moved, mine, the name taken", []act{mkdir("d"), write("a", "x"), write("d/b", "y"), report(meta.ConflictMoved, "a", "", "d/b")}, KeepMine, true, "", []act{read("a", "x"), read("d/b", "y")}},
+		{"moved, mine, there by now", []act{mkdir("d"), write("a", "x"), report(meta.ConflictMoved, "a", "", "d/b"), rename("a", "d/b")}, KeepMine, false, "", []act{read("d/b", "x"), missing("a")}},
+		{"revived, saved over, theirs", []act{write("a", "x"), report(meta.ConflictRevived, "a", "", "a"), write("t", "y"), rename("t", "a")}, KeepTheirs, false, "/a", []act{missing("a")}},
 		{"moved, theirs", []act{mkdir("d"), write("a", "x"), report(meta.ConflictMoved, "a", "", "d/b")}, KeepTheirs, false, "", []act{read("a", "x"), missing("d/b")}},
 		{"a cycle that still is one, mine", []act{mkdir("d"), mkdir("d/e"), report(meta.ConflictCycle, "d", "", "d/e/d")}, KeepMine, true, "", []act{write("d/e/x", "1")}},
 		{"lost, mine", []act{write("a", "x"), report(meta.ConflictLost, "a", "", "a")}, KeepMine, true, "", []act{read("a", "x")}},
@@ -158,6 +192,22 @@ func TestResolveWhatHasChanged(t *testing.T) {
 	as(w.laptop, read("b", "mine, and more"), read("c", "theirs"), resolve(KeepTheirs), read("c", "theirs"), missing("b"))
 	if err := w.laptop.v.Resolve(t.Context(), id, KeepTheirs, ""); !errors.Is(err, ErrNoConflict) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A copy that was deleted is gone, also when the copy of a later conflict has its name. What
+// theirs became is theirs of both.
+func TestCopyOfALaterConflict(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	as(w.laptop, write("a", "theirs"), write("b", "mine"), report(meta.ConflictCopy, "b", "a", "a"), unlink("b"),
+		write("b", "later"), report(meta.ConflictName, "b", "a", "a"), write("t", "more"), rename("t", "a"))
+	var got []string
+	for _, c := range w.laptop.unresolved() {
+		got = append(got, strings.Join(append(c.Mine.Paths, c.Theirs.Paths...), " "))
+	}
+	if want := []string{"/a", "/b /a"}; !slices.Equal(got, want) {
+		t.Errorf("they are of %q, want %q", got, want)
 	}
 }
 
