@@ -16,6 +16,7 @@ import (
 	"github.com/hushfs/hushfs/fs/check"
 	"github.com/hushfs/hushfs/fs/drive"
 	"github.com/hushfs/hushfs/fs/volume"
+	"github.com/hushfs/hushfs/store"
 )
 
 // acceptFlags of hushfs accept-rollback.
@@ -32,6 +33,7 @@ type acceptResult struct {
 	Setback  *setbackJSON       `json:"setback"`  // null: nothing but the header was older, or nothing
 	Accepted *volume.Acceptance `json:"accepted"` // null: nothing was accepted
 	Header   bool               `json:"header"`   // the drive's header was put back
+	Kept     []string           `json:"kept"`     // journals that were set aside on this machine and not exported
 }
 
 // acceptSentence is what a person types. It is in none of the examples: it is to be read.
@@ -148,10 +150,11 @@ func (a *app) acceptRollback(ctx context.Context, o acceptFlags, storeArg string
 		},
 	})
 	if errors.Is(err, volume.ErrNothingMissing) {
-		if r.Header, err = u.PutBack(ctx, b); err != nil {
+		if r.Header, err = a.putBack(ctx, u, b); err != nil {
 			return explain("nothing was changed", err)
 		}
-		return a.accepted(r)
+		r.Kept = keptLeft(held.state)
+		return a.accepted(r, storeArg)
 	}
 	if err != nil {
 		return explain("nothing was accepted", err)
@@ -159,7 +162,7 @@ func (a *app) acceptRollback(ctx context.Context, o acceptFlags, storeArg string
 	done := v.Acceptance()
 	r.Accepted = &done
 	var missing error
-	r.Header, missing = u.PutBack(ctx, b)
+	r.Header, missing = a.putBack(ctx, u, b)
 	// What waited is to reach the store; after an interruption it stays in the journal.
 	if err := v.Shutdown(ctx); err != nil {
 		return explain("the rollback is accepted, but what waited is not in the store", errors.Join(missing, err))
@@ -167,7 +170,18 @@ func (a *app) acceptRollback(ctx context.Context, o acceptFlags, storeArg string
 	if missing != nil {
 		return headerMissing("the rollback is accepted, and all that waited is in the store, which shows an older header than this machine saw", missing)
 	}
-	return a.accepted(r)
+	r.Kept = keptLeft(held.state)
+	return a.accepted(r, storeArg)
+}
+
+// putBack puts this machine's header back where the store shows an older one, and says
+// what it met in its place.
+func (a *app) putBack(ctx context.Context, u *drive.Unlocked, b store.Bucket) (bool, error) {
+	done, junk, err := u.PutBack(ctx, b)
+	for _, name := range junk {
+		a.warn("%s has the name of a drive header, and does not verify: somebody put it into the store. It is passed over, and does no harm", name)
+	}
+	return done, err
 }
 
 // headerMissing is the problem that a header could not be put back when all else was done.
@@ -178,7 +192,7 @@ func headerMissing(what string, err error) *problem {
 }
 
 // accepted tells how it went.
-func (a *app) accepted(r acceptResult) error {
+func (a *app) accepted(r acceptResult, store string) error {
 	if a.json {
 		a.print(r)
 		return nil
@@ -188,13 +202,15 @@ func (a *app) accepted(r acceptResult) error {
 	}
 	if r.Accepted == nil {
 		a.say("The store has all that this machine knows of. There is nothing to accept.")
+		a.showKept(r.Kept, store)
 		return nil
 	}
 	x := r.Accepted
 	a.say("Accepted. This machine is device %d now, and the drive is at slot %d.", x.Device, x.Slot)
 	if x.Executed+x.Left > 0 {
-		a.say("Of what waited here %s done again; %d could not be, and what they wrote lies in the root folder as recovered-… (%s). Their journal stays in the state folder as kept-….", was(x.Executed, "change"), x.Left, count(x.Recovered, "file"))
+		a.say("Of what waited here %s done again; %d could not be, and what they wrote lies in the root folder as recovered-… (%s).", was(x.Executed, "change"), x.Left, count(x.Recovered, "file"))
 	}
+	a.showKept(r.Kept, store)
 	a.say("A device that was removed in what was given up is one again, and can read what is written now. Look: hushfs device list STORE. Remove it again: hushfs device remove STORE NUMBER")
 	a.say("Every other machine that saw more refuses the store until accept-rollback is run there. Check what is left with: hushfs fsck STORE")
 	return nil

@@ -50,6 +50,9 @@ func run(args []string, stdin, stdout, stderr *os.File, env func(string) string)
 		// from cobra, which found the command line wrong.
 		p = usage("%v", err)
 		p.next = "See: hushfs help"
+		if c, _, _ := root.Find(args); c != nil && c.HasParent() {
+			p.next = helpOf(c)
+		}
 	}
 	a.json = a.json || jsonAsked(args)
 	a.report(p)

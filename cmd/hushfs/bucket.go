@@ -91,7 +91,7 @@ func openBucket(ctx context.Context, l location, env func(string) string, readOn
 	}
 	b, err := openPatiently(ctx, o, l.Patience)
 	if err != nil {
-		return nil, explain("open the store", err)
+		return nil, storeProblem(l.Store, readOnly, err)
 	}
 	var inner store.Bucket = b
 	if readOnly {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hushfs/hushfs/crypt"
@@ -279,6 +280,7 @@ func TestOpenPatiently(t *testing.T) {
 			var asked atomic.Int32
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "application/xml")
+				w.Header().Set("Connection", "close") // one that is kept would hold the bubble's time
 				if asked.Add(1) <= c.refuses {
 					w.WriteHeader(c.status)
 					io.WriteString(w, busy)
@@ -288,10 +290,13 @@ func TestOpenPatiently(t *testing.T) {
 			}))
 			defer server.Close()
 			env := map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "us-east-1"}
-			b, err := openBucket(t.Context(), location{Store: "s3://bucket", Patience: c.patience}, func(name string) string { return env[name] }, true, nil)
-			if err == nil {
-				b.Close()
-			}
+			var err error
+			synctest.Test(t, func(t *testing.T) { // the server answers beside it: however late that is, no time goes by
+				var b *bucket
+				if b, err = openBucket(t.Context(), location{Store: "s3://bucket", Patience: c.patience}, func(name string) string { return env[name] }, true, nil); err == nil {
+					b.Close()
+				}
+			})
 			p := explain("", err)
 			switch {
 			case c.code == codeOK && (err != nil || asked.Load() != c.refuses+1):

@@ -31,9 +31,7 @@ func (s *server) Status() control.Status {
 	defer s.mu.Unlock()
 	if s.vol != nil && s.phase != control.Done {
 		s.last = s.vol.Status()
-		if s.bucket != nil && s.bucket.plain.WholeForParts() {
-			s.last.Warnings = append(s.last.Warnings, wholeForParts)
-		}
+		s.last.Warnings = s.warnings(s.last.Warnings)
 		// The bucket knows of tries that the volume has not heard of yet.
 		if err := s.offline(); err != nil {
 			var out *retry.Outage
@@ -60,6 +58,17 @@ func (s *server) Status() control.Status {
 		Phase: phase, Doing: doing, Since: s.since, DrainUntil: s.until, State: s.c.State, Program: programVersion(), Why: s.why, Hidden: s.hidden, Volume: s.last,
 		Goroutines: runtime.NumGoroutine(),
 	}
+}
+
+// warnings adds to those of the volume what it does not know.
+func (s *server) warnings(all []string) []string {
+	if s.bucket != nil && s.bucket.plain.WholeForParts() {
+		all = append(all, wholeForParts)
+	}
+	if left := keptLeft(s.c.State); len(left) > 0 {
+		all = append(all, keptSubject+keptText(left, s.c.Store))
+	}
+	return all
 }
 
 // offline says since when the bucket does not answer and why, nil when it does.

@@ -14,6 +14,7 @@ import (
 
 func (a *app) deviceExportCommand() *cobra.Command {
 	o := deviceFlags{older: true}
+	var kept string
 	c := &cobra.Command{
 		Use:   "export-pending [flags] STORE FOLDER",
 		Short: "Write what this machine never sent to a local folder",
@@ -27,15 +28,37 @@ It is for a machine that was removed from the drive, whose changes nobody takes 
 more; it works on any other that is locked, too. FOLDER is not encrypted.
 
 Where the store was set back as well, changes to what it has no more, or has otherwise,
-fit nothing: what these wrote is in files recovered-… of FOLDER itself.`,
+fit nothing: what these wrote is in files recovered-… of FOLDER itself.
+
+A journal that was set aside in the state folder, as kept-…, is exported by --kept:
+of a device that this machine was before, with changes that the drive did not take, or
+of which nobody can say whether it has them. They come as they were made, on the state
+of the drive that they were made on, also what the drive has by now. hushfs status and
+hushfs doctor name such a journal until it is exported.
+
+Ends with 0 when all of it is in FOLDER, or nothing waits; 5 when FOLDER is not empty;
+17 when something could not be read.`,
 		Example: `  hushfs device export-pending s3://bucket/home ~/rescued`,
 		Args:    cobra.ExactArgs(2),
 	}
 	o.register(c.Flags())
-	return a.command(c, func(ctx context.Context, args []string) error { return a.deviceExport(ctx, o, args[0], args[1]) })
+	c.Flags().StringVar(&kept, "kept", "", "export the journal that was set aside as `NAME` in the state folder, instead of what waits")
+	return a.command(c, func(ctx context.Context, args []string) error {
+		if c.Flags().Changed("kept") && kept == "" {
+			return usage("--kept is empty")
+		}
+		return a.deviceExport(ctx, o, args[0], args[1], kept)
+	})
 }
 
-func (a *app) deviceExport(ctx context.Context, o deviceFlags, storeArg, folder string) error {
+// exportResult is what export-pending prints with --json.
+type exportResult struct {
+	*volume.Exported
+	Kept []string `json:"kept"` // journals that were set aside and not exported
+}
+
+// deviceExport exports what waits, or the journal kept.
+func (a *app) deviceExport(ctx context.Context, o deviceFlags, storeArg, folder, kept string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -51,9 +74,21 @@ func (a *app) deviceExport(ctx context.Context, o deviceFlags, storeArg, folder 
 		}
 		return &problem{code: codeNotEmpty, what: "nothing was exported: FOLDER is not empty (" + n + ")", next: "Choose an empty folder, or one that is not there yet."}
 	}
+	if kept != "" {
+		if err := a.keptThere(ctx, o, storeArg, kept); err != nil {
+			return err
+		}
+	}
 	var x *volume.Exported
-	err = a.unlocked(ctx, o, storeArg, func(vo *volume.Options) { vo.ReadOnly = true }, func(v *volume.Volume) error {
+	var state string
+	err = a.unlocked(ctx, o, storeArg, func(vo *volume.Options) { vo.ReadOnly, state = true, vo.State }, func(v *volume.Volume) error {
 		var err error
+		if kept != "" {
+			err = v.ShowKept(ctx, kept)
+		}
+		if err != nil {
+			return explain("nothing was exported", err)
+		}
 		if x, err = v.ExportPending(ctx, to); err != nil {
 			return explain("not everything was exported", err)
 		}
@@ -62,10 +97,12 @@ func (a *app) deviceExport(ctx context.Context, o deviceFlags, storeArg, folder 
 	if err != nil {
 		return err
 	}
+	left := keptLeft(state)
 	if a.json {
-		a.print(x)
+		a.print(exportResult{x, left})
 	} else {
-		a.showExport(x, to)
+		a.showExport(x, to, kept != "")
+		a.showKept(left, storeArg)
 	}
 	if len(x.Failed) > 0 {
 		return &told{&problem{code: codeDamaged, what: "not everything was exported"}}
@@ -73,7 +110,11 @@ func (a *app) deviceExport(ctx context.Context, o deviceFlags, storeArg, folder 
 	return nil
 }
 
-func (a *app) showExport(x *volume.Exported, to string) {
+func (a *app) showExport(x *volume.Exported, to string, kept bool) {
+	if x.Changes == 0 && kept {
+		a.say("The drive has all that was set aside.")
+		return
+	}
 	if x.Changes == 0 {
 		a.say("Nothing waits on this machine.")
 		return
@@ -123,7 +164,8 @@ was not to write any more; all machines see the new device in their lists.
 
 What the old device had not sent stays out of the drive. While there is something
 that was not exported (hushfs device export-pending) it is refused; with --discard
-that stays in the state folder, sealed, in a folder kept-….
+that stays in the state folder, sealed, in a folder kept-…, from which hushfs device
+export-pending --kept still exports it.
 
 Where the store was set back as well, you are shown what is missing, and asked whether
 to give that up, as by hushfs accept-rollback; without a terminal, --yes and --confirm
@@ -156,6 +198,7 @@ on with.`,
 		}
 		var number int
 		var opened *volume.Options
+		left := []string{}
 		err = a.unlocked(ctx, o, args[0], func(vo *volume.Options) {
 			opened = vo
 			vo.Rejoin = &volume.Rejoin{Discard: discard}
@@ -164,9 +207,10 @@ on with.`,
 			if number, err = v.Join(ctx); err != nil {
 				return explain("this machine did not join the drive", err)
 			}
+			left = keptLeft(opened.State)
 			// It was opened by its own copy of the header where the store shows an older
 			// one, which the next mount refuses.
-			if _, err := opened.Drive.PutBack(ctx, opened.Bucket); err != nil {
+			if _, err := a.putBack(ctx, opened.Drive, opened.Bucket); err != nil {
 				return headerMissing("this machine joined the drive, and the store shows an older header than it saw", err)
 			}
 			return nil
@@ -175,12 +219,19 @@ on with.`,
 			return err
 		}
 		if a.json {
-			a.print(map[string]int{"device": number})
+			a.print(rejoinResult{number, left})
 			return nil
 		}
 		a.say("This machine is device %d of the drive now.", number)
+		a.showKept(left, args[0])
 		return nil
 	})
+}
+
+// rejoinResult is what rejoin prints with --json.
+type rejoinResult struct {
+	Device int      `json:"device"`
+	Kept   []string `json:"kept"` // journals that were set aside and not exported
 }
 
 func (a *app) confirmRejoin(ctx context.Context, yes bool) error {

@@ -27,11 +27,13 @@ func rejoinPutsTheHeaderBack(t *testing.T, lose func(header string) error) {
 	m, n := newMachine(t), newMachine(t)
 	m.drive()
 	store := m.path("store")
-	device := func(m *machine, c code, args ...string) {
+	device := func(m *machine, c code, args ...string) outputs {
 		t.Helper()
-		if o := m.run(append([]string{"device", "--passphrase-file", m.pass}, args...)...); o.code != c {
+		o := m.run(append([]string{"device", "--passphrase-file", m.pass}, args...)...)
+		if o.code != c {
 			t.Fatalf("%v: %+v", args, o)
 		}
+		return o
 	}
 	headers := func() []string {
 		t.Helper()
@@ -56,7 +58,10 @@ func rejoinPutsTheHeaderBack(t *testing.T, lose func(header string) error) {
 		}
 	}
 	device(n, codeHistory, "list", store)
-	device(n, codeOK, "rejoin", "--yes", store)
+	o := device(n, codeOK, "rejoin", "--yes", store)
+	if lies := len(headers()) > 2; lies != strings.Contains(o.stderr, "does not verify") {
+		t.Errorf("%d headers, and it says: %+v", len(headers()), o)
+	}
 	device(n, codeOK, "list", store)
 }
 

@@ -314,7 +314,7 @@ func (r doctorResult) text() string {
 	}
 	switch {
 	case r.Problems == 0 && r.Warnings == 0:
-		b.WriteString("\nAll is well.")
+		b.WriteString("\nAll that can be seen without the passphrase is well. Whether the store was set back is seen with it: hushfs heads STORE, or a mount.")
 	case r.Problems == 0:
 		fmt.Fprintf(&b, "\nNothing that can be seen without the passphrase stands in the way of a mount; %s.", count(r.Warnings, "warning"))
 	default:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,10 @@ func (e *examination) state(dir string) {
 		bad = true
 		e.problem("state", name+": "+err.Error(), "The drive cannot be mounted with it", "Give it back to its owner, or move it away: this machine then joins the drive as a new one.")
 	}
+	if err := unreadable(dir); err != nil {
+		bad = true
+		e.problem("state", name+": "+err.Error(), "The drive cannot be mounted without it", "Check owner and mode of what lies there, and the disk: dmesg. Keep the folder as long as changes may wait in it.")
+	}
 	switch _, raw, err := state.Header(dir, keyslot.MaxSize); {
 	case errors.Is(err, fs.ErrNotExist):
 		// Made by a mount that was refused, or by a test of the store.
@@ -87,12 +92,13 @@ func (e *examination) state(dir string) {
 	}
 	// The journals come after, since a living daemon may make and remove them.
 	var journals []string
+	kept := keptLeft(dir)
 	for _, f := range entries {
 		switch n := f.Name(); {
 		case strings.HasPrefix(n, "evidence-"):
 			warn("state-evidence", "the store has shown two histories ("+n+")", "As long as that file lies there nothing is sent", "See \"The store shows two histories\" in docs/operations.md.")
-		case strings.HasPrefix(n, "kept-"):
-			warn("state-kept", "a journal is kept of which nobody knows whether it is in the store ("+n+")", "Changes may be missing in the drive", "See \"The state folder was copied\" in docs/operations.md.")
+		case slices.Contains(kept, n):
+			warn("state-kept", "a journal was set aside, with changes that the drive does not have, or may not have ("+n+")", "Nothing sends them", "To write them to a folder: "+exportKept(n, "STORE")+". Or remove it, if nothing of it is needed.")
 		case n == "damaged-table":
 			warn("state-table", "a damaged table was seen in the store", "The next mount that may write mends it", "Mount the drive, and let it be for a minute.")
 		case strings.HasPrefix(n, "journal-") && f.IsDir():
@@ -106,6 +112,24 @@ func (e *examination) state(dir string) {
 	if !bad && living == nil {
 		e.ok("state", "%s: %s", name, holderText(dir))
 	}
+}
+
+// unreadable is what keeps a mount from knowing who this machine is, as far as that can be
+// seen without the passphrase; nil when nothing does. A folder that a mount was refused in
+// has nothing to read.
+func unreadable(dir string) error {
+	for _, f := range []struct{ name, begins string }{{"secret", "HUSHSEC"}, {"state", "HUSHSTA"}} {
+		b, err := os.ReadFile(filepath.Join(dir, f.name))
+		var path *fs.PathError
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.As(err, &path):
+			return fmt.Errorf("its file %s cannot be read: %w", f.name, path.Err)
+		case !strings.HasPrefix(string(b), f.begins):
+			return fmt.Errorf("its file %s is damaged: it does not begin as hushfs writes it", f.name)
+		}
+	}
+	return nil
 }
 
 // livingAt is the daemon that has the state folder dir, nil when none answers.

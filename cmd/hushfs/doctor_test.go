@@ -190,8 +190,11 @@ func TestStateFolders(t *testing.T) {
 		{"a journal", map[string]string{"journal-00/ops-1": "x", "journal-00/packs/7": "yy"}, map[string]level{"journal-waiting": warning}},
 		{"damaged files", map[string]string{"journal-00/damaged-0001": "x"}, map[string]level{"journal-damaged": warning}},
 		{"evidence", map[string]string{"evidence-0000000000000007": "x"}, map[string]level{"state-evidence": warning}},
-		{"kept", map[string]string{"kept-0001-00/ops": "x"}, map[string]level{"state-kept": warning}},
+		{"kept", map[string]string{"kept-0001-0000000000000000-00112233445566778899aabbccddeeff/ops": "x"}, map[string]level{"state-kept": warning}},
 		{"no header", map[string]string{"header": "nonsense"}, map[string]level{"state-header": warning}},
+		{"what this machine must not forget", map[string]string{"secret": "HUSHSEC0 and more", "state": "HUSHSTA0 and more"}, map[string]level{"state": fine}},
+		{"that is damaged", map[string]string{"secret": "HUSHSEC0 and more", "state": "\x00\x00"}, map[string]level{"state": trouble}},
+		{"that cannot be read", map[string]string{"state/x": ""}, map[string]level{"state": trouble}},
 		{"a newer header", map[string]string{"header": "HUSHKPT9 and more"}, map[string]level{"state-header": trouble}},
 	} {
 		e := sick(t, nil)

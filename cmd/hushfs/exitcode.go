@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 
@@ -197,6 +198,9 @@ func explain(what string, err error) *problem {
 				err = errors.New("the time is over")
 			}
 			next := r.next
+			if r.is == volume.ErrState && errors.Is(err, fs.ErrPermission) {
+				next = "Check the owner and the mode of the folder and of what lies in it. Do not move it away: changes may wait there."
+			}
 			if r.code == codeStore {
 				if advice := s3.Advice(err); advice != "" {
 					next = capital(advice) + "."

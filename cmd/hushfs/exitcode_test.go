@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,6 +124,22 @@ func TestSizeFlag(t *testing.T) {
 		err := s.Set(in)
 		if (err == nil) != (want > 0) || int64(s) != want {
 			t.Errorf("%q: %d, %v, want %d", in, s, err, want)
+		}
+	}
+}
+
+// A state folder that only cannot be read is not to be moved away: changes wait in it.
+func TestStateWithoutPermission(t *testing.T) {
+	denied := &fs.PathError{Op: "open", Path: "/state", Err: syscall.EACCES}
+	for _, c := range []struct {
+		err  error
+		next string
+	}{
+		{fmt.Errorf("%w: %w", volume.ErrState, denied), "Check the owner and the mode"},
+		{fmt.Errorf("%w: %w", volume.ErrState, state.ErrMalformed), "move it away"},
+	} {
+		if p := explain("the drive was not mounted", c.err); p.code != codeState || !strings.Contains(p.next, c.next) {
+			t.Errorf("%v: %d %s", c.err, p.code, p.next)
 		}
 	}
 }

@@ -204,7 +204,7 @@ func stuckAt(mute []silent, dir string) error {
 }
 
 // errDied: a mount is there, its daemon is not.
-var errDied = errors.New("has died")
+var errDied = errors.New("its daemon has died")
 
 // deadMount is what to say of a mount of hushfs that no daemon of ours serves.
 func (a *app) deadMount(ctx context.Context, dir string) error {
@@ -212,8 +212,12 @@ func (a *app) deadMount(ctx context.Context, dir string) error {
 		return &problem{code: codeNotMounted, what: "the drive at " + dir + " is served by a daemon that this user's places do not lead to",
 			next: "It was mounted by another user, or with other XDG folders."}
 	}
-	return &problem{code: codeNotMounted, what: "the daemon of the drive at " + dir, why: errDied, dir: dir,
-		next: "What fsync acknowledged is safe in the journal of this machine; mount the drive again to send it: the dead mount is then cleaned up."}
+	return diedAt(dir)
+}
+
+func diedAt(dir string) *problem {
+	return &problem{code: codeNotMounted, what: "the mount at " + dir + " is dead", why: errDied, dir: dir,
+		next: "What fsync acknowledged is safe in the journal of this machine. To send it, mount the drive again, which cleans up the dead mount: hushfs mount STORE DIR"}
 }
 
 func mountpoints(all []*foundDrive) []string {

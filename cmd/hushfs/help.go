@@ -39,6 +39,7 @@ When a drive cannot be mounted: hushfs doctor STORE DIR`,
 		root.AddCommand(&cobra.Command{Use: t.name, Short: t.short, Long: t.long})
 	}
 	refuseUnknownTopics(root)
+	tellExits(root)
 	return root
 }
 

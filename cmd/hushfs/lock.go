@@ -133,16 +133,23 @@ func (a *app) lockDrive(ctx context.Context, state, mountpoint string, timeout t
 	me := holder{PID: os.Getpid(), Mountpoint: mountpoint}
 	var bar *progress
 	defer func() { bar.end() }()
+	var last *control.Status // of a daemon that still drains
+	tooLate := func(err error) error {
+		p := explain("the earlier mount has not finished sending", err)
+		p.next = fmt.Sprintf("Pid %d goes on to send %s.", last.PID, unsent(last.Volume))
+		return p
+	}
 	for {
 		l, err := takeLock(state, me)
 		if err == nil || !errors.Is(err, errLocked) {
 			return l, err
 		}
 		s, h, err := a.lockHolder(ctx, state)
-		if err != nil {
-			return nil, err
-		}
 		switch {
+		case err != nil && last != nil:
+			return nil, tooLate(err)
+		case err != nil:
+			return nil, err
 		case s == nil || !s.Phase.Ending():
 			return nil, mountedAlready(s, h)
 		case bar == nil && s.Phase != control.Done:
@@ -150,10 +157,9 @@ func (a *app) lockDrive(ctx context.Context, state, mountpoint string, timeout t
 			bar = a.newProgress()
 		}
 		bar.show(s.Volume)
+		last = s
 		if err := pause(ctx, 250*time.Millisecond); err != nil {
-			p := explain("the earlier mount has not finished sending", err)
-			p.next = fmt.Sprintf("Pid %d goes on to send %s.", s.PID, unsent(s.Volume))
-			return nil, p
+			return nil, tooLate(err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hushfs/hushfs/cmd/hushfs/control"
@@ -39,10 +40,15 @@ type phaseDaemon struct {
 	status control.Status
 	asked  chan struct{} // closed at the first question
 	once   sync.Once
+	again  func() // called at each later question, before it is answered; may be nil
 }
 
 func (d *phaseDaemon) Status() control.Status {
-	d.once.Do(func() { close(d.asked) })
+	first := false
+	d.once.Do(func() { first = true; close(d.asked) })
+	if !first && d.again != nil {
+		d.again()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.status
@@ -79,7 +85,7 @@ func holding(t *testing.T, phase control.Phase) (state string, l *lock, d *phase
 		defer close(served)
 		o := control.ServerOptions{Daemon: d, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Explain: func(err error) *control.Problem { return explain("", err).wire() }}
-		if err := control.Serve(ctx, listener, time.Second, o); err != nil {
+		if err := control.Serve(ctx, listener, time.Minute, o); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -88,6 +94,14 @@ func holding(t *testing.T, phase control.Phase) (state string, l *lock, d *phase
 		t.Fatal(err)
 	}
 	return state, l, d
+}
+
+// lockDrive takes the lock of a drive for another folder, in virtual time, beside which the
+// daemon answers: it is as long over a question as the machine is slow, and no time goes by.
+func lockDrive(t *testing.T, a *app, state string, timeout time.Duration) (l *lock, err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { l, err = a.lockDrive(t.Context(), state, "/my/drive", timeout) })
+	return l, err
 }
 
 func TestLockIsOne(t *testing.T) {
@@ -129,7 +143,7 @@ func TestLockIsOne(t *testing.T) {
 func TestMountOfAMountedDriveNamesIt(t *testing.T) {
 	a, _ := quiet(t)
 	state, _, _ := holding(t, control.Mounted)
-	_, err := a.lockDrive(t.Context(), state, "/my/drive", 0)
+	_, err := lockDrive(t, a, state, 0)
 	p := explain("", err)
 	if p == nil || p.code != codeMounted || !strings.Contains(p.text(), "4711") || !strings.Contains(p.text(), "/their/drive") {
 		t.Errorf("%v", err)
@@ -141,14 +155,14 @@ func TestMountOfAMountedDriveNamesIt(t *testing.T) {
 func TestMountOfADriveThatIsBeingMounted(t *testing.T) {
 	a, _ := quiet(t)
 	state, l, _ := holding(t, control.Starting)
-	_, err := a.lockDrive(t.Context(), state, "/my/drive", 0)
+	_, err := lockDrive(t, a, state, 0)
 	if p := explain("", err); p == nil || p.code != codeMounted || !strings.Contains(p.text(), "is being mounted already: at /their/drive, by pid 4711") {
 		t.Errorf("%v", err)
 	}
 	if err := l.write(holder{PID: 4711, Mountpoint: "/their/drive", Socket: filepath.Join(state, "gone.sock")}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.lockDrive(t.Context(), state, "/my/drive", 0)
+	_, err = lockDrive(t, a, state, 0)
 	if p := explain("", err); p == nil || p.code != codeMounted || !strings.Contains(p.text(), "the daemon (pid 4711) of the drive at /their/drive does not answer") {
 		t.Errorf("%v", err)
 	}
@@ -163,7 +177,7 @@ func TestMountJoinsADrain(t *testing.T) {
 				<-d.asked
 				l.release()
 			}()
-			got, err := a.lockDrive(t.Context(), state, "/my/drive", 0)
+			got, err := lockDrive(t, a, state, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,10 +194,26 @@ func TestMountJoinsADrain(t *testing.T) {
 	}
 }
 
+// Also who gives up while he asks hears what is on its way.
+func TestJoiningADrainIsGivenUp(t *testing.T) {
+	a, _ := quiet(t)
+	state, _, d := holding(t, control.Draining)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	d.again = func() {
+		cancel()
+		<-t.Context().Done()
+	}
+	_, err := a.lockDrive(ctx, state, "/my/drive", 0)
+	if p := explain("", err); p == nil || !strings.Contains(p.text(), "3 changes (2.0 KiB)") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestJoiningADrainTimesOut(t *testing.T) {
 	a, _ := quiet(t)
 	state, _, _ := holding(t, control.Draining)
-	_, err := a.lockDrive(t.Context(), state, "/my/drive", 30*time.Millisecond)
+	_, err := lockDrive(t, a, state, 30*time.Millisecond)
 	p := explain("", err)
 	if p == nil || p.code != codeTimeout || !strings.Contains(p.text(), "3 changes (2.0 KiB)") {
 		t.Errorf("%v", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -117,8 +118,13 @@ func hindrance(s volume.Status) string {
 		return "nothing more is sent: " + s.NotTaken
 	case s.Offline != "":
 		return "the store cannot be reached: " + s.Offline
-	case len(s.Warnings) > 0 && !s.Stored:
-		return s.Warnings[0]
+	case s.Stored:
+		return ""
+	}
+	for _, w := range s.Warnings {
+		if !strings.HasPrefix(w, keptSubject) {
+			return w
+		}
 	}
 	return ""
 }

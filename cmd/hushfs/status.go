@@ -143,7 +143,7 @@ func statusText(s control.Status, now time.Time) string {
 	if v.Conflicts > 0 {
 		line("%s to be resolved: hushfs conflicts %s", capital(count(v.Conflicts, "conflict")), shellQuote(s.Mountpoint))
 	}
-	line("%s, %s.", count(v.Files, "file"), size(int64(v.Bytes)))
+	line("%s, folders counted as well, %s.", count(v.Files, "file"), size(int64(v.Bytes)))
 	line("%s", diskText(v))
 	line("%s", trafficText(v.Traffic))
 	at := s.Store

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strconv"
@@ -29,9 +30,19 @@ func (a *app) openStore(ctx context.Context, at location, readOnly bool, log *sl
 	}
 	b, err := dir.Open(at.Store, dir.Options{ReadOnly: readOnly})
 	if err != nil {
-		return nil, explain("open the store", err)
+		return nil, storeProblem(at.Store, readOnly, err)
 	}
 	return b, nil
+}
+
+// storeProblem says which store was not opened. One that only refuses to be written can be
+// looked at.
+func storeProblem(name string, readOnly bool, err error) *problem {
+	p := *explain("open the store "+name, err)
+	if !readOnly && errors.Is(err, store.ErrDenied) {
+		p.next += " To look at what it has: hushfs mount --read-only STORE DIR"
+	}
+	return &p
 }
 
 // slowed makes each PUT take delay longer, and wait for as long as the file held is

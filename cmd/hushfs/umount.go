@@ -96,8 +96,8 @@ func (a *app) clearDied(ctx context.Context, died error) error {
 	if err := takeDead(ctx, p.dir); err != nil {
 		return errors.Join(died, err)
 	}
-	return &problem{code: codeUndrained, what: p.what + " has died; the dead mount was taken away",
-		next: "What fsync acknowledged is safe in the journal of this machine; mount the drive again to send it."}
+	return &problem{code: codeUndrained, what: "the daemon of the drive at " + p.dir + " has died; the dead mount was taken away",
+		next: "What fsync acknowledged is safe in the journal of this machine. To send it, mount the drive again: hushfs mount STORE DIR"}
 }
 
 // awaitLock shows the drain and returns when the daemon has ended, or with what
@@ -172,7 +172,7 @@ func (a *app) concluded(ctx, waitCtx context.Context, s control.Status, r contro
 		return stillWaiting(codeTimeout, "the time is over", s)
 	case errors.Is(err, control.ErrNoDaemon):
 		return &problem{code: codeUndrained, what: fmt.Sprintf("the daemon (pid %d) died before it had sent everything", s.PID),
-			next: "What fsync acknowledged is safe in the journal of this machine; mount the drive again to send it."}
+			next: "What fsync acknowledged is safe in the journal of this machine; mount the drive again to send it: hushfs mount STORE DIR"}
 	case err != nil:
 		return a.refused(err, s)
 	case !r.Stored:

@@ -174,7 +174,7 @@ func (a *app) notStored(ctx context.Context, d *foundDrive, err error) error {
 	switch {
 	case errors.Is(err, control.ErrNoDaemon):
 		return &problem{code: codeUndrained, what: fmt.Sprintf("the daemon (pid %d) ended while it was waited for", d.status.PID),
-			next: "What fsync acknowledged is safe in the journal of this machine; mount the drive again to send it."}
+			next: "What fsync acknowledged is safe in the journal of this machine; mount the drive again to send it: hushfs mount STORE DIR"}
 	case errors.Is(ctx.Err(), context.Canceled):
 		return &problem{code: codeUndrained, what: "interrupted; not everything is in the store yet", next: "It goes on to be sent; look with: hushfs status"}
 	}

@@ -207,9 +207,12 @@ func (u *Unlocked) take(h *keyslot.Header) error {
 // PutBack puts this machine's header into the store again, where the store shows an older
 // one or none, and says whether it was missing. Where something else has its name it takes
 // the number after it: a stranger could keep it away for good. A header that another machine
-// made under this root key is as new, and nothing is missing then. Errors are the store's,
-// ErrRotated and ErrNewer; ErrExist when the next raiseTries numbers are taken.
-func (u *Unlocked) PutBack(ctx context.Context, b store.Bucket) (bool, error) {
+// made under this root key is as new, and nothing is missing then. What carries the drive's
+// id and does not verify is a stranger's too: who puts the header back has just followed the
+// history with this root, and who changed the root would have said so there. junk names what
+// was passed over. Errors are the store's and ErrNewer; ErrExist when the next raiseTries
+// numbers are taken.
+func (u *Unlocked) PutBack(ctx context.Context, b store.Bucket) (done bool, junk []string, err error) {
 	h := u.header
 	for range raiseTries {
 		name, raw := keyslot.ObjectName(h.Counter), h.Encode()
@@ -218,24 +221,26 @@ func (u *Unlocked) PutBack(ctx context.Context, b store.Bucket) (bool, error) {
 			err = b.PutIfAbsent(ctx, name, raw)
 			switch {
 			case err == nil && h == u.header:
-				return true, nil
+				return true, junk, nil
 			case err == nil:
-				return true, u.take(h)
+				return true, junk, u.take(h)
 			case errors.Is(err, store.ErrExist): // just now
 				there, err = b.Get(ctx, name, 0, keyslot.MaxSize+1)
 			}
 		}
 		if err != nil {
-			return false, fmt.Errorf("put the drive header back: %w", err)
+			return false, junk, fmt.Errorf("put the drive header back: %w", err)
 		}
-		if other, err := u.believe(name, there); err != nil || other != nil {
-			return false, err
+		other, err := u.believe(name, there)
+		if other != nil || err != nil && !errors.Is(err, ErrRotated) {
+			return false, junk, err
 		}
+		junk = append(junk, name)
 		if h, err = u.numbered(h.Counter + 1); err != nil {
-			return false, err
+			return false, junk, err
 		}
 	}
-	return false, fmt.Errorf("put the drive header back: the next %d numbers are taken: %w", raiseTries, store.ErrExist)
+	return false, junk, fmt.Errorf("put the drive header back: the next %d numbers are taken: %w", raiseTries, store.ErrExist)
 }
 
 // numbered is this machine's header under another number.

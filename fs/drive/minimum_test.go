@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -247,6 +248,13 @@ func TestPutBackBehindAnother(t *testing.T) {
 			must(t, err)
 			w.mem.Overwrite(name, b)
 		}, true, 5},
+		"one of this drive that does not verify": {func(w *world, name string) {
+			counter, err := keyslot.ParseObjectName(name)
+			must(t, err)
+			id, err := Peek(ctx, w.mem, w.root)
+			must(t, err)
+			w.mem.Overwrite(name, stranger(t, id[0], 1)(counter))
+		}, true, 5},
 		"another machine's": {func(w *world, name string) {
 			o, err := w.unlock("")
 			must(t, err)
@@ -266,9 +274,14 @@ func TestPutBackBehindAnother(t *testing.T) {
 			w.mem.Overwrite(chain.SlotName(u.Main().ID, 1), nil)
 			must(t, w.mem.Delete(ctx, u.HeaderName()))
 			c.lie(w, u.HeaderName())
+			was := u.HeaderName()
 			for _, want := range []bool{c.done, false} {
-				if done, err := u.PutBack(ctx, w.mem); done != want || err != nil {
+				done, junk, err := u.PutBack(ctx, w.mem)
+				if done != want || err != nil {
 					t.Errorf("%v, %v", done, err)
+				}
+				if done != slices.Equal(junk, []string{was}) || !done && len(junk) > 0 {
+					t.Errorf("passed over: %v", junk)
 				}
 			}
 			// Whoever comes, with a memory or without, is let in, by the same ways.
@@ -303,7 +316,7 @@ func TestPutBackHeader(t *testing.T) {
 		t.Errorf("slot %d", v.Main().MinSlot)
 	}
 	for _, want := range []bool{true, false} {
-		if done, err := v.PutBack(ctx, w.mem); done != want || err != nil {
+		if done, junk, err := v.PutBack(ctx, w.mem); done != want || len(junk) > 0 || err != nil {
 			t.Errorf("%v, %v", done, err)
 		}
 	}

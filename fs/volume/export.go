@@ -51,6 +51,9 @@ func (v *Volume) ExportPending(ctx context.Context, dir string) (*Exported, erro
 	if err := x.find(); err != nil {
 		return nil, err
 	}
+	if x.out.Changes == 0 && v.behind.aside() {
+		return x.out, v.noteExported()
+	}
 	if x.out.Changes == 0 {
 		return x.out, nil
 	}

@@ -47,6 +47,8 @@ func (v *Volume) mayLeave() error {
 // lookback is what a machine that was removed knows while it shows what waits on another
 // history than that it was made on. A nil one is none.
 type lookback struct {
+	journal [16]byte // that is shown, where it was set aside; zero: this machine's own
+
 	same   chain.Slot           // up to here both histories are the same; 0: that is not known
 	common map[meta.Device]bool // the devices that are the same in both
 
@@ -86,6 +88,12 @@ func (b *lookback) covers(slot chain.Slot) bool {
 	return b != nil && (slot == 0 || b.same == 0 || slot > b.same)
 }
 
+// foreign says whether a pack may be another device's, which has the same number. The upper
+// half of the counters is this process's own: what came inline, see nextPack.
+func (b *lookback) foreign(no meta.PackNo) bool {
+	return b != nil && no.Counter() <= meta.MaxCounter/2 && !b.common[no.Device()]
+}
+
 // another says whether an operation may be about something that another device has under
 // the same number.
 func (b *lookback) another(op meta.Op) (is bool) {
@@ -93,7 +101,10 @@ func (b *lookback) another(op meta.Op) (is bool) {
 		return false
 	}
 	no := func(d meta.Device) { is = is || d != 0 && !b.common[d] }
-	meta.Renumber(op, func(i meta.Ino) meta.Ino { no(i.Device()); return i }, func(p meta.PackNo) meta.PackNo { no(p.Device()); return p })
+	meta.Renumber(op, func(i meta.Ino) meta.Ino { no(i.Device()); return i }, func(p meta.PackNo) meta.PackNo {
+		is = is || b.foreign(p)
+		return p
+	})
 	meta.Reobserve(op, func(version uint64) uint64 { no(meta.WrittenBy(version)); return version })
 	return is
 }

@@ -134,8 +134,13 @@ func (v *Volume) leaveBehind(l *publish.Loaded, m *move) (*move, error) {
 		return m, err
 	}
 	if waiting > 0 {
+		if v.exportedUpTo(id) >= last {
+			err = v.keep(keptExportedName(id), nil)
+		}
 		aside := &move{was: number, known: settled, id: id}
-		err = os.Rename(dir, aside.path(v, keptName))
+		if err == nil || errors.Is(err, fs.ErrExist) {
+			err = os.Rename(dir, aside.path(v, keptName))
+		}
 	} else {
 		err = os.RemoveAll(dir)
 	}
@@ -229,15 +234,17 @@ func (v *Volume) noteExported() error {
 	if pending := v.view.Pending(); v.behind == nil && pending.Len() > 0 {
 		last = pending.Last().No
 	}
-	if last == 0 {
+	if last == 0 && !v.behind.aside() {
 		return nil
 	}
-	m, err := v.unfinishedMove()
+	id, err := v.exporting()
 	if err != nil {
 		return err
 	}
-	_, id, _, _ := v.waitsIn(m)
 	name := v.exportedName(id)
+	if v.behind.aside() {
+		name = keptExportedName(id)
+	}
 	if err := os.Remove(filepath.Join(v.o.State, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return pathless(err)
 	}

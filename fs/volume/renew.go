@@ -29,7 +29,7 @@ type move struct {
 const (
 	moveName = "move-%04x-%016x-%032x" // was, known, id
 	doneName = "done-%04x-%016x-%032x" // nothing in it is needed
-	keptName = "kept-%04x-%016x-%032x" // for a person to look at
+	keptName = "kept-%04x-%016x-%032x" // for ExportPending, see ShowKept
 )
 
 func (m *move) path(v *Volume, name string) string {
@@ -191,7 +191,7 @@ func (v *Volume) endMove(m *move, left int) error {
 	if left > 0 {
 		to = m.path(v, keptName)
 		v.log.Error("changes of the device that this machine was may or may not be in the store; their journal is kept", "operations", left, "device", int(m.was))
-		v.notes.warn("copied state", fmt.Errorf("%d changes made on this machine as device %d may or may not be in the store: another machine worked under the same number. Their journal is kept in the state folder, as kept-…. What to do: look whether the files that were written last on this machine are in the drive as you expect, copy what is missing from where it came, and remove that folder when nothing is", left, m.was))
+		v.notes.warn("copied state", fmt.Errorf("%d changes made on this machine as device %d may or may not be in the store: another machine worked under the same number. Their journal is kept in the state folder, as kept-…. What to do: hushfs device export-pending --kept writes it to a folder; look whether the files that were written last on this machine are in the drive as you expect, and remove kept-… when nothing is missing", left, m.was))
 	}
 	if err := os.Rename(m.path(v, moveName), to); err != nil {
 		return pathless(err)

@@ -186,10 +186,14 @@ func (v *Volume) restore(r journal.OpRecord, complete func(meta.PackNo) bool) (m
 	return meta.Relocate(op, d.extents), nil
 }
 
-// complete says whether the pack no is in a local file or in the store.
+// complete says whether the pack no is in a local file or in the store. Where a journal is
+// shown on another history, that has of a device only what both have.
 func (v *Volume) complete(no meta.PackNo) bool {
 	if _, ok := v.packs.Local(no); ok {
 		return true
+	}
+	if v.behind.foreign(no) {
+		return false
 	}
 	_, err := v.knownPack(v.life, no)
 	return err == nil

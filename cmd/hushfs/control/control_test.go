@@ -77,7 +77,7 @@ func serve(t *testing.T, path string, f *fake) (c *Client, stop func()) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		err := Serve(ctx, l, 5*time.Second, ServerOptions{
+		err := Serve(ctx, l, time.Minute, ServerOptions{
 			Daemon: f, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			Explain: func(err error) *Problem {
 				return &Problem{Code: 13, Message: err.Error(), Next: "Next.", Busy: errors.Is(err, errBusy)}
