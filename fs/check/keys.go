@@ -93,6 +93,9 @@ func (c *checker) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if l, err = c.overForks(ctx, l); err != nil {
+		return err
+	}
 	c.loaded, c.state, c.tree = l, l.Chain, l.Confirmed
 	c.report.Slot = uint64(l.Chain.Slot)
 	if errors.Is(l.Trouble, chain.ErrVersion) {
@@ -109,10 +112,11 @@ func tableDamaged(err error) bool {
 	return errors.Is(err, block.ErrDamaged) || errors.Is(err, table.ErrDamaged) || errors.Is(err, table.ErrVersion)
 }
 
-func (c *checker) follow(ctx context.Context, whole bool) (*publish.Loaded, error) {
+// follow loads the chain; the slots of commits that were settled are passed over.
+func (c *checker) follow(ctx context.Context, whole bool, settled ...chain.Link) (*publish.Loaded, error) {
 	return publish.Load(ctx, publish.LoadOptions{
 		Bucket: c.bucket, Volume: c.vol, Identity: c.o.Drive.Identity(),
-		Tables: c.blocks, Keys: c.keys, Memory: c.memory, Log: c.log, Whole: whole,
+		Tables: c.blocks, Keys: c.keys, Memory: c.memory, Log: c.log, Whole: whole, Settled: settled,
 		Passing: func(from, at, last chain.Slot) {
 			c.o.Progress(Progress{Stage: StageCommits, Done: int64(at - from), Total: int64(last-from) + 1})
 		},
@@ -136,7 +140,7 @@ func (c *checker) trouble() {
 	if errors.Is(l.Trouble, publish.ErrFork) {
 		// No object is missing; but one that is damaged may be why they are two.
 		f.Kind, f.Cause = KindHistory, Forged
-		next = "which history goes on is for a person to settle, on each machine, before anything is repaired: hushfs heads STORE. A check, which knows no machine's memory, ends there until the device that signed the other one is removed"
+		next = "which history goes on is for a person to settle, on each machine, before anything is repaired: hushfs heads STORE. A check, which knows no machine's memory, ends there until who follows the other one gives it up (hushfs accept-rollback), or the device that signed it is removed"
 		if len(l.Damaged) > 0 {
 			next = "bring this object back from a copy of the store, if there is one; if it is of this history all goes on. Else " + next
 		}

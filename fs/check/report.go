@@ -165,10 +165,12 @@ func (r *Report) Has(s Severity) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == s })
 }
 
-// Forked says whether the store shows two histories. Which one goes on is for a person to
-// settle, before anything is repaired.
+// Forked says whether the store shows two histories, of which none was given up. Which one
+// goes on is for a person to settle, before anything is repaired.
 func (r *Report) Forked() bool {
-	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == KindHistory && f.Cause == Forged })
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool {
+		return f.Kind == KindHistory && f.Cause == Forged && f.Severity != Note
+	})
 }
 
 // Healthy says that nothing is lost and nothing damaged, as far as was looked.

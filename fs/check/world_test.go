@@ -73,15 +73,19 @@ func (w *world) drive() *drive.Unlocked {
 }
 
 // open mounts the drive, with all that works in the background.
-func (w *world) open() *volume.Volume {
+func (w *world) open(set ...func(*volume.Options)) *volume.Volume {
 	w.t.Helper()
 	if w.v != nil {
 		return w.v
 	}
-	v, err := volume.Open(context.Background(), volume.Options{
+	o := volume.Options{
 		Bucket: w.objects, Drive: w.drive(), State: w.state(), Cache: filepath.Join(w.dir, "cache"), CacheSize: -1,
 		DeviceName: "laptop", UID: 1000, GID: 1000, FoldCommits: w.folds, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, s := range set {
+		s(&o)
+	}
+	v, err := volume.Open(context.Background(), o)
 	must(w.t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	w.v, w.stop, w.done = v, stop, make(chan struct{})
