@@ -23,10 +23,10 @@ setup: ## install what the tests need; as root, make /dev/fuse usable for ordina
 test: setup vet unit integration ## everything: what is missing is installed, or it fails
 
 unit: ## all packages without FUSE or network
-	$(GO) test -timeout 20m $(UNIT)
+	$(GO) test -timeout 60m $(UNIT)
 
 race: ## the same under the race detector (needs a C compiler)
-	scripts/setup race && CGO_ENABLED=1 $(GO) test -race $(UNIT)
+	scripts/setup race && CGO_ENABLED=1 $(GO) test -race -timeout 3h $(UNIT)
 
 fuzz: ## every fuzz target for FUZZTIME=30s
 	scripts/fuzz $(FUZZTIME)
@@ -35,7 +35,7 @@ vectors: ## write test vectors that are missing; existing ones are never changed
 	HUSHFS_WRITE_VECTORS=1 $(GO) test -count=1 -run 'Vector' $(UNIT)
 
 integration: ## through the real kernel; needs /dev/fuse and fusermount3
-	$(GO) test -count=1 -timeout 30m ./integration/...
+	$(GO) test -count=1 -timeout 45m ./integration/...
 
 bench: ## all benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)
@@ -52,6 +52,7 @@ worlds: ## several machines at random, WORLDS=300 with journals in process, a te
 	scripts/minio
 	HUSHFS_WORLDS=$$(( $(WORLDS) * 100 )) $(GO) test -count=1 -timeout 4h -run 'TestFleet' ./fs/view
 	HUSHFS_WORLDS=$(WORLDS) $(GO) test -count=1 -timeout 4h -run 'TestWorlds' ./fs/volume
+	HUSHFS_CACHES=$(WORLDS) $(GO) test -count=1 -timeout 4h -run 'TestCachesOfWhatIsOpen' ./fs/volume
 	HUSHFS_MACHINE_WORLDS=$$(( $(WORLDS) / 10 )) $(GO) test -count=1 -timeout 4h -v -run 'TestThreeMachines' ./integration
 
 backlog: ## a machine comes back with BACKLOG=500000 operations, 3.6 GiB; killed in it; needs 15 GiB of disk

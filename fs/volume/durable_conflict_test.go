@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hushfs/hushfs/fs/meta"
@@ -64,12 +65,14 @@ func changedElsewhere(t *testing.T, data []byte, how act) (m *machine, h meta.Re
 
 // Bytes that went to a file of their own are waited for by that.
 func TestWaitForACopy(t *testing.T) {
-	m, f := changedElsewhere(t, []byte("XX"), rewrite("f", "theirs"))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if err := m.v.WaitFile(ctx, m.v.Ino(f)); !errors.Is(err, context.DeadlineExceeded) { // nothing is published
-		t.Errorf("%v, and %d operations wait", err, m.v.view.Pending().Len())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m, f := changedElsewhere(t, []byte("XX"), rewrite("f", "theirs"))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := m.v.WaitFile(ctx, m.v.Ino(f)); !errors.Is(err, context.DeadlineExceeded) { // nothing is published
+			t.Errorf("%v, and %d operations wait", err, m.v.view.Pending().Len())
+		}
+	})
 }
 
 // An fsync that was to end in the store fails once where the bytes went to a copy while it
@@ -80,31 +83,33 @@ func TestConfirmFailsOnce(t *testing.T) {
 		known bool // before it is written
 	}{"rewritten": {how: rewrite("f", "theirs")}, "leased": {how: leases("f")}, "leased, and known": {leases("f"), true}} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			as(w.laptop, write("f", "base"), drained)
-			m := w.machine("desktop")
-			as(m, mkdir("mine"), drained)
-			h := m.opens("f", true)
-			if c.known {
-				as(w.laptop, c.how, drained)
-				as(m, caughtUp, puts(h, 0, "XX"), synced(h))
-			} else {
-				as(m, puts(h, 0, "XX"), synced(h))
-				as(w.laptop, c.how, drained)
-			}
-			m.run()
-			if err := m.v.Confirm(t.Context(), h); !errors.Is(err, publish.ErrConflict) {
-				t.Errorf("the fsync that waited: %v", err)
-			}
-			for range 2 {
-				as(m, puts(h, 2, "YY"), synced(h))
-				if err := m.v.Confirm(t.Context(), h); err != nil {
-					t.Errorf("the next: %v", err)
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				as(w.laptop, write("f", "base"), drained)
+				m := w.machine("desktop")
+				as(m, mkdir("mine"), drained)
+				h := m.opens("f", true)
+				if c.known {
+					as(w.laptop, c.how, drained)
+					as(m, caughtUp, puts(h, 0, "XX"), synced(h))
+				} else {
+					as(m, puts(h, 0, "XX"), synced(h))
+					as(w.laptop, c.how, drained)
 				}
-			}
-			as(m, shows(h, "XXYY"), read(m.copyOf("", "f"), "XXYY"))
-			m.halt()
-			as(w.machine("third"), read(m.copyOf("", "f"), "XXYY"))
+				m.run()
+				if err := m.v.Confirm(t.Context(), h); !errors.Is(err, publish.ErrConflict) {
+					t.Errorf("the fsync that waited: %v", err)
+				}
+				for range 2 {
+					as(m, puts(h, 2, "YY"), synced(h))
+					if err := m.v.Confirm(t.Context(), h); err != nil {
+						t.Errorf("the next: %v", err)
+					}
+				}
+				as(m, shows(h, "XXYY"), read(m.copyOf("", "f"), "XXYY"))
+				m.halt()
+				as(w.machine("third"), read(m.copyOf("", "f"), "XXYY"))
+			})
 		})
 	}
 }
@@ -113,20 +118,19 @@ func TestConfirmFailsOnce(t *testing.T) {
 func TestConfirmACopy(t *testing.T) {
 	for name, how := range map[string]act{"rewritten": rewrite("f", "theirs"), "deleted": unlink("f")} {
 		t.Run(name, func(t *testing.T) {
-			m, f := changedElsewhere(t, []byte("XX"), how)
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			err := m.v.Fsync(ctx, f)
-			if err == nil {
-				err = m.v.Confirm(ctx, f)
-			}
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%v, and %d operations wait", err, m.v.view.Pending().Len())
-			}
-			as(m, drained)
-			if err := m.v.Confirm(t.Context(), f); err != nil {
-				t.Errorf("when it was there: %v", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				m, f := changedElsewhere(t, []byte("XX"), how)
+				as(m, synced(f))
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				if err := m.v.Confirm(ctx, f); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v, and %d operations wait", err, m.v.view.Pending().Len())
+				}
+				as(m, drained)
+				if err := m.v.Confirm(t.Context(), f); err != nil {
+					t.Errorf("when it was there: %v", err)
+				}
+			})
 		})
 	}
 }

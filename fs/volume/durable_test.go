@@ -115,37 +115,39 @@ func gated(w *world) (m *machine, open func()) {
 func TestFsyncDoesNotWaitForOthers(t *testing.T) {
 	for name, closed := range map[string]bool{"being written": false, "closed": true} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			m, open := gated(w)
-			defer open()
-			defer time.AfterFunc(time.Minute, open).Stop() // rather than hang
-			m.run()
-			for !m.v.packs.Running() {
-				runtime.Gosched() // until then a write that fills a pack writes it itself
-			}
-			as(m, floating("large", large()))
-			if closed {
-				as(m, func(m *machine) error {
-					_, _, a, err := m.find("large")
-					if err != nil {
-						return err
-					}
-					return m.v.Flush(context.Background(), a.Ref)
-				})
-			}
-			// As when the tick of the clock meets it.
-			ripe := make(chan error, 1)
-			go func() { ripe <- m.v.ripen(context.Background(), 0) }()
-			as(m, write("small", "1"), fsync("small"), is("small", "local"), is("large", "no"),
-				read("large", string(large())))
-			open()
-			if err := <-ripe; err != nil {
-				t.Error(err)
-			}
-			as(m, persist, is("large", "local"))
-			m.crash()
-			m.step = nil
-			as(m, read("small", "1"), read("large", string(large())), lock)
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				m, open := gated(w)
+				defer open()
+				defer time.AfterFunc(time.Minute, open).Stop() // rather than hang
+				m.run()
+				for !m.v.packs.Running() {
+					runtime.Gosched() // until then a write that fills a pack writes it itself
+				}
+				as(m, floating("large", large()))
+				if closed {
+					as(m, func(m *machine) error {
+						_, _, a, err := m.find("large")
+						if err != nil {
+							return err
+						}
+						return m.v.Flush(context.Background(), a.Ref)
+					})
+				}
+				// As when the tick of the clock meets it.
+				ripe := make(chan error, 1)
+				go func() { ripe <- m.v.ripen(context.Background(), 0) }()
+				as(m, write("small", "1"), fsync("small"), is("small", "local"), is("large", "no"),
+					read("large", string(large())))
+				open()
+				if err := <-ripe; err != nil {
+					t.Error(err)
+				}
+				as(m, persist, is("large", "local"))
+				m.crash()
+				m.step = nil
+				as(m, read("small", "1"), read("large", string(large())), lock)
+			})
 		})
 	}
 }
@@ -277,26 +279,28 @@ func TestConfirmShares(t *testing.T) {
 // What is done after that which a program waits for goes with a later commit: its
 // data may take long, or never come.
 func TestConfirmDoesNotWaitForWhatComesAfter(t *testing.T) {
-	w := newWorld(t)
-	m := w.laptop
-	m.mustOpen()
-	as(m, write("before", "1"), write("f", "1"), write("large", string(large())))
-	_, _, f, err := m.find("f")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Of large there are two packs; the little that comes before it is in the first.
-	gate := make(chan struct{})
-	w.faults.Add(fault.On(fault.Put, 2, fault.Delay(gate)).Prefix(chain.PackPrefix(w.vol)).Onwards())
-	m.run()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := m.v.Confirm(ctx, f.Ref); err != nil {
-		t.Fatal(err)
-	}
-	as(m, is("f", "bucket 2"), is("before", "bucket 2"), is("large", "local"))
-	close(gate)
-	as(m, lock, is("large", "bucket 3"))
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m := w.laptop
+		m.mustOpen()
+		as(m, write("before", "1"), write("f", "1"), write("large", string(large())))
+		_, _, f, err := m.find("f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Of large there are two packs; the little that comes before it is in the first.
+		gate := make(chan struct{})
+		w.faults.Add(fault.On(fault.Put, 2, fault.Delay(gate)).Prefix(chain.PackPrefix(w.vol)).Onwards())
+		m.run()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.v.Confirm(ctx, f.Ref); err != nil {
+			t.Fatal(err)
+		}
+		as(m, is("f", "bucket 2"), is("before", "bucket 2"), is("large", "local"))
+		close(gate)
+		as(m, lock, is("large", "bucket 3"))
+	})
 }
 
 // Who waits for a store that is away can be interrupted, or gives up in time; what was

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	publish "github.com/hushfs/hushfs/fs/sync"
@@ -169,45 +170,47 @@ func TestWrittenWhileTheReplacementIsDoneOtherwise(t *testing.T) {
 func TestConfirmWhileItIsReplaced(t *testing.T) {
 	for name, lost := range map[string]bool{"done": false, "refused": true, "nobody waits any more": true, "killed": true} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			laptop, desk := w.laptop, w.machine("desk")
-			laptop.set = remote
-			as(laptop, write("a", "1"), write("b", "base"), drained)
-			as(desk, caughtUp)
-			h := laptop.opens("b", true)
-			given := moved("a", "b").must(laptop)
-			as(laptop, puts(h, 0, "mine"), synced(h))
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			if err := laptop.v.Confirm(ctx, h); !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatalf("nothing is published, and its program hears %v", err)
-			}
-			if lost {
-				as(desk, rename("a", "theirs"), drained)
-			}
-			switch name {
-			case "killed": // nobody was told anything of what was written
-				laptop.crash()
-				as(laptop, drained, read("b", "base"), lock)
-				return
-			case "nobody waits any more":
-				_ = laptop.v.Named(given)
-			}
-			laptop.run()
-			err := laptop.v.Confirm(t.Context(), h)
-			if lost && !errors.Is(err, publish.ErrConflict) || !lost && err != nil {
-				t.Errorf("the program that wrote hears %v", err)
-			}
-			if name == "refused" {
-				as(laptop, slower(given))
-			}
-			laptop.halt()
-			third := w.machine("third")
-			if lost {
-				as(third, held("mine"), read("b", "base"))
-			} else {
-				as(third, read("b", "1"), missing("a"))
-			}
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				laptop, desk := w.laptop, w.machine("desk")
+				laptop.set = remote
+				as(laptop, write("a", "1"), write("b", "base"), drained)
+				as(desk, caughtUp)
+				h := laptop.opens("b", true)
+				given := moved("a", "b").must(laptop)
+				as(laptop, puts(h, 0, "mine"), synced(h))
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				if err := laptop.v.Confirm(ctx, h); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("nothing is published, and its program hears %v", err)
+				}
+				if lost {
+					as(desk, rename("a", "theirs"), drained)
+				}
+				switch name {
+				case "killed": // nobody was told anything of what was written
+					laptop.crash()
+					as(laptop, drained, read("b", "base"), lock)
+					return
+				case "nobody waits any more":
+					_ = laptop.v.Named(given)
+				}
+				laptop.run()
+				err := laptop.v.Confirm(t.Context(), h)
+				if lost && !errors.Is(err, publish.ErrConflict) || !lost && err != nil {
+					t.Errorf("the program that wrote hears %v", err)
+				}
+				if name == "refused" {
+					as(laptop, slower(given))
+				}
+				laptop.halt()
+				third := w.machine("third")
+				if lost {
+					as(third, held("mine"), read("b", "base"))
+				} else {
+					as(third, read("b", "1"), missing("a"))
+				}
+			})
 		})
 	}
 }
@@ -218,43 +221,45 @@ func TestWrittenWhileItIsNotReplaced(t *testing.T) {
 	for name, theirs := range theirChanges {
 		for _, when := range []string{"meanwhile", "afterwards", "before and meanwhile"} {
 			t.Run(name+", "+when, func(t *testing.T) {
-				laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
-				h := laptop.opens("b", true)
-				if when == "before and meanwhile" {
-					as(laptop, puts(h, 0, "mine"), synced(h))
-				}
-				given := moved("a", "b").must(laptop)
-				if when != "afterwards" {
-					as(laptop, puts(h, 0, "MINE"), synced(h))
-				}
-				as(desk, theirs...)
-				as(desk, drained)
-				as(laptop, caughtUp, slower(given))
-				if when == "afterwards" {
-					as(laptop, shows(h, "base"), puts(h, 0, "MINE"), synced(h))
-				}
-				laptop.run()
-				err := laptop.v.Confirm(t.Context(), h)
-				if joins := name == "moved away" && when == "afterwards"; joins && err != nil || !joins && !errors.Is(err, publish.ErrConflict) {
-					t.Errorf("the program that wrote hears %v", err)
-				}
-				as(laptop, shows(h, "MINE"), closes(h))
-				laptop.halt()
-				b := "MINE" // there again
-				switch {
-				case strings.HasPrefix(name, "written"):
-					b = "theirs"
-				case name == "replaced":
-					b = "1"
-				case when == "before and meanwhile":
-					b = "mine" // as it was when it was to be replaced
-				case name == "moved away" && when == "meanwhile":
-					b = "base"
-				}
-				as(desk, caughtUp, held("MINE"), read("b", b), lock)
-				if names, _ := desk.list(""); slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "recovered") }) {
-					t.Errorf("its name was not known any more: %q", names)
-				}
+				synctest.Test(t, func(t *testing.T) {
+					laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
+					h := laptop.opens("b", true)
+					if when == "before and meanwhile" {
+						as(laptop, puts(h, 0, "mine"), synced(h))
+					}
+					given := moved("a", "b").must(laptop)
+					if when != "afterwards" {
+						as(laptop, puts(h, 0, "MINE"), synced(h))
+					}
+					as(desk, theirs...)
+					as(desk, drained)
+					as(laptop, caughtUp, slower(given))
+					if when == "afterwards" {
+						as(laptop, shows(h, "base"), puts(h, 0, "MINE"), synced(h))
+					}
+					laptop.run()
+					err := laptop.v.Confirm(t.Context(), h)
+					if joins := name == "moved away" && when == "afterwards"; joins && err != nil || !joins && !errors.Is(err, publish.ErrConflict) {
+						t.Errorf("the program that wrote hears %v", err)
+					}
+					as(laptop, shows(h, "MINE"), closes(h))
+					laptop.halt()
+					b := "MINE" // there again
+					switch {
+					case strings.HasPrefix(name, "written"):
+						b = "theirs"
+					case name == "replaced":
+						b = "1"
+					case when == "before and meanwhile":
+						b = "mine" // as it was when it was to be replaced
+					case name == "moved away" && when == "meanwhile":
+						b = "base"
+					}
+					as(desk, caughtUp, held("MINE"), read("b", b), lock)
+					if names, _ := desk.list(""); slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "recovered") }) {
+						t.Errorf("its name was not known any more: %q", names)
+					}
+				})
 			})
 		}
 	}
@@ -265,34 +270,36 @@ func TestWrittenWhileItIsNotReplaced(t *testing.T) {
 func TestWrittenWhileItHasAnotherName(t *testing.T) {
 	for _, refused := range []bool{false, true} {
 		t.Run(fmt.Sprint("refused ", refused), func(t *testing.T) {
-			laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
-			h := laptop.opens("b", true)
-			given := moved("a", "b").must(laptop)
-			as(desk, links("b", "c"), drained)
-			as(laptop, caughtUp, puts(h, 0, "MINE"), synced(h))
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			if err := laptop.v.Confirm(ctx, h); !errors.Is(err, context.DeadlineExceeded) {
-				t.Fatalf("the rename waits, and the program that wrote hears %v", err)
-			}
-			if refused {
-				as(desk, rename("a", "z"), drained)
-				as(laptop, caughtUp, slower(given))
-			}
-			laptop.run()
-			err := laptop.v.Confirm(t.Context(), h)
-			if refused && !errors.Is(err, publish.ErrConflict) || !refused && err != nil {
-				t.Errorf("the program that wrote hears %v", err)
-			}
-			as(laptop, shows(h, "MINE"), closes(h))
-			laptop.halt()
-			as(desk, caughtUp, read("c", "base"))
-			if refused {
-				as(desk, held("MINE"), read("b", "base"), read("z", "1"))
-			} else {
-				as(desk, bare, read("b", "1"), missing("a"))
-			}
-			as(desk, lock)
+			synctest.Test(t, func(t *testing.T) {
+				laptop, desk := remotely(t, write("a", "1"), write("b", "base"))
+				h := laptop.opens("b", true)
+				given := moved("a", "b").must(laptop)
+				as(desk, links("b", "c"), drained)
+				as(laptop, caughtUp, puts(h, 0, "MINE"), synced(h))
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				if err := laptop.v.Confirm(ctx, h); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("the rename waits, and the program that wrote hears %v", err)
+				}
+				if refused {
+					as(desk, rename("a", "z"), drained)
+					as(laptop, caughtUp, slower(given))
+				}
+				laptop.run()
+				err := laptop.v.Confirm(t.Context(), h)
+				if refused && !errors.Is(err, publish.ErrConflict) || !refused && err != nil {
+					t.Errorf("the program that wrote hears %v", err)
+				}
+				as(laptop, shows(h, "MINE"), closes(h))
+				laptop.halt()
+				as(desk, caughtUp, read("c", "base"))
+				if refused {
+					as(desk, held("MINE"), read("b", "base"), read("z", "1"))
+				} else {
+					as(desk, bare, read("b", "1"), missing("a"))
+				}
+				as(desk, lock)
+			})
 		})
 	}
 }
@@ -386,30 +393,32 @@ func (m *machine) named(content string) string {
 func TestCopyIsToldToWhoWroteIt(t *testing.T) {
 	for _, how := range []string{"the file, later", "the copy, later", "the file, meanwhile"} {
 		t.Run(how, func(t *testing.T) {
-			m, h := changedElsewhere(t, []byte("XX"), rewrite("f", "theirs"))
-			as(m, synced(h))
-			name := "f"
-			if how == "the copy, later" {
-				name = m.copyOf("", "f")
-			}
-			meanwhile := how == "the file, meanwhile"
-			if !meanwhile {
-				as(m, closes(h), drained)
-			}
-			again := m.opens(name, true)
-			as(m, puts(again, 0, "T"), synced(again))
-			m.run()
-			if err := m.v.Confirm(t.Context(), again); err != nil {
-				t.Errorf("the program that opened another file hears %v", err)
-			}
-			if meanwhile {
-				as(m, puts(h, 2, "YY"), synced(h))
-				if err := m.v.Confirm(t.Context(), h); !errors.Is(err, publish.ErrConflict) {
-					t.Errorf("the program whose bytes went to a copy hears %v", err)
+			synctest.Test(t, func(t *testing.T) {
+				m, h := changedElsewhere(t, []byte("XX"), rewrite("f", "theirs"))
+				as(m, synced(h))
+				name := "f"
+				if how == "the copy, later" {
+					name = m.copyOf("", "f")
 				}
-			}
-			as(m, closes(again))
-			m.halt()
+				meanwhile := how == "the file, meanwhile"
+				if !meanwhile {
+					as(m, closes(h), drained)
+				}
+				again := m.opens(name, true)
+				as(m, puts(again, 0, "T"), synced(again))
+				m.run()
+				if err := m.v.Confirm(t.Context(), again); err != nil {
+					t.Errorf("the program that opened another file hears %v", err)
+				}
+				if meanwhile {
+					as(m, puts(h, 2, "YY"), synced(h))
+					if err := m.v.Confirm(t.Context(), h); !errors.Is(err, publish.ErrConflict) {
+						t.Errorf("the program whose bytes went to a copy hears %v", err)
+					}
+				}
+				as(m, closes(again))
+				m.halt()
+			})
 		})
 	}
 }

@@ -42,7 +42,7 @@ func TestSpoiltOnTheWay(t *testing.T) {
 	var o s3.Options
 	b := behind(t, server, p, func(given *s3.Options) { o = *given })
 	o.Stall = 3 * time.Second // asks for nothing that is to be answered: a busy server may be silent for as long
-	soon := server.OpenWith(t, o)
+	soon := impatient(t, o)
 	put := func() error { return b.PutIfAbsent(t.Context(), "v0/new", whole) }
 	get := func() error {
 		got, err := b.Get(t.Context(), "v0/a", 100_000, 70_000)

@@ -49,8 +49,10 @@ func TestParallelCallsHaveTheirOwnConnections(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	if len(peers) != racers {
-		t.Errorf("%d connections in %d rounds of %d", len(peers), rounds, racers)
+	// A few are not used again on a busy machine: the transport waits only 50 ms to hear that
+	// its request was sent.
+	if n := len(peers); n < racers || n > racers*3/2 {
+		t.Errorf("%d connections in %d rounds of %d", n, rounds, racers)
 	}
 }
 
@@ -61,8 +63,8 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 	if err := patient.PutIfAbsent(t.Context(), "v0/a", []byte("data")); err != nil {
 		t.Fatal(err)
 	}
-	o.Stall = 2 * time.Second // it opens the bucket before the server is silent
-	b := server.OpenWith(t, o)
+	o.Stall = 2 * time.Second
+	b := impatient(t, o)
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,7 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 	wantErr(t, err, store.ErrUnavailable, s3.ErrNetwork)
 	// More than the buffers between here and there hold.
 	wantErr(t, b.PutIfAbsent(t.Context(), "v0/b", make([]byte, 32<<20)), store.ErrUnavailable, s3.ErrNetwork)
-	if d := time.Since(began); d > s3.DefaultStall {
+	if d := time.Since(began); d > 2*s3.DefaultStall { // what both would take at least without Stall
 		t.Errorf("only after %v", d)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -86,6 +88,22 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 		got, err := b.Get(t.Context(), "v0/a", 0, -1)
 		return err == nil && string(got) == "data"
 	})
+}
+
+// impatient opens a bucket with a short Stall, before the server is silent. One that is
+// busy may be silent for as long even then, and is asked again.
+func impatient(t *testing.T, o s3.Options) *s3.Bucket {
+	t.Helper()
+	var b *s3.Bucket
+	until(t, "the bucket opens", func() bool {
+		var err error
+		if b, err = s3.Open(t.Context(), o); err != nil && !isErr(err, s3.ErrNetwork) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	t.Cleanup(func() { b.Close() })
+	return b
 }
 
 // A server that answers early and hangs up is heard all the same.
