@@ -222,6 +222,7 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 			continue
 		}
 		if errors.Is(err, ErrLeased) && contentOf(c) == (Ref{}) {
+			r.forgo(c)
 			return append(before, r.leased(c, at)...), nil
 		}
 		if err == nil {
@@ -240,6 +241,7 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 		}
 		before, told = inOrder(before, told, steps)
 		if again == nil || r.made(meant) {
+			r.forgo(c)
 			return append(before, told...), nil
 		}
 		if len(steps) > 0 {

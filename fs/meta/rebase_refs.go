@@ -86,6 +86,24 @@ func (r *Rebase) left(ref, parent Ref, as []byte) {
 	}
 }
 
+// forgo forgets what was noted of the name that c was to give: it does not.
+func (r *Rebase) forgo(c Change) {
+	var ref Ref
+	var at place
+	switch o := c.(type) {
+	case *Link:
+		ref, at = o.Ref, place{o.Parent, string(o.Name)}
+	case *Rename:
+		ref, at = o.Ref, place{o.NewParent, string(o.NewName)}
+	default:
+		return
+	}
+	r.left(ref, at.parent, []byte(at.name))
+	if r.aside[at].Ours == ref {
+		delete(r.aside, at)
+	}
+}
+
 // inodeIn finds what a batch says of an inode; nil: nothing.
 func inodeIn(b *Batch, ref Ref) (*Inode, error) {
 	key := string(InodeKey(ref))

@@ -1,6 +1,11 @@
 package view
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"github.com/hushfs/hushfs/fs/meta"
+)
 
 // A save that got the name beside theirs, or took the place of a copy there, is not done
 // after all, since others have made something else of what it was to put there: what there
@@ -53,4 +58,23 @@ func TestSaveGivenUpLater(t *testing.T) {
 
 func does(script string) func(*pair, *machine) {
 	return func(p *pair, m *machine) { p.run(m, script) }
+}
+
+// A lease of another machine refuses a rename for which a name beside theirs was sought: what
+// was written to the file that it was to replace is kept, and so is what is renamed later.
+func TestRenameBesideTheirsThatIsLeased(t *testing.T) {
+	p := newPair(t)
+	mine, theirs := p.all[0], p.all[1]
+	p.run(theirs, "put draft 7\n put doc 0")
+	p.publish(theirs)
+	p.follow(mine)
+	p.run(mine, "add doc 1\n mv draft doc")
+	p.run(theirs, "save doc 2")
+	_, _, d, _ := p.find(theirs, "draft")
+	p.must(theirs, &meta.SetLease{Act: meta.LeaseTake, Ref: d.Ref, Until: uint64(len(p.chain)) + 50, Parent: meta.RootRef, Name: []byte("draft")})
+	p.publish(theirs)
+	p.publish(mine)
+	if got, want := p.show(p.state), []string{"doc" + copied + "=01", "doc=2", "draft=7"}; !slices.Equal(got, want) {
+		t.Errorf("there is %q, want %q", got, want)
+	}
 }
