@@ -241,7 +241,6 @@ func (r *Rebase) whole(c Change, now Reader, at Stamp) (steps []Change, err erro
 		}
 		before, told = inOrder(before, told, steps)
 		if again == nil || r.made(meant) {
-			r.forgo(c)
 			return append(before, told...), nil
 		}
 		if len(steps) > 0 {

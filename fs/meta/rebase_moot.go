@@ -55,6 +55,8 @@ func (s *solver) moot(o *Resolve) (Change, error) {
 			return nil, err
 		} else if !stands {
 			ids = append(ids, id)
+		} else if len(c.As) > 0 {
+			s.aside[place{s.ref(c.Parent), string(c.As)}] = recorded{id, c} // who takes it from there later takes that along
 		}
 	}
 	switch {

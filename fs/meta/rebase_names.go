@@ -37,8 +37,8 @@ func (s *solver) link(o *Link, why error) (steps []Change, again Change, err err
 		if err != nil || theirs.Ref == o.Ref {
 			return nil, nil, err
 		}
-		if s.isBeside(o.Ref, o.Parent, o.Name) {
-			return nil, nil, nil
+		if is, err := s.isBeside(o.Ref, o.Parent, o.Name); err != nil || is {
+			return nil, nil, err
 		}
 		// As git does, which writes another name, links, and takes that away.
 		n := *o
@@ -140,8 +140,10 @@ func (s *solver) rename(o *Rename, why error) (steps []Change, again Change, err
 		}
 		return steps, o, err
 	}
-	if taken && s.isBeside(o.Ref, o.NewParent, o.NewName) {
-		return nil, nil, nil
+	if taken {
+		if is, err := s.isBeside(o.Ref, o.NewParent, o.NewName); err != nil || is {
+			return nil, nil, err
+		}
 	}
 	n := *o
 	n.Replaced, n.Observed, n.Flags = nil, 0, 0
@@ -192,10 +194,17 @@ func (s *solver) beside(ref, parent Ref, meant []byte, theirs Ref) (as []byte, t
 }
 
 // isBeside tells whether ref is beside a name already, for want of that: it was made again
-// there, as a file that has the name at the end.
-func (r *Rebase) isBeside(ref, parent Ref, as []byte) bool {
-	_, ok := r.placed[name{ref, place{parent, string(as)}}]
-	return ok
+// there, as a file that has the name at the end. It looks: a lease may have refused that.
+func (s *solver) isBeside(ref, parent Ref, as []byte) (bool, error) {
+	p, ok := s.placed[name{ref, place{parent, string(as)}}]
+	if !ok {
+		return false, nil
+	}
+	d, there, err := s.named(p.parent, []byte(p.name))
+	if senseless(err) {
+		err = nil
+	}
+	return there && d.Ref == ref, err
 }
 
 // free finds a name in a directory of now that stands for what could not be called

@@ -208,8 +208,8 @@ func (s *solver) replaced(o *Rename) (bool, error) {
 	if s.twins[s.home(o.Ref)] {
 		return true, nil // theirs stands for it, and has the name
 	}
-	if s.isBeside(s.ref(o.Ref), s.ref(o.NewParent), o.NewName) {
-		return true, nil
+	if is, err := s.isBeside(s.ref(o.Ref), s.ref(o.NewParent), o.NewName); err != nil || is {
+		return is, err
 	}
 	d, there, err := s.named(s.ref(o.NewParent), o.NewName)
 	return there && d.Ref == s.ref(o.Ref), err
