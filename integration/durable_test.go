@@ -130,7 +130,7 @@ func TestDurableThroughALife(t *testing.T) {
 		if got != "no" {
 			return false
 		}
-		eventually(t, "though nobody synced it", 30*time.Second, func() bool {
+		within(t, "though nobody synced it", 30*time.Second, func() bool {
 			got, err := getxattr(m.in("closed"), durable)
 			must(t, err)
 			return got == "local"

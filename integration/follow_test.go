@@ -71,7 +71,7 @@ func TestFollowed(t *testing.T) {
 				})
 				laptop.publish("new "+name, "2")
 				began := time.Now()
-				eventually(t, "the new file is shown", c.limit, func() bool { return unix.Access(m.in("new "+name), unix.F_OK) == nil })
+				within(t, "the new file is shown", c.limit, func() bool { return unix.Access(m.in("new "+name), unix.F_OK) == nil })
 				t.Logf("shown after %v", time.Since(began).Round(time.Millisecond))
 				if !m.shows("new "+name, "2") {
 					t.Error("with other content")
@@ -95,17 +95,17 @@ func TestFollowedByNotification(t *testing.T) {
 	laptop.ok(laptop.mountArgs()...)
 	laptop.publish("a", "0")
 	hearing, asking := laptop.beside("--poll", hour), laptop.beside("--poll", "1s")
-	eventually(t, "the store is listened to", 30*time.Second, func() bool { return teller.Listeners() == 3 })
+	within(t, "the store is listened to", 30*time.Second, func() bool { return teller.Listeners() == 3 })
 	for i := range 5 {
 		content := strconv.Itoa(i) + strings.Repeat("x", 1000*i)
 		laptop.publish("a", content)
 		began := time.Now()
-		eventually(t, "what the store told of is shown", 30*time.Second, func() bool { return hearing.shows("a", content) })
+		within(t, "what the store told of is shown", 30*time.Second, func() bool { return hearing.shows("a", content) })
 		t.Logf("shown %v after it was stored", time.Since(began).Round(time.Millisecond))
 	}
 	teller.Hush()
 	laptop.publish("a", "late")
-	eventually(t, "what the store tells nobody is found", 30*time.Second, func() bool { return asking.shows("a", "late") })
+	within(t, "what the store tells nobody is found", 30*time.Second, func() bool { return asking.shows("a", "late") })
 	away(laptop, hearing, asking)
 }
 
@@ -171,7 +171,11 @@ func TestSync(t *testing.T) {
 	// Off line it fails at once, loses nothing, and goes on later.
 	proxy.Spoil(s3test.Reset)
 	must(t, os.WriteFile(laptop.in("off line"), []byte("5"), 0o644))
+	began := time.Now()
 	laptop.refused(11, []string{"cannot be reached", "journal"}, "sync", laptop.mnt)
+	if d := time.Since(began); d > 45*time.Second {
+		t.Errorf("it took %v to say so", d)
+	}
 	laptop.refused(13, nil, "sync", "--timeout", "5s", laptop.mnt)
 	proxy.Spoil()
 	laptop.ok("sync", "--timeout", "1m", laptop.mnt)

@@ -97,7 +97,7 @@ func TestLocksAcrossNone(t *testing.T) {
 		if err := lock(asked, writeLock, wait); !errors.Is(err, syscall.ENOLCK) {
 			t.Errorf("off line: %v", err)
 		}
-		if d := time.Since(began); d > patience {
+		if d := time.Since(began); d > 30*time.Second {
 			t.Errorf("off line: told after %v", d)
 		}
 	}
@@ -217,7 +217,7 @@ func TestLocksAcrossEnded(t *testing.T) {
 	p.waits(unix.SYS_FLOCK)
 	began := time.Now()
 	p.end()
-	if d := time.Since(began); d > patience {
+	if d := time.Since(began); d > 20*time.Second {
 		t.Errorf("ended after %v", d)
 	}
 	began = time.Now()

@@ -315,10 +315,17 @@ func mounted(dir string) bool {
 	return err == nil && bytes.Contains(b, []byte(" "+dir+" "))
 }
 
-// eventually waits until done, or fails the test when that takes slower times the limit.
+// eventually waits until done, or fails the test when that takes slower times the limit: for
+// what is promised at all, and not in a time.
 func eventually(t testing.TB, what string, limit time.Duration, done func() bool) {
 	t.Helper()
-	limit *= slower
+	within(t, what, slower*limit, done)
+}
+
+// within waits until done, or fails the test when that takes longer than the limit, by which
+// what is promised is told from what comes about otherwise, as by the next idle look.
+func within(t testing.TB, what string, limit time.Duration, done func() bool) {
+	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -106,7 +106,7 @@ func TestExpiredCredentials(t *testing.T) {
 	m.ok("wait", m.mnt)
 	p.Spoil(over)
 	m.put("b")
-	eventually(t, "status says what is wrong", 30*time.Second, func() bool {
+	within(t, "status says what is wrong", 30*time.Second, func() bool {
 		v := m.status()[0].Volume
 		return !v.Stored && strings.Contains(v.Offline, "credentials have expired")
 	})
@@ -148,7 +148,7 @@ func TestClockAndRegion(t *testing.T) {
 	d := m.mount()
 	p.Spoil(s3test.Late(time.Hour))
 	m.put("a")
-	eventually(t, "status says what is wrong", 30*time.Second, func() bool {
+	within(t, "status says what is wrong", 30*time.Second, func() bool {
 		return strings.Contains(m.status()[0].Volume.Offline, "clocks of this machine and of the server differ")
 	})
 	p.Spoil()

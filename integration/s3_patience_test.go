@@ -73,7 +73,7 @@ func TestAReadIsOverInItsTime(t *testing.T) {
 	began := time.Now()
 	_, err := os.ReadFile(m.in("far3", "file"))
 	took := time.Since(began)
-	if !errors.Is(err, unix.ETIMEDOUT) && !errors.Is(err, unix.EIO) || took > patience {
+	if !errors.Is(err, unix.ETIMEDOUT) && !errors.Is(err, unix.EIO) || took > 40*time.Second {
 		t.Errorf("a file: %v after %v", err, took)
 	}
 	t.Logf("a file that is far: %v after %v", err, took)
@@ -124,8 +124,8 @@ func TestAProgramThatWaitsIsInterrupted(t *testing.T) {
 			select {
 			case <-ended:
 				t.Logf("%s: ended %v after signal %d", c.name, time.Since(began), sig)
-			case <-time.After(patience):
-				t.Errorf("%d %s: still there %v after signal %d", i, c.name, patience, sig)
+			case <-time.After(30 * time.Second):
+				t.Errorf("%d %s: still there 30 s after signal %d", i, c.name, sig)
 				line.set(unlimited)
 				<-ended
 				line.set(held)
